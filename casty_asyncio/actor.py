@@ -1,0 +1,124 @@
+"""The class style: an actor as an instance with state, and how it is adapted to the engine."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from casty_proto.actor import Behavior, BehaviorError, SupervisionStrategy
+
+from .body import Body
+from .context import ActorContext
+from .refs import ActorRef, LocalRef
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+class Actor[M]:
+    """The base of class actors. `M` is the type of the messages, usually a union.
+
+    Derive from it, define `receive`, and spawn the class: `ref = await system.spawn(Account, name="alice", limit=5)`.
+    Arguments of `spawn` that it does not know itself are given to `__init__`, at every restart again. `receive` and all
+    hooks may be `async def` or `def`.
+    """
+
+    _casty_context: ActorContext[M]
+
+    def receive(self, msg: M, ctx: ActorContext[M]) -> Awaitable[Any] | Any:
+        """Handle one message. Answer an ask with `ctx.reply(...)`.
+
+        What it returns is ignored, unless it is one of the signals `Behaviors.stopped()`, `Behaviors.unhandled()` or
+        `Behaviors.restart()`.
+        """
+        raise AssertionError(f"{type(self).__name__} is spawned without a receive method")
+
+    def on_start(self) -> Awaitable[None] | None:
+        """Called once before the first message. By default also called by `post_restart`."""
+
+    def on_stop(self) -> Awaitable[None] | None:
+        """Called once after the last message, when the children have stopped."""
+
+    def pre_restart(self, exc: Exception, msg: M | None) -> Awaitable[None] | None:
+        """Called on the instance that failed with `exc`, on the message `msg` if it was handling one.
+
+        The place to give back what `on_start` took.
+        """
+
+    def post_restart(self, exc: Exception) -> Awaitable[None] | None:
+        """Called on the new instance before its first message. Unless overridden, it runs `on_start`."""
+        return self.on_start()
+
+    def on_child_failure(
+        self, child: ActorRef[Any], exc: Exception
+    ) -> Awaitable[SupervisionStrategy | None] | SupervisionStrategy | None:
+        """What is to become of a child that failed. `None` leaves that to the child's own policy.
+
+        Called like a message handler, in its turn. The child waits; its mailbox goes on filling.
+        """
+        return None
+
+    @property
+    def context(self) -> ActorContext[M]:
+        """The same context that `receive` gets, for the hooks. Not there yet in `__init__`."""
+        return self._casty_context
+
+
+class ClassBody(Body):
+    """Runs an instance of an `Actor` class."""
+
+    __slots__ = ("_cls", "_instance", "_kwargs")
+
+    def __init__(self, runtime: Runtime, cls: type[Actor[Any]], kwargs: dict[str, Any]) -> None:
+        super().__init__(runtime, context_first=False)
+        self._cls = cls
+        self._kwargs = kwargs or None
+        # The first instance is made at once, so that wrong arguments are the spawner's exception.
+        self._instance: Actor[Any] | None = cls(**kwargs)
+
+    async def start(self, error: Exception | None) -> None:
+        instance = self._instance
+        if instance is None:
+            instance = self._instance = self._cls(**(self._kwargs or {}))
+        instance._casty_context = self.context
+        hook = instance.on_start() if error is None else instance.post_restart(error)
+        if inspect.isawaitable(hook):
+            await hook
+        self.install(instance.receive)
+
+    async def pre_restart(self, error: Exception, message: Any) -> None:
+        assert self._instance is not None
+        hook = self._instance.pre_restart(error, message)
+        if inspect.isawaitable(hook):
+            await hook
+
+    async def post_stop(self) -> None:
+        if self._instance is None:
+            return
+        hook = self._instance.on_stop()
+        if inspect.isawaitable(hook):
+            await hook
+
+    async def judge(self, child: LocalRef[Any], error: Exception) -> Any:
+        if self._instance is None:
+            return None
+        verdict = self._instance.on_child_failure(child, error)
+        if inspect.isawaitable(verdict):
+            verdict = await verdict
+        return verdict
+
+    async def become(self, behavior: Behavior[Any]) -> None:
+        raise BehaviorError(
+            f"receive of {self.cell.path} returned {behavior!r}; a class actor cannot become a behavior"
+        )
+
+    async def follow(self, result: Any, message: Any) -> None:
+        if inspect.isawaitable(result):
+            result = await result
+        if isinstance(result, Behavior):
+            await super().follow(result, message)
+
+    def release(self) -> None:
+        super().release()
+        self._instance = None

@@ -1,0 +1,146 @@
+"""Asks: a message, a future, and a deadline.
+
+An ask always ends. It ends with the reply; with the handler's exception; with the end of the actor; or with its
+timeout, whichever comes first. To know the second and third, the `Ask` itself is what waits in the mailbox, whichever
+style it was made in.
+
+When a handler returns without having answered, the reply may still come: from the actor itself, later, or from another
+one that was given the handle. The actor then owes the answer. When it stops or restarts, and the handle is nowhere
+referenced any more, nobody is left who could answer, and the ask fails at once. While somebody holds the handle, it
+goes on. That is why the ask knows its handle by a weak reference only, and forgets its message when it was handled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from casty_proto.actor import READY, Cell, Reason
+from casty_proto.machine import Instant
+
+from .errors import ActorFailedError, ActorStoppedError, AskTimeoutError, MailboxFullError, UsageError
+
+if TYPE_CHECKING:
+    from .body import Body
+    from .refs import ReplyRef
+    from .runtime import Runtime
+
+
+class Ask:
+    """One request that waits for its answer; also the form in which its message waits in the mailbox."""
+
+    __slots__ = ("_debtor", "_handle", "cell", "future", "message", "runtime", "timeout")
+
+    def __init__(self, runtime: Runtime, cell: Cell, message: Any, timeout: float) -> None:
+        self.runtime = runtime
+        self.cell = cell
+        self.message = message
+        self.timeout = timeout
+        self.future: asyncio.Future[Any] = runtime.loop.create_future()
+        self._handle: weakref.ref[ReplyRef[Any]] | None = None
+        self._debtor: Body | None = None
+
+    def handle(self) -> ReplyRef[Any]:
+        """The ref by which this ask is answered. There is one at a time."""
+        handle = None if self._handle is None else self._handle()
+        if handle is None:
+            handle = self.runtime.reply_ref(self)
+            self._handle = weakref.ref(handle)
+        return handle
+
+    def resolve(self, value: Any) -> None:
+        """The answer has come."""
+        if self.future.done():
+            self.runtime.dead_letter(self.handle(), value, Reason.ASK_OVER)
+        else:
+            self.future.set_result(value)
+
+    def fail(self, error: Exception) -> None:
+        """No answer will come. A no-op when the ask is over."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def fail_for(self, cause: Exception) -> None:
+        """The handler of the message raised."""
+        error = ActorFailedError(f"{self.cell.path} failed on {self._kind()}: {cause!r}")
+        error.__cause__ = cause
+        self.fail(error)
+
+    def fail_undelivered(self, reason: Reason) -> None:
+        """The message did not reach the handler."""
+        what = f"{self._kind()} was not handled by {self.cell.path}: {reason}"
+        self.fail(ActorStoppedError(what) if reason is Reason.STOPPED else MailboxFullError(what))
+
+    def on_due(self, now: Instant) -> None:
+        """The deadline has come."""
+        self.fail(AskTimeoutError(f"{self.cell.path} did not answer {self._kind()} within {self.timeout:g} s"))
+
+    # -- debts -----------------------------------------------------------------------------------------------------
+
+    def owe(self, debtor: Body) -> None:
+        """The handler returned without an answer; `debtor` may still give it."""
+        self.message = _Handled(self._kind())
+        self._debtor = debtor
+        debtor.debts[self] = None
+
+    def call_in(self, error: Callable[[str], Exception]) -> bool:
+        """The debtor is gone, or has lost its state. Fails the ask now, or as soon as the last handle is dropped.
+
+        Returns whether the ask is over.
+        """
+        handle = None if self._handle is None else self._handle()
+        failure = error(f"{self.cell.path} can no longer answer {self._kind()}")
+        if handle is None:
+            self.fail(failure)
+            return True
+        # The collector may drop the last handle in any thread.
+        self._handle = weakref.ref(handle, lambda _: self.runtime.call_in_loop(self.fail, failure))
+        return False
+
+    def settle_debt(self) -> None:
+        """The ask is over: nobody owes it anything."""
+        if self._debtor is not None:
+            self._debtor.debts.pop(self, None)
+
+    def _kind(self) -> str:
+        return self.message.kind if type(self.message) is _Handled else type(self.message).__name__
+
+
+class _Handled:
+    """What is left of a message that was handled: the name of its class."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+async def ask_actor(
+    runtime: Runtime, cell: Cell, message: Any, build: Callable[[Any], Any] | None, timeout: float
+) -> Any:
+    """Ask in either style: `message` as it is, or what `build` makes of the reply handle."""
+    worker = runtime.pool.current
+    if worker is not None and worker.cell is cell:
+        raise UsageError(
+            f"{cell.path} asks itself and waits, so it can never answer; tell itself a message, or use "
+            "ctx.pipe_to_self(ref.ask(...))"
+        )
+    ask = Ask(runtime, cell, message, timeout)
+    if build is not None:
+        # The handle lives in the message from here on, and nowhere else: see the theory of operation.
+        ask.message = build(ask.handle())
+    outcome = runtime.deliver(cell, ask)
+    if outcome is READY:
+        runtime.make_ready(cell)
+    elif outcome is not None:
+        runtime.undelivered(outcome)
+    del message, build
+    clock = runtime.clock
+    clock.set(ask, timeout)
+    try:
+        return await ask.future
+    finally:
+        clock.cancel(ask)
+        ask.settle_debt()

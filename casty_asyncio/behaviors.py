@@ -1,0 +1,127 @@
+"""The behavior style: how behaviors are made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from casty_proto.actor import (
+    IGNORE,
+    RESTART,
+    SAME,
+    STOPPED,
+    UNHANDLED,
+    Behavior,
+    Boxed,
+    Discoverable,
+    Lifecycle,
+    Mailbox,
+    Receive,
+    Setup,
+    Spied,
+    Supervised,
+)
+
+from .context import ActorContext
+from .errors import UsageError
+from .receptionist import ServiceKey
+from .refs import ActorRef
+from .spy import SpyEvent
+from .supervision import SupervisorConfig
+
+type Hook[M] = Callable[[ActorContext[M]], Awaitable[None] | None]
+type RestartHook[M] = (
+    Hook[M]
+    | Callable[[ActorContext[M], Exception], Awaitable[None] | None]
+    | Callable[[ActorContext[M], Exception, Any], Awaitable[None] | None]
+)
+
+
+class Behaviors:
+    """Makes behaviors. A behavior is a value: nothing runs before it is spawned, and it can be spawned many times."""
+
+    @staticmethod
+    def receive[M](
+        handler: Callable[[ActorContext[M], M], Awaitable[Behavior[M]] | Behavior[M]],
+    ) -> Behavior[M]:
+        """Handle each message with `handler(ctx, msg)`, which returns the behavior for the next one."""
+        return Receive(handler)
+
+    @staticmethod
+    def setup[M](factory: Callable[[ActorContext[M]], Awaitable[Behavior[M]] | Behavior[M]]) -> Behavior[M]:
+        """Run `factory(ctx)` at the start, and again at each restart, to get the behavior."""
+        return Setup(factory)
+
+    @staticmethod
+    def same() -> Behavior[Any]:
+        """For handlers: go on with the current behavior."""
+        return SAME
+
+    @staticmethod
+    def stopped() -> Behavior[Any]:
+        """For handlers: stop this actor."""
+        return STOPPED
+
+    @staticmethod
+    def unhandled() -> Behavior[Any]:
+        """For handlers: go on, and publish an `UnhandledMessage`."""
+        return UNHANDLED
+
+    @staticmethod
+    def ignore() -> Behavior[Any]:
+        """Handle every message by doing nothing."""
+        return IGNORE
+
+    @staticmethod
+    def restart() -> Behavior[Any]:
+        """For handlers: begin anew from the original behavior, whatever the policy says, and without back-off.
+
+        The restart hooks are given a `RestartRequestedError`.
+        """
+        return RESTART
+
+    @staticmethod
+    def with_lifecycle[M](
+        behavior: Behavior[M],
+        pre_start: Hook[M] | None = None,
+        post_stop: Hook[M] | None = None,
+        pre_restart: RestartHook[M] | None = None,
+        post_restart: RestartHook[M] | None = None,
+    ) -> Behavior[M]:
+        """Run hooks at the boundaries of the actor's life, each with its context.
+
+        `pre_start(ctx)` runs before the first message and `post_stop(ctx)` after the last one. At a restart,
+        `pre_restart(ctx, exc, msg)` runs for the incarnation that failed, and `post_restart(ctx, exc)` for the new one
+        before its first message; the trailing parameters may be left out. Without a `post_restart`, `pre_start` runs
+        for the new incarnation too. Hooks may be `async def` or `def`.
+        """
+        return Lifecycle(behavior, pre_start, post_stop, pre_restart, post_restart)
+
+    @staticmethod
+    def supervise[M](behavior: Behavior[M], strategy: SupervisorConfig) -> Behavior[M]:
+        """Deal with failures as `strategy` says: a `SupervisorConfig`, or a `OneForOneStrategy(...)`."""
+        if not isinstance(strategy, SupervisorConfig):
+            raise UsageError(
+                f"Behaviors.supervise wants a SupervisorConfig or OneForOneStrategy(...), not {strategy!r}"
+            )
+        return Supervised(behavior, strategy.policy)
+
+    @staticmethod
+    def discoverable[M](behavior: Behavior[M], *, key: ServiceKey[M]) -> Behavior[M]:
+        """List the actor under `key` for as long as it lives; `system.lookup(key)` finds it."""
+        if not isinstance(key, ServiceKey):
+            raise UsageError(f"Behaviors.discoverable wants a ServiceKey as its key, not {key!r}")
+        return Discoverable(behavior, key)
+
+    @staticmethod
+    def spy[M](behavior: Behavior[M], observer: ActorRef[SpyEvent[Any]], *, spy_children: bool = False) -> Behavior[M]:
+        """Tell `observer` a `SpyEvent` for every message before it is handled; for those of its children too, if asked.
+
+        Grandchildren are included.
+        """
+        return Spied(behavior, observer, spy_children)
+
+    @staticmethod
+    def with_mailbox[M](behavior: Behavior[M], mailbox: Mailbox) -> Behavior[M]:
+        """Give the actor this mailbox, unless `spawn` names another."""
+        return Boxed(behavior, mailbox)

@@ -1,0 +1,262 @@
+"""The driver's half of an actor: its handler, its hooks, and the jobs that the engine gives out.
+
+`Body` is what both styles have in common. `BehaviorBody` runs a behavior, `ClassBody` an instance of an `Actor` class.
+A worker calls `handler` itself, for each message; everything else that can happen to an actor goes through `run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from casty_proto.actor import (
+    RESTART,
+    SAME,
+    STOPPED,
+    UNHANDLED,
+    Behavior,
+    BehaviorError,
+    Cell,
+    Done,
+    Envelope,
+    Failed,
+    Job,
+    Judged,
+    Reason,
+    Renew,
+    Spied,
+    Stop,
+    SupervisionStrategy,
+    Task,
+)
+
+from .asks import Ask
+from .context import ActorContext
+from .errors import ActorFailedError, ActorStoppedError, HandlerCancelledError, RestartRequestedError
+from .mail import opened
+from .refs import LocalRef
+from .spy import spied
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+def _not_started(*_: Any) -> Any:
+    raise AssertionError("a message before the start")
+
+
+class Body(ABC):
+    """What runs one actor."""
+
+    __slots__ = ("_debts", "_on_end", "cell", "context", "context_first", "handler", "ref", "runtime", "spies")
+
+    def __init__(self, runtime: Runtime, context_first: bool) -> None:
+        self.runtime = runtime
+        self.context_first: Final = context_first
+        """The order of the handler's arguments: `(context, message)`, or `(message, context)`."""
+        self.handler: Callable[..., Any] = _not_started
+        self.cell: Cell
+        self.ref: LocalRef[Any]
+        self.context: ActorContext[Any] = ActorContext(self)
+        self.spies: tuple[Spied[Any], ...] = ()
+        """Whom to tell what this actor handles."""
+        self._debts: dict[Ask, None] | None = None
+        self._on_end: list[Callable[[], None]] | None = None
+
+    def attach(self, cell: Cell) -> None:
+        """The engine has accepted the actor."""
+        self.cell = cell
+        self.ref = LocalRef(self.runtime, cell)
+
+    def install(self, handler: Callable[..., Any]) -> None:
+        """Handle messages with `handler` from now on."""
+        self.handler = spied(self, handler) if self.spies else handler
+
+    # -- what the styles differ in ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def start(self, error: Exception | None) -> None:
+        """Create the incarnation and run its hook. `error` is why there was a restart, `None` at the first start."""
+
+    @abstractmethod
+    async def pre_restart(self, error: Exception, message: Any) -> None:
+        """Run the hook of the incarnation that failed."""
+
+    @abstractmethod
+    async def post_stop(self) -> None:
+        """Run the last hook."""
+
+    @abstractmethod
+    async def judge(self, child: LocalRef[Any], error: Exception) -> Any:
+        """What is to become of a failing child: a `SupervisionStrategy`, or `None`; the caller checks."""
+
+    @abstractmethod
+    async def become(self, behavior: Behavior[Any]) -> None:
+        """Go on with another behavior."""
+
+    def release(self) -> None:
+        """Drop the incarnation: nobody will run it again."""
+        self.handler = _not_started
+
+    # -- after a message -------------------------------------------------------------------------------------------
+
+    async def follow(self, result: Any, message: Any) -> None:
+        """Do what the handler's return value says. Called for anything but `None` and `Behaviors.same()`."""
+        if not isinstance(result, Behavior) and inspect.isawaitable(result):
+            result = await result
+        if result is None or result is SAME:
+            return
+        if result is STOPPED:
+            self.runtime.feed(Stop(self.cell))
+        elif result is UNHANDLED:
+            self.runtime.unhandled(self.ref, message)
+        elif result is RESTART:
+            self.runtime.feed(Renew(self.cell, RestartRequestedError(f"{self.cell.path} asked for this"), message))
+        elif isinstance(result, Behavior):
+            await self.become(result)
+        else:
+            raise BehaviorError(
+                f"the handler of {self.cell.path} returned {result!r} for {type(message).__name__}; it must return a "
+                "behavior, for example Behaviors.same()"
+            )
+
+    def failed(self, error: Exception, item: Any) -> None:
+        """The handler raised."""
+        _strip(error)
+        message, _, ask = opened(item)
+        if ask is not None:
+            ask.fail_for(error)
+        self.runtime.feed(Failed(self.cell, error, message))
+
+    def cancelled(self, error: asyncio.CancelledError, item: Any) -> None:
+        """`CancelledError` came out of the handler: the end of the system, or somebody's mistake."""
+        if self.runtime.ending:
+            ask = opened(item)[2]
+            if ask is not None:
+                ask.fail_undelivered(Reason.STOPPED)
+            self.runtime.feed(Stop(self.cell))
+            return
+        failure = HandlerCancelledError(
+            f"a handler of {self.cell.path} was cancelled; a worker runs other actors too, and is not for cancelling"
+        )
+        failure.__cause__ = error
+        self.failed(failure, item)
+
+    def settle(self, item: Envelope | Ask) -> None:
+        """The handler of a message that somebody may want an answer to has returned."""
+        context = self.context
+        context._sender = context._ask = None
+        ask = item if type(item) is Ask else opened(item)[2]
+        if ask is not None and not ask.future.done():
+            ask.owe(self)
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    async def run(self, job: Job) -> None:
+        """Run a job of the engine and report how it ended."""
+        match job.task:
+            case Task.START | Task.RESTART:
+                await self._run_start(job)
+            case Task.PRE_RESTART:
+                assert job.error is not None
+                await self._run_hook("pre_restart", self.pre_restart(job.error, job.item))
+                self.runtime.feed(Done(self.cell, job.task))
+            case Task.POST_STOP:
+                await self._run_hook("post_stop", self.post_stop())
+                self.runtime.feed(Done(self.cell, job.task))
+            case Task.JUDGE:
+                await self._run_judge(job)
+            case Task.NOTICE:
+                await self._run_notice(job.item)
+
+    async def _run_start(self, job: Job) -> None:
+        try:
+            if job.error is not None:
+                self.release()
+                self.context._renew()
+                self._call_debts_in(ActorFailedError, job.error)
+            await self.start(job.error)
+        except Exception as error:
+            self.runtime.feed(Failed(self.cell, _strip(error)))
+        except asyncio.CancelledError as error:
+            self.cancelled(error, None)
+        else:
+            self.runtime.feed(Done(self.cell, job.task))
+
+    async def _run_hook(self, name: str, hook: Any) -> None:
+        try:
+            await hook
+        except Exception as error:
+            self.runtime.hook_failed(self.ref, name, _strip(error))
+        except asyncio.CancelledError as error:
+            self.runtime.hook_failed(self.ref, name, error)
+
+    async def _run_judge(self, job: Job) -> None:
+        assert job.subject is not None
+        assert job.error is not None
+        strategy: SupervisionStrategy | None = None
+        try:
+            verdict = await self.judge(job.subject.body.ref, job.error)
+            if not isinstance(verdict, SupervisionStrategy | None):
+                raise TypeError(f"on_child_failure returned {verdict!r}; it must return a SupervisionStrategy or None")
+            strategy = verdict
+        except Exception as error:
+            self.runtime.hook_failed(self.ref, "on_child_failure", _strip(error))
+        except asyncio.CancelledError as error:
+            self.runtime.hook_failed(self.ref, "on_child_failure", error)
+        self.runtime.feed(Judged(job.subject, job.error, job.item, strategy))
+
+    async def _run_notice(self, notice: Any) -> None:
+        try:
+            result = self.handler(self.context, notice) if self.context_first else self.handler(notice, self.context)
+            if inspect.isawaitable(result):
+                result = await result
+            await self.follow(result, notice)
+        except Exception as error:
+            self.failed(error, notice)
+        except asyncio.CancelledError as error:
+            self.cancelled(error, notice)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    @property
+    def debts(self) -> dict[Ask, None]:
+        """Asks whose handler has returned and whose answer may still come."""
+        if self._debts is None:
+            self._debts = {}
+        return self._debts
+
+    def _call_debts_in(self, kind: type[ActorFailedError | ActorStoppedError], cause: Exception | None) -> None:
+        def error(what: str) -> Exception:
+            failure = kind(what)
+            failure.__cause__ = cause
+            return failure
+
+        for ask in list(self._debts or ()):
+            if ask.call_in(error):
+                self.debts.pop(ask, None)
+
+    def call_at_end(self, callback: Callable[[], None]) -> None:
+        """Call back once when the actor has stopped."""
+        if self._on_end is None:
+            self._on_end = []
+        self._on_end.append(callback)
+
+    def ended(self, error: Exception | None) -> None:
+        """The actor has stopped: let go of everything, and tell whoever waits for that."""
+        self.release()
+        self.context._release()
+        self._call_debts_in(ActorStoppedError, error)
+        callbacks, self._on_end = self._on_end, None
+        for callback in callbacks or ():
+            callback()
+
+
+def _strip(error: Exception) -> Exception:
+    """Take the worker's own frame off the traceback: it says nothing, and it would keep the worker's locals alive."""
+    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+        error.__traceback__ = error.__traceback__.tb_next
+    return error

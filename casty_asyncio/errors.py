@@ -1,0 +1,89 @@
+"""Every exception of the public interface. All of them are `CastyError`."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class CastyError(Exception):
+    """The base of every exception that this framework raises by itself."""
+
+
+class SystemShutDownError(CastyError, RuntimeError):
+    """The actor system is shutting down or was shut down. Nothing was changed."""
+
+
+class SpawnError(CastyError, ValueError):
+    """An actor could not be spawned. Nothing was changed."""
+
+
+class InvalidNameError(SpawnError):
+    """An actor's name is malformed or reserved. Nothing was changed."""
+
+
+class DuplicateNameError(SpawnError):
+    """A live actor has that name already. Nothing was changed."""
+
+
+class NotAnActorError(CastyError, TypeError):
+    """What was to be spawned is neither a `Behavior` nor a class derived from `Actor`. Nothing was changed."""
+
+
+class UsageError(CastyError, RuntimeError):
+    """A call in a place where it cannot work; the text says what to do instead. Nothing was changed."""
+
+
+class WrongThreadError(UsageError):
+    """A call from a thread other than the one of the system's event loop. Nothing was changed."""
+
+
+class MailboxFullError(CastyError, asyncio.QueueFull):
+    """A bounded mailbox did not take the message: it rejects, or dropped the message of an ask."""
+
+
+class StashFullError(CastyError):
+    """The stash holds as many messages as the mailbox may. The message was not stashed."""
+
+
+class AskError(CastyError):
+    """The base of what `ask` raises. Whether the message was handled is unknown unless the text says so."""
+
+
+class AskTimeoutError(AskError, TimeoutError):
+    """No reply came in time. The message may have been handled, or may still be."""
+
+
+class ActorStoppedError(AskError):
+    """The actor has stopped, and no reply can come any more."""
+
+
+class ActorFailedError(AskError):
+    """The handler of the message raised; the cause is chained as `__cause__`."""
+
+
+class StartError(CastyError):
+    """An actor did not start: its start hook failed, and its policy gave up. The cause is chained."""
+
+
+class HandlerCancelledError(CastyError):
+    """A handler ended with `CancelledError` although nobody had asked its actor to stop."""
+
+
+class RestartRequestedError(CastyError):
+    """The reason that restart hooks are given when a handler returned `Behaviors.restart()`."""
+
+
+class StreamError(CastyError):
+    """The base of what streams raise."""
+
+
+class StreamClosedError(StreamError):
+    """An element was put into a stream that takes no more. The element was not accepted."""
+
+
+class StreamFailedError(StreamError):
+    """The producer failed, was lost, or broke the protocol. Elements may be missing; the stream did not complete."""
+
+
+class StreamTimeoutError(StreamError, TimeoutError):
+    """The producer gave no sign for longer than the consumer's timeout. The stream did not complete."""

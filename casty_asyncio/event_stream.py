@@ -1,0 +1,72 @@
+"""The event stream: a bus for what happens in the system, as an actor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from casty_proto.actor import SAME, Behavior, Receive
+
+from .context import ActorContext
+from .events import (
+    EventStreamMsg,
+    EventStreamPublish,
+    EventStreamSubscribe,
+    EventStreamUnsubscribe,
+    Terminated,
+)
+from .refs import ActorRef, LocalRef
+
+
+class EventStream:
+    """The subscriptions, and the behavior that keeps them.
+
+    Publishing is a message to the actor like any other, so that whoever subscribes and then does something sees the
+    events of that. While nobody is subscribed, and no subscription can be on its way, events are not even sent.
+    """
+
+    def __init__(self) -> None:
+        self.ref: LocalRef[EventStreamMsg]
+        """Set when the actor has been spawned."""
+        self._subscriptions: dict[type[Any], dict[ActorRef[Any], None]] = {}
+
+    def publish(self, event: Any) -> None:
+        """Send an event on its way, if anybody could want it."""
+        if self._subscriptions or self.ref._cell.held:
+            self.ref.tell(event)
+
+    def behavior(self) -> Behavior[EventStreamMsg]:
+        """What the actor does."""
+
+        def receive(ctx: ActorContext[EventStreamMsg], message: EventStreamMsg) -> Behavior[EventStreamMsg]:
+            match message:
+                case EventStreamSubscribe(event_type, handler):
+                    self._subscriptions.setdefault(event_type, {})[handler] = None
+                    if isinstance(handler, LocalRef):
+                        ctx.watch(handler)
+                case EventStreamUnsubscribe(handler, event_type):
+                    self._remove(handler, event_type)
+                case Terminated(ref):
+                    self._remove(ref, None)
+                case EventStreamPublish(event):
+                    self._dispatch(event)
+                case _:
+                    self._dispatch(message)
+            return SAME
+
+        return Receive(receive)
+
+    def _remove(self, handler: ActorRef[Any], event_type: type[Any] | None) -> None:
+        for its_type in [event_type] if event_type is not None else list(self._subscriptions):
+            handlers = self._subscriptions.get(its_type, {})
+            handlers.pop(handler, None)
+            if not handlers:
+                self._subscriptions.pop(its_type, None)
+
+    def _dispatch(self, event: Any) -> None:
+        # Somebody who subscribed to a class and to its base hears of an event once.
+        told: dict[ActorRef[Any], None] = {}
+        for event_type, handlers in self._subscriptions.items():
+            if isinstance(event, event_type):
+                told.update(handlers)
+        for handler in told:
+            handler.tell(event)

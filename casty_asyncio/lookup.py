@@ -1,0 +1,69 @@
+"""What `system.lookup(path)` returns: an answer that can be used at once or awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+
+from casty_proto.actor import Reason
+
+from .errors import ActorStoppedError
+from .refs import ActorRef
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+class MissingRef(ActorRef[Any]):
+    """Stands for an actor that is not there: every message to it is a dead letter."""
+
+    __slots__ = ("_path", "_runtime")
+
+    def __init__(self, runtime: Runtime, path: str) -> None:
+        self._runtime = runtime
+        self._path = path
+
+    def tell(self, message: Any, sender: ActorRef[Any] | None = None) -> None:
+        self._runtime.dead_letter(self, message, Reason.UNKNOWN_PATH)
+
+    def ask(self, message: Any, timeout: float = 5.0) -> Coroutine[Any, Any, Any]:
+        raise ActorStoppedError(f"there is no actor {self._path} that could be asked")
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    @property
+    def address(self) -> str:
+        return f"casty://{self._runtime.name}{self._path}"
+
+
+class Lookup:
+    """The answer to a lookup by path.
+
+    Used directly, it is the local answer: false when there is no such actor, with `ref` and `tell`. Awaiting it gives
+    the ref, or `None`.
+    """
+
+    __slots__ = ("_missing", "ref")
+
+    def __init__(self, ref: ActorRef[Any] | None, missing: MissingRef) -> None:
+        self.ref = ref
+        """The actor, or `None`."""
+        self._missing = missing
+
+    def tell(self, message: Any, sender: ActorRef[Any] | None = None) -> None:
+        """Send a message to the actor; a dead letter when there is none."""
+        (self.ref or self._missing).tell(message, sender)
+
+    def __bool__(self) -> bool:
+        return self.ref is not None
+
+    def __await__(self) -> Generator[Any, Any, ActorRef[Any] | None]:
+        return self._answer().__await__()
+
+    async def _answer(self) -> ActorRef[Any] | None:
+        return self.ref
+
+    def __repr__(self) -> str:
+        return f"Lookup({self._missing.path}: {'found' if self.ref else 'nobody there'})"

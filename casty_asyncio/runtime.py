@@ -1,0 +1,281 @@
+"""The driver of the engine: feeds it events, carries out its effects, and owns the loop, the workers and the clock.
+
+One `Runtime` serves one actor system on one event loop. Refs, contexts and services hold it; application code sees the
+`ActorSystem` in front of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, assert_never
+
+from casty_proto.actor import (
+    READY,
+    ActorMachine,
+    Cell,
+    Effect,
+    Event,
+    Failure,
+    Phase,
+    Ready,
+    Reason,
+    Restarted,
+    Spawn,
+    Started,
+    Stopped,
+    SupervisionStrategy,
+    Terminated,
+    Undelivered,
+)
+from casty_proto.machine import Instant, Note, Reply, Wake
+
+from . import events
+from .asks import Ask
+from .clock import Clock
+from .deadletters import DeadLetters
+from .errors import (
+    DuplicateNameError,
+    InvalidNameError,
+    MailboxFullError,
+    SpawnError,
+    StartError,
+    SystemShutDownError,
+    WrongThreadError,
+)
+from .mail import opened
+from .refs import ActorRef, LocalRef, ReplyRef
+from .scheduler import Timers
+from .spawning import Blueprint, blueprint
+from .tasks import TaskTracker
+from .workers import Pool
+
+if TYPE_CHECKING:
+    from .system import ActorSystem
+
+
+class Runtime:
+    """One engine, one loop, and everything between them."""
+
+    def __init__(self, system: ActorSystem, name: str, seed: int | None) -> None:
+        self.system = system
+        self.name = name
+        self.log = logging.getLogger(f"casty.{name}")
+        self.loop = asyncio.get_running_loop()
+        self.rng = random.Random(seed)
+        self.machine = ActorMachine(random.Random(self.rng.getrandbits(64)))
+        self.deliver = self.machine.deliver
+        self.take = self.machine.take
+        self.clock = Clock(self.loop, self.machine.deadline, self._wake)
+        self.pool = Pool(self, self.loop, contextvars.copy_context(), time.perf_counter)
+        self.timers = Timers(self)
+        self.tracker = TaskTracker(self)
+        self.dead_letters = DeadLetters(self)
+        self.publish: Callable[[Any], None] = _nowhere
+        """Set by the event stream once somebody has asked for it."""
+        self.ending = False
+        """Whether handlers that did not end in time are being cancelled."""
+        self._thread = threading.get_ident()
+        self._now: Instant = 0
+        self._effects: deque[Effect] = deque()
+        self._performing = False
+        self._starting: dict[Cell, asyncio.Future[None]] = {}
+        self.guardian_gone = {self.machine.user: asyncio.Event(), self.machine.system: asyncio.Event()}
+        """Set when everything below that guardian has stopped."""
+        self.ended = asyncio.Event()
+        """Set when the shutdown is complete."""
+
+    async def close(self) -> None:
+        """Let go of everything that the loop holds for this system. The actors have stopped before."""
+        await self.tracker.close()
+        self.clock.close()
+        await self.pool.close()
+        self.ended.set()
+
+    # -- the engine ------------------------------------------------------------------------------------------------
+
+    def feed(self, event: Event) -> None:
+        """Give one event to the engine and carry out its effects, in order."""
+        self._perform(self._handle(event))
+
+    def make_ready(self, cell: Cell) -> None:
+        """A cell has become ready in the direct lane."""
+        pool = self.pool
+        pool.ready.append(cell)
+        if pool.active is None:
+            if threading.get_ident() != self._thread:
+                pool.ready.pop()
+                cell.held = False
+                raise WrongThreadError(
+                    f"a message to {cell.path} was sent from another thread; use system.threadsafe there"
+                )
+            pool.activate()
+
+    def call_in_loop(self, function: Callable[..., None], *args: Any) -> None:
+        """Call something in the loop's thread, from any thread. A no-op once the loop is closed."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(function, *args)
+
+    def _handle(self, event: Event) -> tuple[Effect, ...]:
+        self._now = now = max(self._now, self.clock.now())
+        return self.machine.handle(event, now)
+
+    def _wake(self, now: Instant) -> None:
+        self.feed(Wake())
+
+    def _perform(self, effects: tuple[Effect, ...]) -> None:
+        """Carry out effects. What they lead to is carried out after them, so that their order holds."""
+        queue = self._effects
+        queue.extend(effects)
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while queue:
+                self._carry_out(queue.popleft())
+        finally:
+            self._performing = False
+        self.clock.machine_changed()
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Ready(cell):
+                self.pool.make_ready(cell)
+            case Undelivered():
+                self.undelivered(effect)
+            case Terminated(watcher, subject):
+                if self.machine.notify(watcher, events.Terminated(subject.body.ref)) is READY:
+                    self.pool.make_ready(watcher)
+            case Started(cell):
+                self._settle_start(cell, None)
+                if cell.parent is not self.machine.system:
+                    self.publish(events.ActorStarted(cell.body.ref))
+            case Restarted(cell, error):
+                self._settle_start(cell, None)
+                self.publish(events.ActorRestarted(cell.body.ref, error))
+            case Stopped(cell, error):
+                self._on_stopped(cell, error)
+            case Failure():
+                self._on_failure(effect)
+            case Note(severity, text):
+                self.log.log(severity, text)
+            case Reply():
+                raise AssertionError("a reply is taken by whoever made the request")
+            case _:
+                assert_never(effect)
+
+    def _on_stopped(self, cell: Cell, error: Exception | None) -> None:
+        if cell.body is None:
+            self.guardian_gone[cell].set()
+            return
+        cell.body.ended(error)
+        self._settle_start(cell, error)
+        if cell.parent is not self.machine.system:
+            self.publish(events.ActorStopped(cell.body.ref))
+
+    def _on_failure(self, failure: Failure) -> None:
+        level = logging.WARNING if failure.strategy is SupervisionStrategy.RESTART else logging.ERROR
+        self.log.log(level, "%s", failure.text, exc_info=failure.error, extra={"actor": failure.cell.path})
+
+    # -- spawning --------------------------------------------------------------------------------------------------
+
+    def spawn(
+        self, parent: Cell, actor: Any, name: str | None, mailbox: Any, supervision: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Spawn in either style: a ref for a behavior, a coroutine that ends in a ref for a class."""
+        plan = blueprint(actor, mailbox, supervision, kwargs, where=parent)
+        if plan.awaited:
+            return self._spawn_awaited(parent, plan, name)
+        return self.spawn_now(parent, plan, name)
+
+    def spawn_now(self, parent: Cell, plan: Blueprint, name: str | None) -> LocalRef[Any]:
+        """Create the actor; its start is still to come. Raises a `SpawnError` without having changed anything."""
+        if (problem := self.machine.spawn_problem(parent, name)) is not None:
+            raise self._spawn_error(parent, name, problem)
+        body = plan.body(self)
+        if parent.body is not None and parent.body.spies:
+            body.spies = (*body.spies, *(spy for spy in parent.body.spies if spy.children))
+        reply, *rest = self._handle(
+            Spawn(None, parent, name, plan.policy, body=body, mailbox=plan.mailbox, judges=plan.judges)
+        )
+        assert isinstance(reply, Reply)
+        assert isinstance(reply.result, Cell), reply.result
+        body.attach(reply.result)
+        for key in plan.keys:
+            self.system.receptionist.announce(key, body)
+        self._perform(tuple(rest))
+        return body.ref
+
+    async def _spawn_awaited(self, parent: Cell, plan: Blueprint, name: str | None) -> LocalRef[Any]:
+        ref = self.spawn_now(parent, plan, name)
+        cell = ref._cell
+        self._starting[cell] = started = self.loop.create_future()
+        try:
+            await started
+        finally:
+            self._starting.pop(cell, None)
+        return ref
+
+    def _settle_start(self, cell: Cell, error: Exception | None) -> None:
+        waiter = self._starting.pop(cell, None) if self._starting else None
+        if waiter is None or waiter.done():
+            return
+        if cell.phase < Phase.STOPPING:
+            waiter.set_result(None)
+            return
+        failure = StartError(
+            f"{cell.path} was stopped before it had started"
+            if error is None
+            else f"{cell.path} did not start: {error!r}"
+        )
+        failure.__cause__ = error
+        waiter.set_exception(failure)
+
+    def _spawn_error(self, parent: Cell, name: str | None, reason: str) -> Exception:
+        if parent.parent is None and parent.phase >= Phase.STOPPING:
+            return SystemShutDownError(f"actor system {self.name!r}: {reason}")
+        if parent.phase >= Phase.STOPPING:
+            return SpawnError(reason)
+        taken = name is not None and name in (parent.children or {})
+        return DuplicateNameError(reason) if taken else InvalidNameError(reason)
+
+    # -- what could not be done ------------------------------------------------------------------------------------
+
+    def undelivered(self, outcome: Undelivered) -> None:
+        """A message will not be handled: end its ask, make it a dead letter; or refuse it, where senders are told."""
+        message, sender, ask = opened(outcome.item)
+        ref = outcome.cell.body.ref
+        if outcome.reason is Reason.REJECTED:
+            raise MailboxFullError(
+                f"the mailbox of {ref.path} holds {outcome.cell.limit} messages and rejects {type(message).__name__}"
+            )
+        if ask is not None:
+            ask.fail_undelivered(outcome.reason)
+        self.dead_letters.add(events.DeadLetter(message, ref, outcome.reason, sender))
+
+    def dead_letter(self, ref: ActorRef[Any], message: Any, reason: Reason) -> None:
+        """A message that never came to a mailbox."""
+        self.dead_letters.add(events.DeadLetter(message, ref, reason))
+
+    def unhandled(self, ref: ActorRef[Any], message: Any) -> None:
+        """A handler did not understand a message."""
+        self.log.debug("%s does not handle %s", ref.path, type(message).__name__)
+        self.publish(events.UnhandledMessage(message, ref))
+
+    def hook_failed(self, ref: ActorRef[Any], hook: str, error: BaseException) -> None:
+        """A hook raised where that changes nothing about what happens next."""
+        self.log.error("%s: its hook %s failed", ref.path, hook, exc_info=error, extra={"actor": ref.path})
+
+    def reply_ref(self, ask: Ask) -> ReplyRef[Any]:
+        """The handle of an ask."""
+        return ReplyRef(ask)
+
+
+def _nowhere(event: Any) -> None:
+    """Nobody has asked for events yet."""

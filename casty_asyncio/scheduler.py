@@ -1,0 +1,137 @@
+"""Timed messages: once after a delay, or again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from casty_proto.actor import SAME, Behavior, Phase, Receive
+from casty_proto.machine import Instant, Nanoseconds, nanoseconds
+
+from .errors import MailboxFullError, UsageError
+from .refs import ActorRef, LocalRef
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+@frozen
+class ScheduleOnce:
+    """Message to the scheduler: send `message` to `target` after `delay` seconds."""
+
+    key: str
+    target: ActorRef[Any]
+    message: Any
+    delay: float
+
+
+@frozen
+class ScheduleTick:
+    """Message to the scheduler: send `message` to `target` every `interval` seconds."""
+
+    key: str
+    target: ActorRef[Any]
+    message: Any
+    interval: float
+
+
+@frozen
+class CancelSchedule:
+    """Message to the scheduler: forget what was scheduled under `key`."""
+
+    key: str
+
+
+type SchedulerMsg = ScheduleOnce | ScheduleTick | CancelSchedule
+
+
+class Timers:
+    """All timers of a system. A key has one timer; a new one replaces the old."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._timers: dict[Hashable, _Timer] = {}
+
+    def __len__(self) -> int:
+        return len(self._timers)
+
+    def schedule(self, key: Hashable, target: ActorRef[Any], message: Any, delay: float) -> None:
+        """Send `message` once, after `delay` seconds."""
+        if not delay >= 0:
+            raise UsageError(f"schedule({key!r}): the delay must be 0 seconds or more, not {delay!r}")
+        self._start(key, target, message, nanoseconds(delay), 0)
+
+    def tick(self, key: Hashable, target: ActorRef[Any], message: Any, interval: float) -> None:
+        """Send `message` every `interval` seconds, the first time after one interval. Late ticks do not pile up."""
+        if not interval > 0:
+            raise UsageError(f"tick({key!r}): the interval must be more than 0 seconds, not {interval!r}")
+        interval_ns = max(1, nanoseconds(interval))
+        self._start(key, target, message, interval_ns, interval_ns)
+
+    def cancel(self, key: Hashable) -> bool:
+        """Forget a timer. Nothing is sent after this. False when there was none."""
+        timer = self._timers.pop(key, None)
+        if timer is None:
+            return False
+        self._runtime.clock.cancel(timer)
+        return True
+
+    def _start(
+        self, key: Hashable, target: ActorRef[Any], message: Any, delay_ns: Nanoseconds, interval_ns: Nanoseconds
+    ) -> None:
+        self.cancel(key)
+        clock = self._runtime.clock
+        timer = self._timers[key] = _Timer(self, key, target, message, clock.now() + delay_ns, interval_ns)
+        clock.set_at(timer, timer.at)
+
+    def fire(self, timer: _Timer, now: Instant) -> None:
+        """A timer is due."""
+        gone = isinstance(timer.target, LocalRef) and timer.target._cell.phase >= Phase.STOPPING
+        if timer.interval_ns and not gone:
+            # In step with the first tick, whatever was missed: a loop that was busy must not catch up in a burst.
+            missed = (now - timer.at) // timer.interval_ns
+            timer.at += (missed + 1) * timer.interval_ns
+            self._runtime.clock.set_at(timer, timer.at)
+        else:
+            del self._timers[timer.key]
+        try:
+            timer.target.tell(timer.message)
+        except MailboxFullError as error:
+            self._runtime.log.warning("timer %r: %s", timer.key, error)
+
+
+class _Timer:
+    """One deadline of the scheduler."""
+
+    __slots__ = ("_timers", "at", "interval_ns", "key", "message", "target")
+
+    def __init__(
+        self, timers: Timers, key: Hashable, target: ActorRef[Any], message: Any, at: Instant, interval_ns: Nanoseconds
+    ) -> None:
+        self._timers = timers
+        self.key = key
+        self.target = target
+        self.message = message
+        self.at = at
+        self.interval_ns = interval_ns
+
+    def on_due(self, now: Instant) -> None:
+        self._timers.fire(self, now)
+
+
+def scheduler(timers: Timers) -> Behavior[SchedulerMsg]:
+    """The actor `/_scheduler`, for those who would rather send a message than call the system."""
+
+    def receive(_: Any, message: SchedulerMsg) -> Behavior[SchedulerMsg]:
+        match message:
+            case ScheduleOnce(key, target, what, delay):
+                timers.schedule(key, target, what, delay)
+            case ScheduleTick(key, target, what, interval):
+                timers.tick(key, target, what, interval)
+            case CancelSchedule(key):
+                timers.cancel(key)
+        return SAME
+
+    return Receive(receive)

@@ -1,0 +1,298 @@
+"""The actor system: what an application starts, spawns its actors in, and shuts down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from casty_proto.actor import Behavior, Cell, Mailbox, Phase, Stop
+from casty_proto.address import ActorAddress, AddressError, is_reserved, split_path, system_name_problem
+
+from .asks import ask_actor
+from .context import _cell
+from .errors import InvalidNameError, SystemShutDownError, UsageError
+from .event_stream import EventStream
+from .events import EventStreamMsg
+from .lookup import Lookup, MissingRef
+from .receptionist import Listing, ReceptionistMsg, Registry, ServiceKey, receptionist
+from .refs import ActorRef, LocalRef
+from .runtime import Runtime
+from .scheduler import SchedulerMsg, scheduler
+from .shutdown import shut_down
+from .spawning import blueprint
+from .supervision import SupervisorConfig
+from .tasks import TaskRunnerMsg, task_runner
+from .threads import ThreadBridge
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
+TASK_RUNNER = "_task_runner"
+EVENT_STREAM = "_event_stream"
+SCHEDULER = "_scheduler"
+RECEPTIONIST = "_receptionist"
+
+
+class ActorSystem:
+    """A tree of actors on one event loop.
+
+    Used as `async with ActorSystem() as system:`, or by hand with `await system.shutdown()` at the end. It belongs to
+    the event loop in which it is first used, and to the thread of that loop; for other threads see `threadsafe`.
+    """
+
+    def __init__(self, name: str = "casty", *, shutdown_timeout: float = 10.0, seed: int | None = None) -> None:
+        """`shutdown_timeout` is how long running handlers may take to end at the shutdown, in seconds.
+
+        `seed` makes the jitter of back-offs repeatable. Raises `InvalidNameError` and `UsageError`.
+        """
+        if (problem := system_name_problem(name)) is not None:
+            raise InvalidNameError(problem)
+        if not shutdown_timeout >= 0:
+            raise UsageError(f"shutdown_timeout must be 0 seconds or more, not {shutdown_timeout!r}")
+        self.name = name
+        self.shutdown_timeout = shutdown_timeout
+        self.receptionist = Registry()
+        """The lists of discoverable actors of this system."""
+        self.stopping = False
+        """Whether the shutdown has begun."""
+        self._seed = seed
+        self._running: Runtime | None = None
+        self._events = EventStream()
+        self._services: dict[str, Callable[[Runtime], Behavior[Any]]] = {
+            TASK_RUNNER: task_runner,
+            EVENT_STREAM: lambda _: self._events.behavior(),
+            SCHEDULER: lambda runtime: scheduler(runtime.timers),
+            RECEPTIONIST: lambda _: receptionist(self.receptionist),
+        }
+        self._ending: asyncio.Task[tuple[str, ...]] | None = None
+
+    # -- beginning and end -----------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._runtime()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.shutdown()
+
+    async def shutdown(self) -> tuple[str, ...]:
+        """Stop all actors, bottom-up, then the system's own, the task runner last. May be called more than once.
+
+        Handlers that still run may end; after `shutdown_timeout` seconds they are cancelled. Returns the paths of the
+        actors whose handlers had to be cancelled, each of which is logged as well. When this returns, no task, timer or
+        socket of the system is left. Raises `UsageError` in a handler, which it would wait for: use `request_shutdown`.
+        """
+        worker = self._running.pool.current if self._running is not None else None
+        if worker is not None and worker.cell is not None:
+            raise UsageError(
+                f"{worker.cell.path} awaits the shutdown that waits for its own handler; call "
+                "ctx.system.request_shutdown() there"
+            )
+        ending = self.request_shutdown()
+        return () if ending is None else await asyncio.shield(ending)
+
+    def request_shutdown(self) -> asyncio.Task[tuple[str, ...]] | None:
+        """Begin the shutdown and go on; for handlers. `None` when the system was never used."""
+        self.stopping = True
+        if self._ending is None and self._running is not None:
+            runtime = self._running
+            # The task holds a context of its own, so that a handler's variables do not outlive it here.
+            self._ending = runtime.loop.create_task(
+                shut_down(runtime), name="casty-shutdown", context=runtime.pool.base.copy()
+            )
+        return self._ending
+
+    async def wait_shutdown(self) -> None:
+        """Wait until somebody has shut the system down."""
+        await self._runtime(even_stopping=True).ended.wait()
+
+    # -- actors ----------------------------------------------------------------------------------------------------
+
+    @overload
+    def spawn[M](
+        self,
+        actor: Behavior[M],
+        name: str | None = None,
+        *,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+    ) -> ActorRef[M]: ...
+
+    @overload
+    def spawn[M](
+        self,
+        actor: type[Actor[M]],
+        name: str | None = None,
+        *,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, ActorRef[M]]: ...
+
+    def spawn(
+        self,
+        actor: Behavior[Any] | type[Actor[Any]],
+        name: str | None = None,
+        *,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+        **kwargs: Any,
+    ) -> ActorRef[Any] | Coroutine[Any, Any, ActorRef[Any]]:
+        """Spawn a top-level actor.
+
+        A behavior gives its ref at once; messages wait until it has started. A class gives a coroutine: awaiting it
+        creates the instance, with `kwargs` for its `__init__`, and waits until `on_start` has run. Without `name` one
+        is made up. `mailbox` and `supervision` win over what the behavior or the class says.
+
+        Raises `DuplicateNameError`, `InvalidNameError`, `NotAnActorError`, `UsageError` or `SystemShutDownError`
+        without having changed anything; for a class also whatever `__init__` raises, and `StartError` when it stopped
+        because `on_start` failed.
+        """
+        if name is not None and is_reserved(name):
+            raise InvalidNameError(f"top-level names that begin with '_' belong to the system; rename {name!r}")
+        runtime = self._runtime()
+        self._service(TASK_RUNNER)
+        return runtime.spawn(runtime.machine.user, actor, name, mailbox, supervision, kwargs)  # type: ignore[no-any-return]
+
+    async def ask[M, R](self, ref: ActorRef[M], build: Callable[[ActorRef[R]], M], timeout: float = 5.0) -> R:
+        """Send the message `build(reply_to)` and wait, at most `timeout` seconds, for what is told to `reply_to`.
+
+        Raises what `ActorRef.ask` raises.
+        """
+        answer: R = await ask_actor(self._runtime(), _cell(ref), None, build, timeout)
+        return answer
+
+    @overload
+    def lookup[M](self, key: ServiceKey[M]) -> Listing[M]: ...
+
+    @overload
+    def lookup(self, key: str) -> Lookup: ...
+
+    def lookup(self, key: ServiceKey[Any] | str) -> Listing[Any] | Lookup:
+        """Find actors: by a service key all that offer it, by a path (`"cart"`, `"/shop/cart"`) the one that is there.
+
+        Both answers can be used at once, or awaited. Raises `InvalidNameError` for what cannot be a path.
+        """
+        runtime = self._runtime()
+        if isinstance(key, ServiceKey):
+            return self.receptionist.listing(key)
+        address = self._parse(key)
+        cell = self._find(address)
+        missing = MissingRef(runtime, address.path)
+        return Lookup(None if cell is None else cell.body.ref, missing)
+
+    def stop(self, ref: ActorRef[Any]) -> None:
+        """Stop an actor and all below it, after the message that it is handling. A no-op when it has stopped."""
+        self._runtime(even_stopping=True).feed(Stop(_cell(ref)))
+
+    async def wait_stopped(self, ref: ActorRef[Any]) -> None:
+        """Wait until an actor has stopped and its name is free."""
+        cell = _cell(ref)
+        if cell.phase != Phase.STOPPED:
+            gone = asyncio.Event()
+            cell.body.call_at_end(gone.set)
+            await gone.wait()
+
+    # -- services --------------------------------------------------------------------------------------------------
+
+    @property
+    def event_stream(self) -> ActorRef[EventStreamMsg]:
+        """The bus of system events: tell it `EventStreamSubscribe(event_type, handler)`."""
+        return self._service(EVENT_STREAM)
+
+    @property
+    def receptionist_ref(self) -> ActorRef[ReceptionistMsg]:
+        """The actor that keeps the lists: tell it `Register`, `Deregister`, `Find` or `SubscribeListing`."""
+        return self._service(RECEPTIONIST)
+
+    @property
+    def task_runner(self) -> ActorRef[TaskRunnerMsg]:
+        """The actor that runs coroutines beside the actors: tell it `RunTask(coro)`."""
+        return self._service(TASK_RUNNER)
+
+    @property
+    def scheduler(self) -> ActorRef[SchedulerMsg]:
+        """The actor that sends timed messages: tell it `ScheduleOnce`, `ScheduleTick` or `CancelSchedule`."""
+        return self._service(SCHEDULER)
+
+    def schedule(self, key: str, target: ActorRef[Any], message: Any, delay: float) -> None:
+        """Send `message` to `target` once, after `delay` seconds. The same key replaces what was scheduled under it."""
+        self._service(SCHEDULER)
+        self._runtime().timers.schedule(key, target, message, delay)
+
+    def tick(self, key: str, target: ActorRef[Any], message: Any, interval: float) -> None:
+        """Send `message` to `target` every `interval` seconds, until cancelled, or until `target` has stopped."""
+        self._service(SCHEDULER)
+        self._runtime().timers.tick(key, target, message, interval)
+
+    def cancel_schedule(self, key: str) -> bool:
+        """Cancel what was scheduled under `key`. Nothing is sent after this. False when there was nothing."""
+        return self._runtime(even_stopping=True).timers.cancel(key)
+
+    @property
+    def threadsafe(self) -> ThreadBridge:
+        """Tell and ask for other threads. Get it in the loop's thread, and hand it over."""
+        return ThreadBridge(self._runtime())
+
+    @property
+    def dead_letters(self) -> int:
+        """How many messages could not be delivered so far. Each was an event on the event stream."""
+        return 0 if self._running is None else self._running.dead_letters.count
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _runtime(self, *, even_stopping: bool = False) -> Runtime:
+        """The driver, bound to the running loop at the first use."""
+        if self.stopping and not even_stopping:
+            raise SystemShutDownError(
+                f"actor system {self.name!r} is shutting down, or was shut down; create a new one"
+            )
+        if self._running is None:
+            try:
+                self._running = Runtime(self, self.name, self._seed)
+            except RuntimeError as error:
+                raise UsageError(
+                    f"actor system {self.name!r} is used outside of an event loop; use it in a coroutine, for example "
+                    "in one that casty_asyncio.run(main()) runs"
+                ) from error
+        return self._running
+
+    def _service(self, name: str) -> LocalRef[Any]:
+        """An actor of the system itself, spawned when it is first wanted."""
+        runtime = self._runtime(even_stopping=True)
+        guardian = runtime.machine.system
+        cell = runtime.machine.child(guardian, name)
+        if cell is not None:
+            return cell.body.ref  # type: ignore[no-any-return]
+        behavior = self._services[name](runtime)
+        ref = runtime.spawn_now(guardian, blueprint(behavior, None, None, {}, guardian), name)
+        if name == EVENT_STREAM:
+            self._events.ref = ref
+            runtime.publish = self._events.publish
+        return ref
+
+    def _parse(self, text: str) -> ActorAddress:
+        if not isinstance(text, str):
+            raise UsageError(f"lookup wants a path or a ServiceKey, not {text!r}")
+        try:
+            return ActorAddress.parse(text if "://" in text else f"casty://{self.name}/{text.removeprefix('/')}")
+        except AddressError as error:
+            raise InvalidNameError(f"lookup: {error}") from None
+
+    def _find(self, address: ActorAddress) -> Cell | None:
+        machine = self._runtime().machine
+        if address.system != self.name or address.node is not None:
+            return None
+        first, *rest = split_path(address.path)
+        if first in self._services:
+            self._service(first)
+        cell = machine.child(machine.system if is_reserved(first) else machine.user, first)
+        for name in rest:
+            cell = None if cell is None else machine.child(cell, name)
+        if cell is not None and address.incarnation not in (None, cell.uid):
+            return None
+        return cell

@@ -1,0 +1,1 @@
+"""Tests of the asyncio driver, on real event loops."""
