@@ -99,11 +99,6 @@ class Ask:
         self._handle = weakref.ref(handle, lambda _: self.runtime.call_in_loop(self.fail, failure))
         return False
 
-    def settle_debt(self) -> None:
-        """The ask is over: nobody owes it anything."""
-        if self._debtor is not None:
-            self._debtor.debts.pop(self, None)
-
     def _kind(self) -> str:
         return self.message.kind if type(self.message) is _Handled else type(self.message).__name__
 
@@ -138,9 +133,10 @@ async def ask_actor(
         runtime.undelivered(outcome)
     del message, build
     clock = runtime.clock
-    clock.set(ask, timeout)
+    clock.expect(ask, timeout)
     try:
         return await ask.future
     finally:
-        clock.cancel(ask)
-        ask.settle_debt()
+        clock.forget(ask)
+        if ask._debtor is not None:
+            ask._debtor.debts.pop(ask, None)

@@ -44,8 +44,10 @@ class BehaviorBody(Body):
     async def start(self, error: Exception | None) -> None:
         self._hooks = self._layers.hooks
         core = self._layers.core
-        if type(core) is not Receive:
-            core = await self._set_up(core)
+        if type(core) is Receive and not self._hooks:
+            self.install(core.handler)
+            return
+        core = await self._set_up(core)
         for hook in reversed(self._hooks):
             if error is not None and hook.post_restart is not None:
                 await _call(hook.post_restart, self.context, error)

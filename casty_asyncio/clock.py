@@ -1,4 +1,9 @@
-"""One table of deadlines and one alarm for everything that waits: asks, timers, and the engine's back-offs."""
+"""One table of deadlines and one alarm for everything that waits: asks, timers, and the engine's back-offs.
+
+Most asks are answered long before their timeout. Their deadlines therefore spend their first `NURSERY_SECONDS` in a
+plain dictionary, the nursery, and only those that are still waited for then come into the table. Nothing is due later
+for that: what is due within twice that time goes into the table at once.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,9 @@ from typing import Protocol
 
 from casty_proto.machine import SECOND, Instant, nanoseconds
 from casty_proto.timers import Deadlines
+
+
+NURSERY_SECONDS = 0.05
 
 
 class Due(Protocol):
@@ -39,9 +47,13 @@ class Clock:
         self._alarm: asyncio.TimerHandle | None = None
         self._armed: Instant | None = None
         self._ringing = False
+        self._young: dict[Due, float] = {}
+        """The nursery: deadlines in seconds of the loop's clock."""
+        self._growing_up = _GrowingUp(self)
+        self._has_alarm_for_young = False
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._table) + len(self._young) - self._has_alarm_for_young
 
     def now(self) -> Instant:
         """The current instant."""
@@ -50,6 +62,28 @@ class Clock:
     def set(self, due: Due, delay: float) -> None:
         """Call `due.on_due` after `delay` seconds; replaces its earlier deadline."""
         self.set_at(due, int(self._loop.time() * SECOND) + nanoseconds(delay))
+
+    def expect(self, due: Due, delay: float) -> None:
+        """As `set`, for what will most likely be forgotten soon. End it with `forget`."""
+        if delay < 2 * NURSERY_SECONDS:
+            self.set(due, delay)
+            return
+        self._young[due] = self._loop.time() + delay
+        if not self._has_alarm_for_young:
+            self._has_alarm_for_young = True
+            self.set(self._growing_up, NURSERY_SECONDS)
+
+    def forget(self, due: Due) -> None:
+        """Forget what `expect` was told."""
+        if self._young.pop(due, None) is None:
+            self._table.cancel(due)
+
+    def grow_up(self) -> None:
+        """Those that are still in the nursery come into the table."""
+        self._has_alarm_for_young = False
+        young, self._young = self._young, {}
+        for due, at in young.items():
+            self.set_at(due, nanoseconds(at))
 
     def set_at(self, due: Due, at: Instant) -> None:
         """Call `due.on_due` at the instant `at`; replaces its earlier deadline."""
@@ -63,13 +97,14 @@ class Clock:
 
     def machine_changed(self) -> None:
         """The engine's deadline may have become earlier."""
-        at = self._machine_deadline()
-        if at is not None and (self._armed is None or at < self._armed):
+        if (at := self._machine_deadline()) is not None and (self._armed is None or at < self._armed):
             self._arm(at)
 
     def close(self) -> None:
         """Forget everything; leaves no alarm behind."""
         self._table.clear()
+        self._young.clear()
+        self._has_alarm_for_young = False
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = self._armed = None
@@ -100,3 +135,15 @@ class Clock:
             ours = machines
         if ours is not None:
             self._arm(ours)
+
+
+class _GrowingUp:
+    """The deadline of the nursery."""
+
+    __slots__ = ("_clock",)
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def on_due(self, now: Instant) -> None:
+        self._clock.grow_up()

@@ -34,7 +34,7 @@ from casty_proto.actor import (
     Terminated,
     Undelivered,
 )
-from casty_proto.machine import Instant, Note, Reply, Wake
+from casty_proto.machine import Instant, Note, Rejected, Reply, Wake
 
 from . import events
 from .asks import Ask
@@ -196,7 +196,8 @@ class Runtime:
 
     def spawn_now(self, parent: Cell, plan: Blueprint, name: str | None) -> LocalRef[Any]:
         """Create the actor; its start is still to come. Raises a `SpawnError` without having changed anything."""
-        if (problem := self.machine.spawn_problem(parent, name)) is not None:
+        # The first instance of a class is made here, and it should not be made for nothing.
+        if plan.awaited and (problem := self.machine.spawn_problem(parent, name)) is not None:
             raise self._spawn_error(parent, name, problem)
         body = plan.body(self)
         if parent.body is not None and parent.body.spies:
@@ -205,11 +206,14 @@ class Runtime:
             Spawn(None, parent, name, plan.policy, body=body, mailbox=plan.mailbox, judges=plan.judges)
         )
         assert isinstance(reply, Reply)
-        assert isinstance(reply.result, Cell), reply.result
+        if isinstance(reply.result, Rejected):
+            raise self._spawn_error(parent, name, reply.result.reason)
         body.attach(reply.result)
         for key in plan.keys:
             self.system.receptionist.announce(key, body)
-        self._perform(tuple(rest))
+        for effect in rest:
+            # A spawn leads to nothing but `Ready`, which need not wait for the effects of other events.
+            self._carry_out(effect)
         return body.ref
 
     async def _spawn_awaited(self, parent: Cell, plan: Blueprint, name: str | None) -> LocalRef[Any]:

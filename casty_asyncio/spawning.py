@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import define
 
 from casty_proto.actor import STOP_ON_FAILURE, Behavior, BehaviorError, Cell, Mailbox, Policy, unwrap
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _UNBOUNDED = Mailbox()
 
 
-@frozen
+@define
 class Blueprint:
     """Everything about an actor that is known before it is spawned."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 from attrs.validators import instance_of, is_callable, optional
 
 from .mailbox import Mailbox
@@ -116,7 +116,7 @@ class Boxed[M](Wrapper[M]):
     mailbox: Mailbox = field(validator=instance_of(Mailbox))
 
 
-@frozen
+@define
 class Layers:
     """A behavior without its wrappers, and what they add. Lists run from the innermost wrapper to the outermost."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from enum import Enum, IntEnum
 from typing import Any
 
-from .mailbox import UNBOUNDED, Mailbox, MailboxOverflowStrategy
+from .mailbox import Mailbox, MailboxOverflowStrategy
 from .supervision import Policy, RestartWindow
 
 CLOSED = -1
@@ -120,11 +120,15 @@ class Cell:
         self.queue: deque[Any] | None = None
         """Waiting messages. None while there are none: an empty deque costs 760 bytes, an idle actor should not."""
         self.put: Callable[[Any], None] | None = None
-        """The queue's own `append`, while there is a queue without a limit: the shortest way to deliver a message."""
+        """The queue's own `append`: the shortest way to deliver one more message to an unbounded mailbox.
+
+        Set by the second message that waits, so that an actor with one message at a time does not pay for it.
+        """
         self.limit: int = mailbox.limit
         """How many messages may wait; `CLOSED` from the moment that the actor stops."""
         self.overflow: MailboxOverflowStrategy = mailbox.overflow
-        self.jobs: deque[Job] | None = None
+        self.jobs: list[Job] | None = None
+        """Jobs to be taken, hardly ever more than one. None while there are none."""
         self.children: dict[str, Cell] | None = None
         self.watchers: dict[Cell, None] | None = None
         self.watching: dict[Cell, None] | None = None
@@ -144,13 +148,6 @@ class Cell:
                 names.append(cell.name)
             cell = cell.parent
         return "/" + "/".join(reversed(names))
-
-    def open(self, queue: deque[Any]) -> deque[Any]:
-        """Begin to hold messages."""
-        self.queue = queue
-        if self.limit == UNBOUNDED:
-            self.put = queue.append
-        return queue
 
     def __repr__(self) -> str:
         return f"<actor {self.path}#{self.uid} {Phase(self.phase).name.lower()}>"

@@ -30,7 +30,7 @@ def _check(cell: Cell) -> None:
     assert cell.phase != Phase.STOPPED or cell.parent is None, f"{cell} is in the tree"
     assert (cell.limit == CLOSED) == (cell.phase >= Phase.STOPPING), f"{cell}: limit {cell.limit}"
     assert not cell.jobs or cell.held, f"{cell} has jobs that nobody will run"
-    assert (cell.put is not None) == (cell.queue is not None and cell.limit == UNBOUNDED), f"{cell}: a wrong short cut"
+    assert cell.put is None or (cell.queue is not None and cell.limit == UNBOUNDED), f"{cell}: a wrong short cut"
     if cell.phase == Phase.RUNNING:
         assert not cell.queue or cell.held, f"{cell} has messages that nobody will handle"
     if cell.phase >= Phase.STOPPING:

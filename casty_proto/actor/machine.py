@@ -57,7 +57,7 @@ from .events import (
     Watch,
 )
 from .invariants import check_tree
-from .mailbox import MailboxOverflowStrategy, Reason
+from .mailbox import UNBOUNDED, MailboxOverflowStrategy, Reason
 from .restarting import Restarting
 
 _SPARE_QUEUES = 1024
@@ -132,7 +132,10 @@ class ActorMachine(Restarting):
         if queue is None:
             if cell.limit == CLOSED:
                 return Undelivered(cell, item, Reason.STOPPED)
-            queue = cell.open(self._new_queue())
+            spare = self._spare
+            cell.queue = queue = spare.pop() if spare else deque()
+        elif cell.limit == UNBOUNDED:
+            cell.put = queue.append
         elif len(queue) >= cell.limit:
             return self._overflow(cell, queue, item)
         queue.append(item)
@@ -145,8 +148,9 @@ class ActorMachine(Restarting):
         """Put a notice of the system at the end of the mailbox, whatever its size. Lost on one that is stopping."""
         if cell.limit == CLOSED:
             return None
-        queue = cell.open(self._new_queue()) if cell.queue is None else cell.queue
-        queue.append(Job(Task.NOTICE, item=notice))
+        if cell.queue is None:
+            cell.queue = deque()
+        cell.queue.append(Job(Task.NOTICE, item=notice))
         if cell.held or cell.phase != RUNNING:
             return None
         cell.held = True
@@ -155,7 +159,9 @@ class ActorMachine(Restarting):
     def take(self, cell: Cell) -> Any:
         """The next thing to run for `cell`: a message, an `Envelope` or a `Job`; or `IDLE` (rules 1 and 2)."""
         if cell.jobs:
-            job = cell.jobs.popleft()
+            job = cell.jobs.pop(0)
+            if not cell.jobs:
+                cell.jobs = None
             if job.task is Task.START:
                 cell.began = True
             return job

@@ -33,8 +33,9 @@ class Tree:
     def _give(self, cell: Cell, job: Job) -> None:
         """Queue a job, ahead of all messages."""
         if cell.jobs is None:
-            cell.jobs = deque()
-        cell.jobs.append(job)
+            cell.jobs = [job]
+        else:
+            cell.jobs.append(job)
         if not cell.held:
             cell.held = True
             self._out.append(Ready(cell))
@@ -43,14 +44,11 @@ class Tree:
         stashed = cell.stashed
         if not stashed:
             return 0
-        queue = cell.open(self._new_queue()) if cell.queue is None else cell.queue
-        queue.extendleft(reversed(stashed))
+        if cell.queue is None:
+            cell.queue = deque()
+        cell.queue.extendleft(reversed(stashed))
         cell.stashed = None
         return len(stashed)
-
-    def _new_queue(self) -> deque[Any]:
-        """A queue for an actor that has had none to do with until now; often one that another actor gave back."""
-        return self._spare.pop() if self._spare else deque()
 
     # -- watching --------------------------------------------------------------------------------------------------
 
