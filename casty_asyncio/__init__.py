@@ -8,6 +8,17 @@ from casty_proto.actor import (
     Reason,
     SupervisionStrategy,
 )
+from casty_proto.stream import (
+    StreamCancel,
+    StreamCompleted,
+    StreamDemand,
+    StreamElement,
+    StreamElements,
+    StreamFailed,
+    StreamRefused,
+    StreamSubscribed,
+    Subscribe,
+)
 
 from .actor import Actor
 from .behaviors import Behaviors
@@ -20,6 +31,7 @@ from .errors import (
     CastyError,
     DuplicateNameError,
     HandlerCancelledError,
+    HandlerExitError,
     InvalidNameError,
     MailboxFullError,
     NotAnActorError,
@@ -63,6 +75,18 @@ from .refs import ActorRef
 from .runner import run
 from .scheduler import CancelSchedule, ScheduleOnce, SchedulerMsg, ScheduleTick
 from .spy import SpyEvent
+from .streams import (
+    CompleteStream,
+    FailStream,
+    GetSink,
+    GetSource,
+    SinkRef,
+    SourceRef,
+    StreamConsumerMsg,
+    StreamProducerMsg,
+    stream_consumer,
+    stream_producer,
+)
 from .supervision import OneForOneStrategy, SupervisorConfig, supervised
 from .system import ActorSystem
 from .tasks import CancelTask, RunTask, TaskCancelled, TaskCompleted, TaskFailed, TaskResult, TaskRunnerMsg
@@ -85,6 +109,7 @@ __all__ = [
     "CancelSchedule",
     "CancelTask",
     "CastyError",
+    "CompleteStream",
     "Context",
     "DeadLetter",
     "Deregister",
@@ -93,8 +118,12 @@ __all__ = [
     "EventStreamPublish",
     "EventStreamSubscribe",
     "EventStreamUnsubscribe",
+    "FailStream",
     "Find",
+    "GetSink",
+    "GetSource",
     "HandlerCancelledError",
+    "HandlerExitError",
     "InvalidNameError",
     "Listing",
     "Lookup",
@@ -114,14 +143,27 @@ __all__ = [
     "SchedulerMsg",
     "ServiceInstance",
     "ServiceKey",
+    "SinkRef",
+    "SourceRef",
     "SpawnError",
     "SpyEvent",
     "StartError",
     "StashFullError",
+    "StreamCancel",
     "StreamClosedError",
+    "StreamCompleted",
+    "StreamConsumerMsg",
+    "StreamDemand",
+    "StreamElement",
+    "StreamElements",
     "StreamError",
+    "StreamFailed",
     "StreamFailedError",
+    "StreamProducerMsg",
+    "StreamRefused",
+    "StreamSubscribed",
     "StreamTimeoutError",
+    "Subscribe",
     "SubscribeListing",
     "SupervisionStrategy",
     "SupervisorConfig",
@@ -138,5 +180,7 @@ __all__ = [
     "UsageError",
     "WrongThreadError",
     "run",
+    "stream_consumer",
+    "stream_producer",
     "supervised",
 ]

@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.actor import Behavior, BehaviorError, SupervisionStrategy
+from casty_proto.actor import Behavior, SupervisionStrategy
 
 from .body import Body
 from .context import ActorContext
+from .errors import InvalidBehaviorError
 from .refs import ActorRef, LocalRef
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Actor[M]:
     ) -> Awaitable[SupervisionStrategy | None] | SupervisionStrategy | None:
         """What is to become of a child that failed. `None` leaves that to the child's own policy.
 
-        Called like a message handler, in its turn. The child waits; its mailbox goes on filling.
+        Called like a message handler, in its turn. The child waits; its mailbox goes on filling. Not called for a child
+        whose `spawn` is still awaited, perhaps by the very handler that would have to end first: its own policy decides
+        then, and `spawn` raises `StartError` when that gives up.
         """
         return None
 
@@ -88,7 +91,8 @@ class ClassBody(Body):
         self.install(instance.receive)
 
     async def pre_restart(self, error: Exception, message: Any) -> None:
-        assert self._instance is not None
+        if self._instance is None:
+            return  # It was __init__ that failed, at an earlier restart.
         hook = self._instance.pre_restart(error, message)
         if inspect.isawaitable(hook):
             await hook
@@ -109,7 +113,7 @@ class ClassBody(Body):
         return verdict
 
     async def become(self, behavior: Behavior[Any]) -> None:
-        raise BehaviorError(
+        raise InvalidBehaviorError(
             f"receive of {self.cell.path} returned {behavior!r}; a class actor cannot become a behavior"
         )
 
@@ -118,7 +122,15 @@ class ClassBody(Body):
             result = await result
         if isinstance(result, Behavior):
             await super().follow(result, message)
+        elif inspect.isasyncgen(result) or inspect.isgenerator(result):
+            raise InvalidBehaviorError(
+                f"receive of {self.cell.path} has a yield, so that calling it handles nothing; remove the yield"
+            )
 
     def release(self) -> None:
         super().release()
         self._instance = None
+
+    def forget(self) -> None:
+        super().forget()
+        self._kwargs = None

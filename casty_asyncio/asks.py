@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from casty_proto.actor import READY, Cell, Reason
 from casty_proto.machine import Instant
 
-from .errors import ActorFailedError, ActorStoppedError, AskTimeoutError, MailboxFullError, UsageError
+from .clock import MAX_SECONDS, can_wait
+from .errors import ActorFailedError, ActorStoppedError, AskTimeoutError, MailboxFullError, UsageError, described
 
 if TYPE_CHECKING:
     from .body import Body
@@ -62,9 +63,9 @@ class Ask:
         if not self.future.done():
             self.future.set_exception(error)
 
-    def fail_for(self, cause: Exception) -> None:
-        """The handler of the message raised."""
-        error = ActorFailedError(f"{self.cell.path} failed on {self._kind()}: {cause!r}")
+    def fail_for(self, cause: Exception, path: str) -> None:
+        """The handler of the message, in the actor at `path`, raised."""
+        error = ActorFailedError(f"{path} failed on {self._kind()}: {described(cause)}")
         error.__cause__ = cause
         self.fail(error)
 
@@ -80,8 +81,13 @@ class Ask:
     # -- debts -----------------------------------------------------------------------------------------------------
 
     def owe(self, debtor: Body) -> None:
-        """The handler returned without an answer; `debtor` may still give it."""
+        """The handler returned without an answer; `debtor` may still give it.
+
+        An earlier debtor, who handed the message on, owes nothing any more.
+        """
         self.message = _Handled(self._kind())
+        if self._debtor is not None and self._debtor is not debtor:
+            self._debtor.debts.pop(self, None)
         self._debtor = debtor
         debtor.debts[self] = None
 
@@ -116,11 +122,16 @@ async def ask_actor(
     runtime: Runtime, cell: Cell, message: Any, build: Callable[[Any], Any] | None, timeout: float
 ) -> Any:
     """Ask in either style: `message` as it is, or what `build` makes of the reply handle."""
-    worker = runtime.pool.current
-    if worker is not None and worker.cell is cell:
+    if runtime.pool.in_hand() is cell:
         raise UsageError(
             f"{cell.path} asks itself and waits, so it can never answer; tell itself a message, or use "
             "ctx.pipe_to_self(ref.ask(...))"
+        )
+    runtime.check_thread()
+    if not can_wait(timeout):
+        raise UsageError(
+            f"the timeout of an ask of {cell.path} must be a number of seconds, 0 or more and at most "
+            f"{MAX_SECONDS:g}, not {timeout!r}"
         )
     ask = Ask(runtime, cell, message, timeout)
     if build is not None:
@@ -133,7 +144,8 @@ async def ask_actor(
         runtime.undelivered(outcome)
     del message, build
     clock = runtime.clock
-    clock.expect(ask, timeout)
+    if not ask.future.done():
+        clock.expect(ask, timeout)
     try:
         return await ask.future
     finally:

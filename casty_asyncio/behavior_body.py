@@ -11,6 +11,7 @@ from casty_proto.actor import (
     STOPPED,
     Behavior,
     BehaviorError,
+    Cell,
     Layers,
     Lifecycle,
     Receive,
@@ -20,6 +21,7 @@ from casty_proto.actor import (
 )
 
 from .body import Body
+from .errors import InvalidBehaviorError
 from .refs import LocalRef
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class BehaviorBody(Body):
     way out the innermost first.
     """
 
-    __slots__ = ("_hooks", "_layers")
+    __slots__ = ("_given_spies", "_hooks", "_layers")
 
     def __init__(self, runtime: Runtime, layers: Layers) -> None:
         super().__init__(runtime, context_first=True)
@@ -41,8 +43,14 @@ class BehaviorBody(Body):
         self._hooks = layers.hooks
         self.spies = layers.spies
 
+    def attach(self, cell: Cell) -> None:
+        super().attach(cell)
+        self._given_spies = self.spies
+        """Those that every incarnation has; a setup may add more."""
+
     async def start(self, error: Exception | None) -> None:
         self._hooks = self._layers.hooks
+        self.spies = self._given_spies
         core = self._layers.core
         if type(core) is Receive and not self._hooks:
             self.install(core.handler)
@@ -61,9 +69,12 @@ class BehaviorBody(Body):
             made = core.factory(self.context)
             if inspect.isawaitable(made):
                 made = await made
-            layers = unwrap(made)
+            try:
+                layers = unwrap(made)
+            except BehaviorError as error:
+                raise InvalidBehaviorError(f"the setup of {self.cell.path} returned no behavior: {error}") from None
             if layers.mailbox is not None:
-                raise BehaviorError(f"{self.cell.path}: a mailbox is chosen at the spawn, not in a setup")
+                raise InvalidBehaviorError(f"{self.cell.path}: a mailbox is chosen at the spawn, not in a setup")
             self._hooks = (*layers.hooks, *self._hooks)
             if layers.policy is not None:
                 self.cell.policy = layers.policy
@@ -85,7 +96,7 @@ class BehaviorBody(Body):
             self.install(_ignore)
             self.runtime.feed(Stop(self.cell))
         else:
-            raise BehaviorError(
+            raise InvalidBehaviorError(
                 f"{self.cell.path} cannot become {behavior!r}: lifecycle, supervision and the like belong to the spawn "
                 "or to a setup"
             )
@@ -100,6 +111,13 @@ class BehaviorBody(Body):
 
     async def judge(self, child: LocalRef[Any], error: Exception) -> None:
         return None
+
+    def forget(self) -> None:
+        super().forget()
+        self._layers, self._hooks, self._given_spies = _FORGOTTEN, (), ()
+
+
+_FORGOTTEN = Layers(IGNORE)
 
 
 async def _each(hooks: tuple[Lifecycle[Any], ...], body: BehaviorBody) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import FunctionType
 from typing import Any
 
 from casty_proto.actor import (
@@ -22,6 +23,7 @@ from casty_proto.actor import (
     Supervised,
 )
 
+from .arguments import check_behavior, check_callable, check_function, check_ref
 from .context import ActorContext
 from .errors import UsageError
 from .receptionist import ServiceKey
@@ -45,11 +47,14 @@ class Behaviors:
         handler: Callable[[ActorContext[M], M], Awaitable[Behavior[M]] | Behavior[M]],
     ) -> Behavior[M]:
         """Handle each message with `handler(ctx, msg)`, which returns the behavior for the next one."""
+        if type(handler) is not FunctionType:
+            check_function("the handler given to Behaviors.receive", handler)
         return Receive(handler)
 
     @staticmethod
     def setup[M](factory: Callable[[ActorContext[M]], Awaitable[Behavior[M]] | Behavior[M]]) -> Behavior[M]:
         """Run `factory(ctx)` at the start, and again at each restart, to get the behavior."""
+        check_function("the factory given to Behaviors.setup", factory)
         return Setup(factory)
 
     @staticmethod
@@ -95,11 +100,15 @@ class Behaviors:
         before its first message; the trailing parameters may be left out. Without a `post_restart`, `pre_start` runs
         for the new incarnation too. Hooks may be `async def` or `def`.
         """
+        check_behavior("Behaviors.with_lifecycle", behavior)
+        for hook in (pre_start, post_stop, pre_restart, post_restart):
+            check_callable("each hook given to Behaviors.with_lifecycle", hook)
         return Lifecycle(behavior, pre_start, post_stop, pre_restart, post_restart)
 
     @staticmethod
     def supervise[M](behavior: Behavior[M], strategy: SupervisorConfig) -> Behavior[M]:
         """Deal with failures as `strategy` says: a `SupervisorConfig`, or a `OneForOneStrategy(...)`."""
+        check_behavior("Behaviors.supervise", behavior)
         if not isinstance(strategy, SupervisorConfig):
             raise UsageError(
                 f"Behaviors.supervise wants a SupervisorConfig or OneForOneStrategy(...), not {strategy!r}"
@@ -109,6 +118,7 @@ class Behaviors:
     @staticmethod
     def discoverable[M](behavior: Behavior[M], *, key: ServiceKey[M]) -> Behavior[M]:
         """List the actor under `key` for as long as it lives; `system.lookup(key)` finds it."""
+        check_behavior("Behaviors.discoverable", behavior)
         if not isinstance(key, ServiceKey):
             raise UsageError(f"Behaviors.discoverable wants a ServiceKey as its key, not {key!r}")
         return Discoverable(behavior, key)
@@ -117,11 +127,17 @@ class Behaviors:
     def spy[M](behavior: Behavior[M], observer: ActorRef[SpyEvent[Any]], *, spy_children: bool = False) -> Behavior[M]:
         """Tell `observer` a `SpyEvent` for every message before it is handled; for those of its children too, if asked.
 
-        Grandchildren are included.
+        Grandchildren are included. An observer that has stopped, or whose mailbox is full, is no concern of the actor.
+        Nobody is told of the observer's own messages, nor of `SpyEvent`s.
         """
+        check_behavior("Behaviors.spy", behavior)
+        check_ref("the observer given to Behaviors.spy", observer)
         return Spied(behavior, observer, spy_children)
 
     @staticmethod
     def with_mailbox[M](behavior: Behavior[M], mailbox: Mailbox) -> Behavior[M]:
         """Give the actor this mailbox, unless `spawn` names another."""
+        check_behavior("Behaviors.with_mailbox", behavior)
+        if not isinstance(mailbox, Mailbox):
+            raise UsageError(f"Behaviors.with_mailbox wants a Mailbox(...), not {mailbox!r}")
         return Boxed(behavior, mailbox)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from casty_proto.actor import (
@@ -18,13 +18,13 @@ from casty_proto.actor import (
     STOPPED,
     UNHANDLED,
     Behavior,
-    BehaviorError,
     Cell,
     Done,
     Envelope,
     Failed,
     Job,
     Judged,
+    Phase,
     Reason,
     Renew,
     Spied,
@@ -35,7 +35,14 @@ from casty_proto.actor import (
 
 from .asks import Ask
 from .context import ActorContext
-from .errors import ActorFailedError, ActorStoppedError, HandlerCancelledError, RestartRequestedError
+from .errors import (
+    ActorFailedError,
+    ActorStoppedError,
+    HandlerCancelledError,
+    HandlerExitError,
+    InvalidBehaviorError,
+    RestartRequestedError,
+)
 from .mail import opened
 from .refs import LocalRef
 from .spy import spied
@@ -51,7 +58,18 @@ def _not_started(*_: Any) -> Any:
 class Body(ABC):
     """What runs one actor."""
 
-    __slots__ = ("_debts", "_on_end", "cell", "context", "context_first", "handler", "ref", "runtime", "spies")
+    __slots__ = (
+        "_debts",
+        "_on_end",
+        "cell",
+        "context",
+        "context_first",
+        "handler",
+        "ref",
+        "runtime",
+        "spies",
+        "unmissed",
+    )
 
     def __init__(self, runtime: Runtime, context_first: bool) -> None:
         self.runtime = runtime
@@ -63,6 +81,8 @@ class Body(ABC):
         self.context: ActorContext[Any] = ActorContext(self)
         self.spies: tuple[Spied[Any], ...] = ()
         """Whom to tell what this actor handles."""
+        self.unmissed: tuple[type[Any], ...] = ()
+        """Messages of these types lose nothing when they come after the end, and become no dead letters."""
         self._debts: dict[Ask, None] | None = None
         self._on_end: list[Callable[[], None]] | None = None
 
@@ -101,6 +121,11 @@ class Body(ABC):
         """Drop the incarnation: nobody will run it again."""
         self.handler = _not_started
 
+    def forget(self) -> None:
+        """Drop what further incarnations would be made of: a ref to a stopped actor must not keep its state alive."""
+        self.release()
+        self.spies = ()
+
     # -- after a message -------------------------------------------------------------------------------------------
 
     async def follow(self, result: Any, message: Any) -> None:
@@ -118,7 +143,7 @@ class Body(ABC):
         elif isinstance(result, Behavior):
             await self.become(result)
         else:
-            raise BehaviorError(
+            raise InvalidBehaviorError(
                 f"the handler of {self.cell.path} returned {result!r} for {type(message).__name__}; it must return a "
                 "behavior, for example Behaviors.same()"
             )
@@ -128,22 +153,42 @@ class Body(ABC):
         _strip(error)
         message, _, ask = opened(item)
         if ask is not None:
-            ask.fail_for(error)
+            ask.fail_for(error, self.cell.path)
         self.runtime.feed(Failed(self.cell, error, message))
 
-    def cancelled(self, error: asyncio.CancelledError, item: Any) -> None:
-        """`CancelledError` came out of the handler: the end of the system, or somebody's mistake."""
-        if self.runtime.ending:
-            ask = opened(item)[2]
+    def broken_off(self, error: BaseException, item: Any) -> None:
+        """Something else than an ordinary exception came out of the handler.
+
+        `CancelledError` is the end of the system, or somebody's mistake. `KeyboardInterrupt` and `SystemExit` are the
+        end of the program, and no failure that a new incarnation could mend. The rest is a failure like any other.
+        """
+        failure = self._failure(error)
+        ask = opened(item)[2]
+        if isinstance(error, asyncio.CancelledError) and self.runtime.ending:
             if ask is not None:
                 ask.fail_undelivered(Reason.STOPPED)
             self.runtime.feed(Stop(self.cell))
-            return
-        failure = HandlerCancelledError(
-            f"a handler of {self.cell.path} was cancelled; a worker runs other actors too, and is not for cancelling"
-        )
+        elif isinstance(error, KeyboardInterrupt | SystemExit):
+            if ask is not None:
+                ask.fail_for(failure, self.cell.path)
+            self.runtime.feed(Stop(self.cell))
+        else:
+            self.failed(failure, item)
+
+    def _failure(self, error: BaseException) -> Exception:
+        """The same as an exception that supervision can deal with."""
+        if isinstance(error, Exception):
+            return _strip(error)
+        failure: Exception
+        if isinstance(error, asyncio.CancelledError):
+            failure = HandlerCancelledError(
+                f"a handler of {self.cell.path} was cancelled; a worker runs other actors too, and is not for "
+                "cancelling"
+            )
+        else:
+            failure = HandlerExitError(f"a handler of {self.cell.path} raised {type(error).__name__}")
         failure.__cause__ = error
-        self.failed(failure, item)
+        return failure
 
     def settle(self, item: Envelope | Ask) -> None:
         """The handler of a message that somebody may want an answer to has returned."""
@@ -162,63 +207,80 @@ class Body(ABC):
                 await self._run_start(job)
             case Task.PRE_RESTART:
                 assert job.error is not None
-                await self._run_hook("pre_restart", self.pre_restart(job.error, job.item))
-                self.runtime.feed(Done(self.cell, job.task))
+                self.context._renew()
+                await self._run_hook("pre_restart", self.pre_restart(job.error, job.item), job)
             case Task.POST_STOP:
-                await self._run_hook("post_stop", self.post_stop())
-                self.runtime.feed(Done(self.cell, job.task))
+                await self._run_hook("post_stop", self.post_stop(), job)
             case Task.JUDGE:
                 await self._run_judge(job)
             case Task.NOTICE:
                 await self._run_notice(job.item)
 
     async def _run_start(self, job: Job) -> None:
-        try:
-            if job.error is not None:
-                self.release()
-                self.context._renew()
-                self._call_debts_in(ActorFailedError, job.error)
-            await self.start(job.error)
-        except Exception as error:
-            self.runtime.feed(Failed(self.cell, _strip(error)))
-        except asyncio.CancelledError as error:
-            self.cancelled(error, None)
-        else:
+        error = await self._outcome(self._begin(job))
+        if error is None:
             self.runtime.feed(Done(self.cell, job.task))
+            return
+        self.broken_off(error, None)
+        self.runtime.start_failed(self.cell)
+        _let_through(error)
 
-    async def _run_hook(self, name: str, hook: Any) -> None:
-        try:
-            await hook
-        except Exception as error:
-            self.runtime.hook_failed(self.ref, name, _strip(error))
-        except asyncio.CancelledError as error:
+    async def _begin(self, job: Job) -> None:
+        if job.error is not None:
+            self.release()
+            self.context._renew()
+            self._call_debts_in(ActorFailedError, job.error)
+        await self.start(job.error)
+
+    async def _run_hook(self, name: str, hook: Awaitable[None], job: Job) -> None:
+        error = await self._outcome(hook)
+        if error is not None:
             self.runtime.hook_failed(self.ref, name, error)
+        self.runtime.feed(Done(self.cell, job.task))
+        _let_through(error)
 
     async def _run_judge(self, job: Job) -> None:
-        assert job.subject is not None
-        assert job.error is not None
-        strategy: SupervisionStrategy | None = None
-        try:
-            verdict = await self.judge(job.subject.body.ref, job.error)
-            if not isinstance(verdict, SupervisionStrategy | None):
-                raise TypeError(f"on_child_failure returned {verdict!r}; it must return a SupervisionStrategy or None")
-            strategy = verdict
-        except Exception as error:
-            self.runtime.hook_failed(self.ref, "on_child_failure", _strip(error))
-        except asyncio.CancelledError as error:
+        child, failure = job.subject, job.error
+        assert child is not None
+        assert failure is not None
+        verdict: SupervisionStrategy | None = None
+
+        async def judge() -> None:
+            nonlocal verdict
+            said = await self.judge(child.body.ref, failure)
+            if not isinstance(said, SupervisionStrategy | None):
+                raise TypeError(f"on_child_failure returned {said!r}; it must return a SupervisionStrategy or None")
+            verdict = said
+
+        if child.phase != Phase.SUSPENDED or child.error is not failure:
+            return  # Something else has decided about it meanwhile.
+        error = await self._outcome(judge())
+        if error is not None:
             self.runtime.hook_failed(self.ref, "on_child_failure", error)
-        self.runtime.feed(Judged(job.subject, job.error, job.item, strategy))
+        self.runtime.feed(Judged(child, failure, job.item, verdict))
+        _let_through(error)
 
     async def _run_notice(self, notice: Any) -> None:
+        error = await self._outcome(self._handle(notice))
+        if error is not None:
+            self.broken_off(error, notice)
+        _let_through(error)
+
+    async def _handle(self, notice: Any) -> None:
+        result = self.handler(self.context, notice) if self.context_first else self.handler(notice, self.context)
+        if inspect.isawaitable(result):
+            result = await result
+        await self.follow(result, notice)
+
+    async def _outcome(self, work: Awaitable[None]) -> BaseException | None:
+        """Run something to its end. Returns what it raised, stripped of the frames that are ours."""
         try:
-            result = self.handler(self.context, notice) if self.context_first else self.handler(notice, self.context)
-            if inspect.isawaitable(result):
-                result = await result
-            await self.follow(result, notice)
-        except Exception as error:
-            self.failed(error, notice)
-        except asyncio.CancelledError as error:
-            self.cancelled(error, notice)
+            await work
+        except BaseException as error:
+            if self.runtime.pool.in_hand() is not self.cell:
+                raise  # The task is thrown away with its loop.
+            return _strip(error)
+        return None
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -247,7 +309,7 @@ class Body(ABC):
 
     def ended(self, error: Exception | None) -> None:
         """The actor has stopped: let go of everything, and tell whoever waits for that."""
-        self.release()
+        self.forget()
         self.context._release()
         self._call_debts_in(ActorStoppedError, error)
         callbacks, self._on_end = self._on_end, None
@@ -255,8 +317,14 @@ class Body(ABC):
             callback()
 
 
-def _strip(error: Exception) -> Exception:
+def _strip[E: BaseException](error: E) -> E:
     """Take the worker's own frame off the traceback: it says nothing, and it would keep the worker's locals alive."""
     if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
         error.__traceback__ = error.__traceback__.tb_next
     return error
+
+
+def _let_through(error: BaseException | None) -> None:
+    """What ends a program goes on to the event loop, once the engine knows."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise error

@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from casty_proto.machine import SECOND, Instant, nanoseconds
 from casty_proto.timers import Deadlines
 
-
 NURSERY_SECONDS = 0.05
+
+
+MAX_SECONDS = 1e9
+"""The longest time that can be waited for, about 30 years: event loops cannot count further."""
+
+
+def can_wait(seconds: Any) -> bool:
+    """Whether an event loop can wait so long: a number from 0 to `MAX_SECONDS`, and no other value whatsoever."""
+    try:
+        return bool(0 <= seconds <= MAX_SECONDS)
+    except TypeError:
+        return False
 
 
 class Due(Protocol):

@@ -3,55 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, overload
 
-from casty_proto.actor import Behavior, Cell, Envelope, Mailbox, Reason, Stop, Unwatch, Watch
+from casty_proto.actor import (
+    Behavior,
+    Cell,
+    Envelope,
+    Mailbox,
+    Phase,
+    Reason,
+    Stop,
+    Undelivered,
+    Unwatch,
+    Watch,
+)
 
-from .errors import StashFullError, UsageError
+from .arguments import check_awaitable, check_callable
+from .errors import HandlerCancelledError, StashFullError, UsageError
+from .generic import Message
 from .refs import ActorRef, LocalRef
+from .scheduler import Timers
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
     from .actor import Actor
     from .asks import Ask
     from .body import Body
+    from .runtime import Runtime
     from .supervision import SupervisorConfig
     from .system import ActorSystem
 
-    M = TypeVar("M", default=Any)
-else:
-    from typing import TypeVar
 
-    M = TypeVar("M")
-
-
-class ActorContext(Generic[M]):  # noqa: UP046 - the default of M cannot be written in the new way on Python 3.12
+class ActorContext(Generic[Message]):  # noqa: UP046 - Python 3.12 cannot write a default in the new way
     """The environment of one actor. `Context` is another name for it.
 
     It belongs to the actor for its whole life, restarts included, and is only valid in its handlers and hooks.
     """
 
-    __slots__ = ("_ask", "_body", "_keys", "_sender", "_tasks")
+    __slots__ = ("_ask", "_body", "_sender", "_tasks", "_timers")
 
     def __init__(self, body: Body) -> None:
         self._body = body
         self._sender: ActorRef[Any] | None = None
         self._ask: Ask | None = None
-        self._keys: dict[str, None] | None = None
+        self._timers: Timers | None = None
         self._tasks: dict[asyncio.Task[None], None] | None = None
 
     # -- who I am --------------------------------------------------------------------------------------------------
 
     @property
-    def self(self) -> ActorRef[M]:
+    def self(self) -> ActorRef[Message]:
         """The ref of this actor."""
         return self._body.ref
 
     @property
-    def self_ref(self) -> ActorRef[M]:
+    def self_ref(self) -> ActorRef[Message]:
         """The ref of this actor."""
         return self._body.ref
 
@@ -87,12 +95,7 @@ class ActorContext(Generic[M]):  # noqa: UP046 - the default of M cannot be writ
         `ctx.sender` instead.
         """
         body = self._body
-        worker = body.runtime.pool.current
-        if worker is None or worker.cell is not body.cell:
-            raise UsageError(
-                f"ctx.reply() of {self.path} was called outside of its handler; keep `to = ctx.sender` in the handler, "
-                "and call to.tell(answer) when the answer is there"
-            )
+        self._check_in_hand("reply", "keep `to = ctx.sender` in the handler, and call to.tell(answer) when it is there")
         if self._ask is not None:
             self._ask.resolve(message)
         elif self._sender is None:
@@ -100,22 +103,34 @@ class ActorContext(Generic[M]):  # noqa: UP046 - the default of M cannot be writ
         else:
             self._sender.tell(message)
 
-    def stash(self, message: M) -> None:
+    def stash(self, message: Message) -> None:
         """Set the message in hand aside until `unstash_all`. An ask among them stays open.
 
-        Raises `StashFullError` when the stash holds as many messages as the mailbox may; it was not stashed then.
+        Raises `StashFullError` when the stash holds as many messages as the mailbox may, and `UsageError` outside of
+        the handler's own task; it was not stashed then. An actor that is stopping makes it a dead letter.
         """
         body = self._body
+        self._check_in_hand("stash", "stash in the handler itself")
         sender = self.sender
-        if not body.runtime.machine.stash(body.cell, message if sender is None else Envelope(message, sender)):
+        item = message if sender is None else Envelope(message, sender)
+        if body.cell.phase >= Phase.STOPPING:
+            body.runtime.undelivered(Undelivered(body.cell, item, Reason.STOPPED))
+        elif not body.runtime.machine.stash(body.cell, item):
             raise StashFullError(f"the stash of {self.path} is full; unstash in time, or give it a larger mailbox")
 
     def unstash_all(self) -> int:
         """Handle what was stashed next, in its old order, before the rest of the mailbox. Returns how many there were.
 
-        A restart does this by itself; a stop turns stashed messages into dead letters.
+        A restart does this by itself; a stop turns stashed messages into dead letters. Raises `UsageError` outside of
+        the handler's own task.
         """
+        self._check_in_hand("unstash_all", "tell the actor a message, and unstash in its handler")
         return self._body.runtime.machine.unstash(self._body.cell)
+
+    def _check_in_hand(self, what: str, instead: str) -> None:
+        """Elsewhere than in the handler's own task another message may be in hand by now, or none."""
+        if self._body.runtime.pool.in_hand() is not self._body.cell:
+            raise UsageError(f"ctx.{what}() of {self.path} was called outside of its handler; {instead}")
 
     # -- children and others ---------------------------------------------------------------------------------------
 
@@ -169,7 +184,7 @@ class ActorContext(Generic[M]):  # noqa: UP046 - the default of M cannot be writ
         Raises `UsageError` for an actor that is neither.
         """
         body = self._body
-        target = body.cell if ref is None else _cell(ref)
+        target = body.cell if ref is None else _cell(ref, body.runtime)
         if target is not body.cell and target.parent is not body.cell:
             raise UsageError(
                 f"{self.path} may stop itself and its children, and {target.path} is neither; send it a message, or "
@@ -179,82 +194,95 @@ class ActorContext(Generic[M]):  # noqa: UP046 - the default of M cannot be writ
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Get the message `Terminated(ref)` when that actor has stopped; soon if it has already."""
-        self._body.runtime.feed(Watch(self._body.cell, _cell(ref)))
+        self._body.runtime.feed(Watch(self._body.cell, _cell(ref, self._body.runtime)))
 
     def unwatch(self, ref: ActorRef[Any]) -> None:
         """Undo `watch`. A `Terminated` that is in the mailbox already is still handled."""
-        self._body.runtime.feed(Unwatch(self._body.cell, _cell(ref)))
+        self._body.runtime.feed(Unwatch(self._body.cell, _cell(ref, self._body.runtime)))
 
     # -- later -----------------------------------------------------------------------------------------------------
 
     def pipe_to_self[T](
         self,
         awaitable: Awaitable[T],
-        mapper: Callable[[T], M] | None = None,
-        on_failure: Callable[[Exception], M] | None = None,
+        mapper: Callable[[T], Message] | None = None,
+        on_failure: Callable[[Exception], Message] | None = None,
     ) -> None:
         """Await something beside the handler, and get what `mapper` makes of the result as a message.
 
-        Without a mapper the result itself is the message. A failure becomes the message that `on_failure` makes of it;
-        without `on_failure` it is logged. The work is cancelled when the actor stops.
+        Without a mapper the result itself is the message. A failure, also one of the mapper, becomes the message that
+        `on_failure` makes of it; without `on_failure` it is logged. Work that somebody else cancelled has failed, with
+        a `HandlerCancelledError`. The work goes on over a restart, and is cancelled when the actor stops.
+
+        Raises `UsageError` for what cannot be awaited or called, and once the actor has stopped.
         """
-        task = self._body.runtime.tracker.start(_pipe(self._body, awaitable, mapper, on_failure), f"pipe {self.path}")
+        body = self._body
+        check_awaitable(f"pipe_to_self of {self.path}: the work", awaitable)
+        try:
+            check_callable(f"pipe_to_self of {self.path}: mapper", mapper)
+            check_callable(f"pipe_to_self of {self.path}: on_failure", on_failure)
+            if body.cell.phase == Phase.STOPPED:
+                raise UsageError(f"{self.path} has stopped, and nothing can be piped to it any more")
+        except UsageError:
+            _close(awaitable)
+            raise
+        task = body.runtime.tracker.start(_pipe(body, awaitable, mapper, on_failure), f"pipe {self.path}")
         if self._tasks is None:
             self._tasks = {}
         self._tasks[task] = None
-        task.add_done_callback(self._forget)
+
+        def forget(task: asyncio.Task[None]) -> None:
+            # A task that is cancelled before its first step has not touched what it was to await.
+            _abandon(awaitable)
+            if self._tasks is not None:
+                self._tasks.pop(task, None)
+
+        task.add_done_callback(forget)
 
     def run_blocking[T](
         self,
         function: Callable[..., T],
         *args: Any,
-        mapper: Callable[[T], M] | None = None,
-        on_failure: Callable[[Exception], M] | None = None,
+        mapper: Callable[[T], Message] | None = None,
+        on_failure: Callable[[Exception], Message] | None = None,
     ) -> None:
         """Call a blocking function in a thread, and get its result as a message, as `pipe_to_self` does.
 
-        The handler goes on at once. A thread cannot be cancelled: when the actor stops, the call goes on, and its
-        result is dropped.
+        The handler goes on at once. A thread cannot be cancelled: when the actor stops, a call that has begun goes on,
+        and its result is dropped.
         """
+        if not callable(function):
+            raise UsageError(
+                f"run_blocking of {self.path} wants a function and its arguments, not {function!r}; do not call it yet"
+            )
         self.pipe_to_self(asyncio.to_thread(function, *args), mapper, on_failure)
 
-    def schedule(self, key: str, message: M, delay: float) -> None:
+    def schedule(self, key: str, message: Message, delay: float) -> None:
         """Send `message` to this actor after `delay` seconds. The same key replaces the earlier timer of this actor.
 
-        Timers of an actor end with it, and with a restart.
+        Timers of an actor end with it, and with a restart. Raises `UsageError` without having changed anything.
         """
-        self._timers(key).schedule(self._key(key), self._body.ref, message, delay)
+        self._own_timers().schedule(key, self._body.ref, message, delay)
 
-    def tick(self, key: str, message: M, interval: float) -> None:
+    def tick(self, key: str, message: Message, interval: float) -> None:
         """Send `message` to this actor every `interval` seconds, the first time after one interval."""
-        self._timers(key).tick(self._key(key), self._body.ref, message, interval)
+        self._own_timers().tick(key, self._body.ref, message, interval)
 
     def cancel_schedule(self, key: str) -> bool:
         """Cancel a timer of this actor. False when there was none of that key. Nothing more is sent after this."""
-        if self._keys is None or key not in self._keys:
-            return False
-        del self._keys[key]
-        return self._body.runtime.timers.cancel(self._key(key))
+        return self._own_timers().cancel(key)
 
-    def _timers(self, key: str) -> Any:
-        if self._keys is None:
-            self._keys = {}
-        self._keys[key] = None
-        return self._body.runtime.timers
-
-    def _key(self, key: str) -> tuple[int, str]:
-        return (self._body.cell.uid, key)
+    def _own_timers(self) -> Timers:
+        if self._timers is None:
+            self._timers = Timers(self._body.runtime)
+        return self._timers
 
     # -- for the body ----------------------------------------------------------------------------------------------
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        if self._tasks is not None:
-            self._tasks.pop(task, None)
-
     def _renew(self) -> None:
         """A new incarnation begins."""
-        for key in list(self._keys or ()):
-            self.cancel_schedule(key)
+        if self._timers is not None:
+            self._timers.clear()
 
     def _release(self) -> None:
         """The actor has stopped."""
@@ -270,15 +298,24 @@ Context = ActorContext
 class _ActorLog(logging.LoggerAdapter[logging.Logger]):
     """Begins each line with the path of the actor, and has it as the attribute `actor` of the record."""
 
-    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if not self.isEnabledFor(level):
+            return
         assert self.extra is not None
+        path = str(self.extra["actor"])
+        # A name may have a per cent sign, which would be taken for the place of an argument.
+        prefix = path.replace("%", "%%") if args else path
         kwargs["extra"] = {**self.extra, **(kwargs.get("extra") or {})}
-        return f"{self.extra['actor']}: {msg}", kwargs
+        # One frame, this one, stands between the caller and the logger.
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        self.logger.log(level, f"{prefix}: {msg}", *args, **kwargs)
 
 
-def _cell(ref: ActorRef[Any]) -> Cell:
+def _cell(ref: ActorRef[Any], runtime: Runtime) -> Cell:
     if not isinstance(ref, LocalRef):
-        raise UsageError(f"{ref!r} is no actor of this system that could be stopped or watched")
+        raise UsageError(f"{ref!r} is no actor of this system that could be stopped, watched or waited for")
+    if ref._runtime is not runtime:
+        raise UsageError(f"{ref.address} belongs to another actor system, not to {runtime.name!r}")
     return ref._cell
 
 
@@ -289,11 +326,37 @@ async def _pipe(
     on_failure: Callable[[Exception], Any] | None,
 ) -> None:
     try:
-        result = await awaitable
+        result = await _uncancelled(awaitable, body)
         message = result if mapper is None else mapper(result)
     except Exception as error:
         if on_failure is None:
-            body.runtime.log.error("%s: what it piped to itself failed", body.cell.path, exc_info=error)
+            body.runtime.log.error(
+                "%s: what it piped to itself failed", body.cell.path, exc_info=error, extra={"actor": body.cell.path}
+            )
             return
         message = on_failure(error)
     body.ref.tell(message)
+
+
+async def _uncancelled(awaitable: Awaitable[Any], body: Body) -> Any:
+    """Tell the end of the actor, which cancels this task, from work that somebody else cancelled."""
+    try:
+        return await awaitable
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise HandlerCancelledError(f"what {body.cell.path} piped to itself was cancelled by somebody else") from error
+
+
+def _abandon(awaitable: Awaitable[Any]) -> None:
+    """Nobody will await it any more. A no-op when it has ended."""
+    _close(awaitable)
+    if isinstance(awaitable, asyncio.Future):
+        awaitable.cancel()
+
+
+def _close(awaitable: Awaitable[Any]) -> None:
+    """Python complains about a coroutine that was never awaited, unless it was closed."""
+    if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
+        awaitable.close()

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import Reason
 from casty_proto.machine import SECOND, Instant
+from casty_proto.stream import InputReady, StreamCancel, StreamDemand, StreamReleased
 
 from . import events
+from .refs import ActorRef, LocalRef
+from .spy import SpyEvent
 from .tasks import RunTask
 
 if TYPE_CHECKING:
+    from .body import Body
     from .runtime import Runtime
 
 _LOGGED_PER_PERIOD = 10
 _PERIOD_NS = 10 * SECOND
+
+_EXPENDABLE = (StreamDemand, StreamCancel, StreamReleased, InputReady)
+"""A producer that has ended its stream ignores what a consumer had sent before it knew (stream rule 21): that crosses
+the end on its way, and loses nothing."""
+
+_NEWS = (events.SystemEvent, SpyEvent)
+"""News that somebody could not be told of must not become news again, and so on for ever. It is only logged."""
+
+
+def _unmissed_by(ref: ActorRef[Any]) -> tuple[type[Any], ...]:
+    body: Body | None = ref._cell.body if isinstance(ref, LocalRef) else None
+    return () if body is None else body.unmissed
 
 
 class DeadLetters:
@@ -28,13 +44,15 @@ class DeadLetters:
         """All dead letters so far."""
 
     def add(self, letter: events.DeadLetter) -> None:
-        """Publish and log one. An event that nobody could be told of is not published again."""
-        self.count += 1
-        if isinstance(letter.message, RunTask):
-            # Nobody will await it any more, and Python would complain about that later.
-            letter.message.coro.close()
-        if not isinstance(letter.message, events.SystemEvent):
-            self._log(letter)
+        """Publish and log one, unless its loss is no loss to anybody."""
+        message = letter.message
+        if letter.reason is Reason.STOPPED and isinstance(message, (*_EXPENDABLE, *_unmissed_by(letter.ref))):
+            return
+        if isinstance(message, RunTask):
+            message.discard()
+        self._log(letter)
+        if not isinstance(message, _NEWS):
+            self.count += 1
             self._runtime.publish(letter)
 
     def _log(self, letter: events.DeadLetter) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from casty_proto.actor import BehaviorError
+
 
 class CastyError(Exception):
     """The base of every exception that this framework raises by itself."""
@@ -26,7 +28,11 @@ class DuplicateNameError(SpawnError):
 
 
 class NotAnActorError(CastyError, TypeError):
-    """What was to be spawned is neither a `Behavior` nor a class derived from `Actor`. Nothing was changed."""
+    """What was to be spawned is neither a `Behavior` nor an `Actor` class that can run. Nothing was changed."""
+
+
+class InvalidBehaviorError(CastyError, BehaviorError):
+    """A handler or a setup returned something that is no behavior, or none that it may return. The actor has failed."""
 
 
 class UsageError(CastyError, RuntimeError):
@@ -66,11 +72,23 @@ class StartError(CastyError):
 
 
 class HandlerCancelledError(CastyError):
-    """A handler ended with `CancelledError` although nobody had asked its actor to stop."""
+    """A handler, or what an actor piped to itself, was cancelled although nobody had asked the actor to stop."""
+
+
+class HandlerExitError(CastyError):
+    """A handler or hook raised something that is no `Exception`, like `SystemExit`; it is chained as `__cause__`."""
 
 
 class RestartRequestedError(CastyError):
     """The reason that restart hooks are given when a handler returned `Behaviors.restart()`."""
+
+
+def described(error: BaseException | None) -> str:
+    """`repr` of an exception of the application's, whose own `__repr__` may fail."""
+    try:
+        return repr(error)
+    except Exception:
+        return f"<{type(error).__name__} whose repr failed>"
 
 
 class StreamError(CastyError):
@@ -78,7 +96,7 @@ class StreamError(CastyError):
 
 
 class StreamClosedError(StreamError):
-    """An element was put into a stream that takes no more. The element was not accepted."""
+    """An element was put into a stream that takes no more, and was not accepted; or asked of one that was left."""
 
 
 class StreamFailedError(StreamError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from types import UnionType
 from typing import Any
 
-from casty_proto.actor import SAME, Behavior, Receive
+from casty_proto.actor import SAME, UNHANDLED, Behavior, Receive
 
 from .context import ActorContext
 from .events import (
@@ -12,9 +13,14 @@ from .events import (
     EventStreamPublish,
     EventStreamSubscribe,
     EventStreamUnsubscribe,
+    SystemEvent,
     Terminated,
+    is_gone,
+    notify,
 )
 from .refs import ActorRef, LocalRef
+
+type EventType = type[Any] | UnionType
 
 
 class EventStream:
@@ -27,7 +33,7 @@ class EventStream:
     def __init__(self) -> None:
         self.ref: LocalRef[EventStreamMsg]
         """Set when the actor has been spawned."""
-        self._subscriptions: dict[type[Any], dict[ActorRef[Any], None]] = {}
+        self._subscriptions: dict[EventType, dict[ActorRef[Any], None]] = {}
 
     def publish(self, event: Any) -> None:
         """Send an event on its way, if anybody could want it."""
@@ -37,8 +43,10 @@ class EventStream:
     def behavior(self) -> Behavior[EventStreamMsg]:
         """What the actor does."""
 
-        def receive(ctx: ActorContext[EventStreamMsg], message: EventStreamMsg) -> Behavior[EventStreamMsg]:
+        def receive(ctx: ActorContext[EventStreamMsg], message: object) -> Behavior[EventStreamMsg]:
             match message:
+                case EventStreamSubscribe(_, handler) if handler == ctx.self:
+                    return UNHANDLED
                 case EventStreamSubscribe(event_type, handler):
                     self._subscriptions.setdefault(event_type, {})[handler] = None
                     if isinstance(handler, LocalRef):
@@ -49,13 +57,15 @@ class EventStream:
                     self._remove(ref, None)
                 case EventStreamPublish(event):
                     self._dispatch(event)
-                case _:
+                case SystemEvent():
                     self._dispatch(message)
+                case _:
+                    return UNHANDLED
             return SAME
 
         return Receive(receive)
 
-    def _remove(self, handler: ActorRef[Any], event_type: type[Any] | None) -> None:
+    def _remove(self, handler: ActorRef[Any], event_type: EventType | None) -> None:
         for its_type in [event_type] if event_type is not None else list(self._subscriptions):
             handlers = self._subscriptions.get(its_type, {})
             handlers.pop(handler, None)
@@ -69,4 +79,8 @@ class EventStream:
             if isinstance(event, event_type):
                 told.update(handlers)
         for handler in told:
-            handler.tell(event)
+            # The notice that a subscriber has stopped may still be on its way; so may the event that says so.
+            if is_gone(handler):
+                self._remove(handler, None)
+            else:
+                notify(handler, event)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import UnionType
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
-from casty_proto.actor import Reason
+from casty_proto.actor import Phase, Reason
 
-from .refs import ActorRef
+from .arguments import is_event_type, is_ref
+from .errors import MailboxFullError
+from .refs import ActorRef, LocalRef, ReplyRef
 
 
 @frozen
@@ -65,22 +68,23 @@ class UnhandledMessage(SystemEvent):
 
 
 @frozen
-class EventStreamSubscribe:
+class EventStreamSubscribe[E]:
     """Send every event of `event_type`, or of a class derived from it, to `handler`, until it stops.
 
-    Subscribing twice is the same as subscribing once.
+    `event_type` may also be a union of classes. Subscribing twice is the same as subscribing once, and an event for
+    which a handler has several subscriptions comes once. Raises `UsageError` for what is no class or no ref.
     """
 
-    event_type: type[Any]
-    handler: ActorRef[Any]
+    event_type: type[E] | UnionType = field(validator=is_event_type)
+    handler: ActorRef[E] = field(validator=is_ref)
 
 
 @frozen
 class EventStreamUnsubscribe:
     """Undo one subscription, or with `event_type=None` all those of `handler`."""
 
-    handler: ActorRef[Any]
-    event_type: type[Any] | None = None
+    handler: ActorRef[Any] = field(validator=is_ref)
+    event_type: type[Any] | UnionType | None = None
 
 
 @frozen
@@ -90,4 +94,20 @@ class EventStreamPublish:
     event: Any
 
 
-type EventStreamMsg = EventStreamSubscribe | EventStreamUnsubscribe | EventStreamPublish | SystemEvent | Terminated
+type EventStreamMsg = EventStreamSubscribe[Any] | EventStreamUnsubscribe | EventStreamPublish | SystemEvent | Terminated
+
+
+def notify(subscriber: ActorRef[Any], message: Any) -> None:
+    """Tell a subscriber. A mailbox that rejects makes it a dead letter: whoever caused the news is not to blame."""
+    try:
+        subscriber.tell(message)
+    except MailboxFullError:
+        if isinstance(subscriber, LocalRef):
+            subscriber._runtime.dead_letter(subscriber, message, Reason.REJECTED)
+
+
+def is_gone(ref: ActorRef[Any]) -> bool:
+    """Whether nothing that is told to `ref` can arrive any more."""
+    if isinstance(ref, LocalRef):
+        return ref._cell.phase >= Phase.STOPPING
+    return isinstance(ref, ReplyRef) and ref._ask.future.done()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import Reason
+from casty_proto.address import ActorAddress
 
 from .errors import ActorStoppedError
 from .refs import ActorRef
@@ -17,25 +18,34 @@ if TYPE_CHECKING:
 class MissingRef(ActorRef[Any]):
     """Stands for an actor that is not there: every message to it is a dead letter."""
 
-    __slots__ = ("_path", "_runtime")
+    __slots__ = ("_address", "_runtime")
 
-    def __init__(self, runtime: Runtime, path: str) -> None:
+    def __init__(self, runtime: Runtime, address: ActorAddress) -> None:
         self._runtime = runtime
-        self._path = path
+        self._address = address
 
     def tell(self, message: Any, sender: ActorRef[Any] | None = None) -> None:
-        self._runtime.dead_letter(self, message, Reason.UNKNOWN_PATH)
+        self._runtime.dead_letter(self, message, Reason.UNKNOWN_PATH, sender)
 
-    def ask(self, message: Any, timeout: float = 5.0) -> Coroutine[Any, Any, Any]:
-        raise ActorStoppedError(f"there is no actor {self._path} that could be asked")
+    async def ask(self, message: Any, timeout: float = 5.0) -> Any:
+        raise ActorStoppedError(f"there is no actor {self.address} that could be asked")
 
     @property
     def path(self) -> str:
-        return self._path
+        return self._address.path
 
     @property
     def address(self) -> str:
-        return f"casty://{self._runtime.name}{self._path}"
+        return str(self._address)
+
+    def __repr__(self) -> str:
+        return f"ActorRef({self.path}: nobody there)"
+
+    def __eq__(self, other: object) -> bool:
+        return self._address == other._address if isinstance(other, MissingRef) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._address)
 
 
 class Lookup:

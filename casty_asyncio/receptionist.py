@@ -6,22 +6,35 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
-from attrs.validators import and_, instance_of, min_len
 
-from casty_proto.actor import SAME, Behavior, Phase, Receive
+from casty_proto.actor import SAME, UNHANDLED, Behavior, Phase, Receive
 from casty_proto.address import NodeAddress
 
-from .refs import ActorRef, LocalRef
+from .arguments import is_ref
+from .errors import UsageError
+from .events import is_gone, notify
+from .refs import ActorRef, LocalRef, ReplyRef
 
 if TYPE_CHECKING:
     from .body import Body
+
+
+def _is_name(_: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"ServiceKey.{attribute.name} must be a string that is not empty, not {value!r}")
+
+
+def is_service_key(owner: Any, attribute: Any, value: Any) -> None:
+    """Validator: the attribute is a service key."""
+    if not isinstance(value, ServiceKey):
+        raise UsageError(f"{type(owner).__name__}.{attribute.name} must be a ServiceKey, not {value!r}")
 
 
 @frozen
 class ServiceKey[M]:
     """A name for a service, typed by the messages that it understands. Keys of the same name are equal."""
 
-    name: str = field(validator=and_(instance_of(str), min_len(1)))
+    name: str = field(validator=_is_name)
 
     def _invariant(self, message: M) -> M:
         """Keeps `ServiceKey[A]` and `ServiceKey[B]` apart for type checkers; never called."""
@@ -66,32 +79,32 @@ class Listing[M]:
 class Register[M]:
     """Message to the receptionist: list `ref` under `key` until it stops."""
 
-    key: ServiceKey[M]
-    ref: ActorRef[M]
+    key: ServiceKey[M] = field(validator=is_service_key)
+    ref: ActorRef[M] = field(validator=is_ref)
 
 
 @frozen
 class Deregister[M]:
     """Message to the receptionist: take `ref` off the list of `key`."""
 
-    key: ServiceKey[M]
-    ref: ActorRef[M]
+    key: ServiceKey[M] = field(validator=is_service_key)
+    ref: ActorRef[M] = field(validator=is_ref)
 
 
 @frozen
 class Find[M]:
     """Message to the receptionist: send the `Listing` of `key` to `reply_to`."""
 
-    key: ServiceKey[M]
-    reply_to: ActorRef[Listing[M]]
+    key: ServiceKey[M] = field(validator=is_service_key)
+    reply_to: ActorRef[Listing[M]] = field(validator=is_ref)
 
 
 @frozen
 class SubscribeListing[M]:
     """Message to the receptionist: send the `Listing` of `key` to `reply_to`, now and at every change."""
 
-    key: ServiceKey[M]
-    reply_to: ActorRef[Listing[M]]
+    key: ServiceKey[M] = field(validator=is_service_key)
+    reply_to: ActorRef[Listing[M]] = field(validator=is_ref)
 
 
 type ReceptionistMsg = Register[Any] | Deregister[Any] | Find[Any] | SubscribeListing[Any]
@@ -103,6 +116,8 @@ class Registry:
     def __init__(self) -> None:
         self._services: dict[ServiceKey[Any], dict[ActorRef[Any], ServiceInstance[Any]]] = {}
         self._subscribers: dict[ServiceKey[Any], dict[ActorRef[Any], None]] = {}
+        self._keys: dict[ActorRef[Any], dict[ServiceKey[Any], None]] = {}
+        """What to look through when an actor stops: the keys that it ever had to do with."""
 
     def listing[M](self, key: ServiceKey[M]) -> Listing[M]:
         """Who offers `key` at this moment."""
@@ -114,12 +129,10 @@ class Registry:
 
     def register(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
         """List `ref` under `key`. A no-op when it is listed there already, or has stopped."""
-        services = self._services.setdefault(key, {})
-        if ref not in services and _at_end(ref, lambda: self.deregister(key, ref)):
-            services[ref] = ServiceInstance(ref)
-            self._changed(key)
-        elif not services:
-            del self._services[key]
+        if ref in self._services.get(key, {}) or not self._follow(ref, key):
+            return
+        self._services.setdefault(key, {})[ref] = ServiceInstance(ref)
+        self._changed(key)
 
     def deregister(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
         """Take `ref` off the list."""
@@ -132,47 +145,58 @@ class Registry:
 
     def subscribe(self, key: ServiceKey[Any], subscriber: ActorRef[Any]) -> None:
         """Send the listing now and at every change, until the subscriber stops."""
-        subscribers = self._subscribers.setdefault(key, {})
-        if subscriber not in subscribers and _at_end(subscriber, lambda: self._unsubscribe(key, subscriber)):
-            subscribers[subscriber] = None
-        subscriber.tell(self.listing(key))
-
-    def _unsubscribe(self, key: ServiceKey[Any], subscriber: ActorRef[Any]) -> None:
-        subscribers = self._subscribers.get(key, {})
-        subscribers.pop(subscriber, None)
-        if not subscribers:
-            self._subscribers.pop(key, None)
+        if self._follow(subscriber, key):
+            self._subscribers.setdefault(key, {})[subscriber] = None
+        notify(subscriber, self.listing(key))
 
     def _changed(self, key: ServiceKey[Any]) -> None:
         listing = self.listing(key)
         for subscriber in list(self._subscribers.get(key, ())):
-            subscriber.tell(listing)
+            if not is_gone(subscriber):
+                notify(subscriber, listing)
 
+    def _follow(self, ref: ActorRef[Any], key: ServiceKey[Any]) -> bool:
+        """See to it that nothing is left of an actor when it stops. False when it has stopped.
 
-def _at_end(ref: ActorRef[Any], callback: Any) -> bool:
-    """Call back when the actor has stopped. False when it has stopped already."""
-    if not isinstance(ref, LocalRef):
+        The handle of an ask gets one answer and no more, so it is not followed either.
+        """
+        if not isinstance(ref, LocalRef):
+            return not isinstance(ref, ReplyRef)
+        if ref._cell.phase == Phase.STOPPED:
+            return False
+        keys = self._keys.get(ref)
+        if keys is None:
+            keys = self._keys[ref] = {}
+            body: Body = ref._cell.body
+            body.call_at_end(lambda: self._forget(ref))
+        keys[key] = None
         return True
-    if ref._cell.phase == Phase.STOPPED:
-        return False
-    body: Body = ref._cell.body
-    body.call_at_end(callback)
-    return True
+
+    def _forget(self, ref: ActorRef[Any]) -> None:
+        for key in self._keys.pop(ref, {}):
+            subscribers = self._subscribers.get(key, {})
+            if ref in subscribers:
+                del subscribers[ref]
+                if not subscribers:
+                    del self._subscribers[key]
+            self.deregister(key, ref)
 
 
 def receptionist(registry: Registry) -> Behavior[ReceptionistMsg]:
     """The actor `/_receptionist`."""
 
-    def receive(_: Any, message: ReceptionistMsg) -> Behavior[ReceptionistMsg]:
+    def receive(_: Any, message: object) -> Behavior[ReceptionistMsg]:
         match message:
             case Register(key, ref):
                 registry.register(key, ref)
             case Deregister(key, ref):
                 registry.deregister(key, ref)
             case Find(key, reply_to):
-                reply_to.tell(registry.listing(key))
+                notify(reply_to, registry.listing(key))
             case SubscribeListing(key, reply_to):
                 registry.subscribe(key, reply_to)
+            case _:
+                return UNHANDLED
         return SAME
 
     return Receive(receive)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, assert_never
 
 from casty_proto.actor import (
@@ -23,12 +24,14 @@ from casty_proto.actor import (
     Effect,
     Event,
     Failure,
+    Judged,
     Phase,
     Ready,
     Reason,
     Restarted,
     Spawn,
     Started,
+    Stop,
     Stopped,
     SupervisionStrategy,
     Terminated,
@@ -47,7 +50,9 @@ from .errors import (
     SpawnError,
     StartError,
     SystemShutDownError,
+    UsageError,
     WrongThreadError,
+    described,
 )
 from .mail import opened
 from .refs import ActorRef, LocalRef, ReplyRef
@@ -111,18 +116,48 @@ class Runtime:
         if pool.active is None:
             if threading.get_ident() != self._thread:
                 pool.ready.pop()
-                cell.held = False
+                self._take_back(cell)
                 raise WrongThreadError(
                     f"a message to {cell.path} was sent from another thread; use system.threadsafe there"
                 )
             pool.activate()
 
+    def _take_back(self, cell: Cell) -> None:
+        """Undo the delivery that has just made an idle actor ready, in a thread that cannot wake it."""
+        queue = cell.queue
+        assert queue is not None
+        queue.popleft()
+        if queue:
+            # Meanwhile the loop's own thread has relied upon the actor being ready.
+            self.call_in_loop(self.pool.make_ready, cell)
+        else:
+            cell.queue = cell.put = None
+            cell.held = False
+
+    def check_thread(self) -> None:
+        """Raises `WrongThreadError` elsewhere than in the thread of the loop, and `UsageError` once that has ended."""
+        if threading.get_ident() != self._thread:
+            raise WrongThreadError(
+                f"actor system {self.name!r} was used in another thread than that of its event loop; use "
+                "system.threadsafe there"
+            )
+        if self.loop.is_closed():
+            raise UsageError(
+                f"the event loop of actor system {self.name!r} has ended; create a system in the loop that uses it"
+            )
+
+    def in_thread(self) -> bool:
+        """Whether this is the thread of the loop."""
+        return threading.get_ident() == self._thread
+
     def call_in_loop(self, function: Callable[..., None], *args: Any) -> None:
         """Call something in the loop's thread, from any thread. A no-op once the loop is closed."""
-        if not self.loop.is_closed():
+        # Asking whether it is closed first would be a race with the thread that closes it.
+        with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(function, *args)
 
     def _handle(self, event: Event) -> tuple[Effect, ...]:
+        self.check_thread()
         self._now = now = max(self._now, self.clock.now())
         return self.machine.handle(event, now)
 
@@ -158,7 +193,8 @@ class Runtime:
                     self.publish(events.ActorStarted(cell.body.ref))
             case Restarted(cell, error):
                 self._settle_start(cell, None)
-                self.publish(events.ActorRestarted(cell.body.ref, error))
+                if cell.parent is not self.machine.system:
+                    self.publish(events.ActorRestarted(cell.body.ref, error))
             case Stopped(cell, error):
                 self._on_stopped(cell, error)
             case Failure():
@@ -180,6 +216,9 @@ class Runtime:
             self.publish(events.ActorStopped(cell.body.ref))
 
     def _on_failure(self, failure: Failure) -> None:
+        if failure.strategy is SupervisionStrategy.ESCALATE:
+            # Its fate is now its parent's, which may be waiting for its start.
+            self._fail_start(failure.cell, failure.error)
         level = logging.WARNING if failure.strategy is SupervisionStrategy.RESTART else logging.ERROR
         self.log.log(level, "%s", failure.text, exc_info=failure.error, extra={"actor": failure.cell.path})
 
@@ -222,9 +261,19 @@ class Runtime:
         self._starting[cell] = started = self.loop.create_future()
         try:
             await started
+        except asyncio.CancelledError:
+            # Nobody has its ref. A name that is taken by nobody knows what would be worse than a start in vain.
+            self.feed(Stop(cell))
+            raise
         finally:
             self._starting.pop(cell, None)
         return ref
+
+    def start_failed(self, cell: Cell) -> None:
+        """A start failed. Whoever awaits it must not wait for a verdict that perhaps only he himself can give."""
+        if cell in self._starting and cell.phase == Phase.SUSPENDED:
+            assert cell.error is not None
+            self.feed(Judged(cell, cell.error, None, None))
 
     def _settle_start(self, cell: Cell, error: Exception | None) -> None:
         waiter = self._starting.pop(cell, None) if self._starting else None
@@ -233,10 +282,17 @@ class Runtime:
         if cell.phase < Phase.STOPPING:
             waiter.set_result(None)
             return
+        self._starting[cell] = waiter
+        self._fail_start(cell, error)
+
+    def _fail_start(self, cell: Cell, error: Exception | None) -> None:
+        waiter = self._starting.pop(cell, None)
+        if waiter is None or waiter.done():
+            return
         failure = StartError(
             f"{cell.path} was stopped before it had started"
             if error is None
-            else f"{cell.path} did not start: {error!r}"
+            else f"{cell.path} did not start: {described(error)}"
         )
         failure.__cause__ = error
         waiter.set_exception(failure)
@@ -263,14 +319,18 @@ class Runtime:
             ask.fail_undelivered(outcome.reason)
         self.dead_letters.add(events.DeadLetter(message, ref, outcome.reason, sender))
 
-    def dead_letter(self, ref: ActorRef[Any], message: Any, reason: Reason) -> None:
+    def dead_letter(
+        self, ref: ActorRef[Any], message: Any, reason: Reason, sender: ActorRef[Any] | None = None
+    ) -> None:
         """A message that never came to a mailbox."""
-        self.dead_letters.add(events.DeadLetter(message, ref, reason))
+        self.dead_letters.add(events.DeadLetter(message, ref, reason, sender))
 
     def unhandled(self, ref: ActorRef[Any], message: Any) -> None:
         """A handler did not understand a message."""
         self.log.debug("%s does not handle %s", ref.path, type(message).__name__)
-        self.publish(events.UnhandledMessage(message, ref))
+        if not isinstance(message, events.SystemEvent):
+            # A subscriber that does not understand an event must not be told of just that.
+            self.publish(events.UnhandledMessage(message, ref))
 
     def hook_failed(self, ref: ActorRef[Any], hook: str, error: BaseException) -> None:
         """A hook raised where that changes nothing about what happens next."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
-from casty_proto.actor import SAME, Behavior, Phase, Receive
+from casty_proto.actor import SAME, UNHANDLED, Behavior, Receive
 from casty_proto.machine import Instant, Nanoseconds, nanoseconds
 
-from .errors import MailboxFullError, UsageError
-from .refs import ActorRef, LocalRef
+from .arguments import check_key, check_ref, check_seconds, is_delay, is_interval, is_key, is_ref
+from .errors import MailboxFullError
+from .events import is_gone
+from .refs import ActorRef
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -19,36 +21,38 @@ if TYPE_CHECKING:
 
 @frozen
 class ScheduleOnce:
-    """Message to the scheduler: send `message` to `target` after `delay` seconds."""
+    """Message to the scheduler: send `message` to `target` after `delay` seconds. Raises `UsageError`."""
 
-    key: str
-    target: ActorRef[Any]
+    key: Hashable = field(validator=is_key)
+    target: ActorRef[Any] = field(validator=is_ref)
     message: Any
-    delay: float
+    delay: float = field(validator=is_delay)
 
 
 @frozen
 class ScheduleTick:
-    """Message to the scheduler: send `message` to `target` every `interval` seconds."""
+    """Message to the scheduler: send `message` to `target` every `interval` seconds. Raises `UsageError`."""
 
-    key: str
-    target: ActorRef[Any]
+    key: Hashable = field(validator=is_key)
+    target: ActorRef[Any] = field(validator=is_ref)
     message: Any
-    interval: float
+    interval: float = field(validator=is_interval)
 
 
 @frozen
 class CancelSchedule:
     """Message to the scheduler: forget what was scheduled under `key`."""
 
-    key: str
+    key: Hashable = field(validator=is_key)
 
 
 type SchedulerMsg = ScheduleOnce | ScheduleTick | CancelSchedule
 
 
 class Timers:
-    """All timers of a system. A key has one timer; a new one replaces the old."""
+    """The timers of the system, or those of one actor. A key has one timer; a new one replaces the old."""
+
+    __slots__ = ("_runtime", "_timers")
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -58,25 +62,34 @@ class Timers:
         return len(self._timers)
 
     def schedule(self, key: Hashable, target: ActorRef[Any], message: Any, delay: float) -> None:
-        """Send `message` once, after `delay` seconds."""
-        if not delay >= 0:
-            raise UsageError(f"schedule({key!r}): the delay must be 0 seconds or more, not {delay!r}")
+        """Send `message` once, after `delay` seconds. Raises `UsageError` without having changed anything."""
+        _check("schedule", key, target)
+        check_seconds(f"schedule({key!r}): the delay", delay)
         self._start(key, target, message, nanoseconds(delay), 0)
 
     def tick(self, key: Hashable, target: ActorRef[Any], message: Any, interval: float) -> None:
-        """Send `message` every `interval` seconds, the first time after one interval. Late ticks do not pile up."""
-        if not interval > 0:
-            raise UsageError(f"tick({key!r}): the interval must be more than 0 seconds, not {interval!r}")
+        """Send `message` every `interval` seconds, the first time after one interval. Late ticks do not pile up.
+
+        Raises `UsageError` without having changed anything.
+        """
+        _check("tick", key, target)
+        check_seconds(f"tick({key!r}): the interval", interval, above_zero=True)
         interval_ns = max(1, nanoseconds(interval))
         self._start(key, target, message, interval_ns, interval_ns)
 
     def cancel(self, key: Hashable) -> bool:
         """Forget a timer. Nothing is sent after this. False when there was none."""
+        check_key("the key of a timer", key)
         timer = self._timers.pop(key, None)
         if timer is None:
             return False
         self._runtime.clock.cancel(timer)
         return True
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        for key in list(self._timers):
+            self.cancel(key)
 
     def _start(
         self, key: Hashable, target: ActorRef[Any], message: Any, delay_ns: Nanoseconds, interval_ns: Nanoseconds
@@ -88,8 +101,7 @@ class Timers:
 
     def fire(self, timer: _Timer, now: Instant) -> None:
         """A timer is due."""
-        gone = isinstance(timer.target, LocalRef) and timer.target._cell.phase >= Phase.STOPPING
-        if timer.interval_ns and not gone:
+        if timer.interval_ns and not is_gone(timer.target):
             # In step with the first tick, whatever was missed: a loop that was busy must not catch up in a burst.
             missed = (now - timer.at) // timer.interval_ns
             timer.at += (missed + 1) * timer.interval_ns
@@ -100,6 +112,11 @@ class Timers:
             timer.target.tell(timer.message)
         except MailboxFullError as error:
             self._runtime.log.warning("timer %r: %s", timer.key, error)
+
+
+def _check(what: str, key: Hashable, target: ActorRef[Any]) -> None:
+    check_key(f"{what}: the key", key)
+    check_ref(f"{what}({key!r}): the target", target)
 
 
 class _Timer:
@@ -124,7 +141,7 @@ class _Timer:
 def scheduler(timers: Timers) -> Behavior[SchedulerMsg]:
     """The actor `/_scheduler`, for those who would rather send a message than call the system."""
 
-    def receive(_: Any, message: SchedulerMsg) -> Behavior[SchedulerMsg]:
+    def receive(_: Any, message: object) -> Behavior[SchedulerMsg]:
         match message:
             case ScheduleOnce(key, target, what, delay):
                 timers.schedule(key, target, what, delay)
@@ -132,6 +149,8 @@ def scheduler(timers: Timers) -> Behavior[SchedulerMsg]:
                 timers.tick(key, target, what, interval)
             case CancelSchedule(key):
                 timers.cancel(key)
+            case _:
+                return UNHANDLED
         return SAME
 
     return Receive(receive)

@@ -10,6 +10,7 @@ from attrs import define
 from casty_proto.actor import STOP_ON_FAILURE, Behavior, BehaviorError, Cell, Mailbox, Policy, unwrap
 
 from .actor import Actor, ClassBody
+from .arguments import class_problem
 from .behavior_body import BehaviorBody
 from .errors import NotAnActorError, UsageError
 from .supervision import SupervisorConfig, policy_of_class
@@ -80,6 +81,8 @@ def _of_class(
 ) -> Blueprint:
     if cls.receive is Actor.receive:
         raise NotAnActorError(f"spawn under {where.path}: {cls.__name__} does not define receive(self, msg, ctx)")
+    if (problem := class_problem(cls)) is not None:
+        raise NotAnActorError(f"spawn under {where.path}: {problem}")
     return Blueprint(
         body=lambda runtime: ClassBody(runtime, cls, kwargs),
         policy=policy or policy_of_class(cls),

@@ -10,6 +10,17 @@ from attrs import field, frozen
 from casty_proto.actor import MultiChildStrategy, Policy, SupervisionStrategy
 from casty_proto.machine import nanoseconds
 
+from .clock import MAX_SECONDS, can_wait
+
+
+def _nanoseconds(name: str, seconds: Any, *, above_zero: bool = False) -> int:
+    if not isinstance(seconds, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
+    if not can_wait(seconds) or (above_zero and seconds == 0):
+        least = "more than 0" if above_zero else "0 or more"
+        raise ValueError(f"{name} must be a number of seconds, {least} and at most {MAX_SECONDS:g}, not {seconds!r}")
+    return nanoseconds(seconds)
+
 
 @frozen
 class SupervisorConfig:
@@ -38,19 +49,25 @@ class SupervisorConfig:
     @policy.default
     def _policy(self) -> Policy:
         try:
+            for name in ("backoff_multiplier", "jitter"):
+                if not isinstance(value := getattr(self, name), int | float):
+                    raise TypeError(f"{name} must be a number, not {value!r}")
+            if self.decider is not None and not callable(self.decider):
+                raise TypeError(f"decider must be a function of the exception, or None, not {self.decider!r}")
             return Policy(
                 strategy=self.strategy,
                 max_restarts=self.max_restarts,
-                within_ns=nanoseconds(self.within_seconds),
-                backoff_initial_ns=nanoseconds(self.backoff_initial),
-                backoff_max_ns=nanoseconds(self.backoff_max),
+                within_ns=_nanoseconds("within_seconds", self.within_seconds, above_zero=True),
+                backoff_initial_ns=_nanoseconds("backoff_initial", self.backoff_initial),
+                backoff_max_ns=_nanoseconds("backoff_max", self.backoff_max),
                 backoff_multiplier=self.backoff_multiplier,
                 jitter=self.jitter,
                 decider=self.decider,
                 multi_child=self.multi_child,
             )
-        except (TypeError, ValueError, OverflowError) as error:
-            raise type(error)(f"SupervisorConfig: {error.args[0] if error.args else error}") from error
+        except (TypeError, ValueError) as error:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"SupervisorConfig: {error.args[0] if error.args else error}") from error
 
 
 def OneForOneStrategy(

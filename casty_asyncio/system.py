@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from casty_proto.actor import Behavior, Cell, Mailbox, Phase, Stop
 from casty_proto.address import ActorAddress, AddressError, is_reserved, split_path, system_name_problem
 
+from .arguments import check_seconds
 from .asks import ask_actor
 from .context import _cell
 from .errors import InvalidNameError, SystemShutDownError, UsageError
 from .event_stream import EventStream
 from .events import EventStreamMsg
+from .generic import Answer, Asked
 from .lookup import Lookup, MissingRef
 from .receptionist import Listing, ReceptionistMsg, Registry, ServiceKey, receptionist
 from .refs import ActorRef, LocalRef
@@ -34,6 +36,9 @@ EVENT_STREAM = "_event_stream"
 SCHEDULER = "_scheduler"
 RECEPTIONIST = "_receptionist"
 
+_NEVER_GIVE_UP = SupervisorConfig(max_restarts=None, backoff_initial=0.0)
+"""The system's own actors serve everybody: none of them may end because of what somebody told it."""
+
 
 class ActorSystem:
     """A tree of actors on one event loop.
@@ -47,10 +52,11 @@ class ActorSystem:
 
         `seed` makes the jitter of back-offs repeatable. Raises `InvalidNameError` and `UsageError`.
         """
+        if not isinstance(name, str):
+            raise InvalidNameError(f"the name of an actor system must be a string, not {name!r}")
         if (problem := system_name_problem(name)) is not None:
             raise InvalidNameError(problem)
-        if not shutdown_timeout >= 0:
-            raise UsageError(f"shutdown_timeout must be 0 seconds or more, not {shutdown_timeout!r}")
+        check_seconds(f"shutdown_timeout of actor system {name!r}", shutdown_timeout)
         self.name = name
         self.shutdown_timeout = shutdown_timeout
         self.receptionist = Registry()
@@ -86,10 +92,10 @@ class ActorSystem:
         actors whose handlers had to be cancelled, each of which is logged as well. When this returns, no task, timer or
         socket of the system is left. Raises `UsageError` in a handler, which it would wait for: use `request_shutdown`.
         """
-        worker = self._running.pool.current if self._running is not None else None
-        if worker is not None and worker.cell is not None:
+        cell = self._running.pool.in_hand() if self._running is not None else None
+        if cell is not None:
             raise UsageError(
-                f"{worker.cell.path} awaits the shutdown that waits for its own handler; call "
+                f"{cell.path} awaits the shutdown that waits for its own handler; call "
                 "ctx.system.request_shutdown() there"
             )
         ending = self.request_shutdown()
@@ -108,7 +114,8 @@ class ActorSystem:
 
     async def wait_shutdown(self) -> None:
         """Wait until somebody has shut the system down."""
-        await self._runtime(even_stopping=True).ended.wait()
+        if not self.stopping or self._running is not None:
+            await self._runtime(even_stopping=True).ended.wait()
 
     # -- actors ----------------------------------------------------------------------------------------------------
 
@@ -152,18 +159,28 @@ class ActorSystem:
         without having changed anything; for a class also whatever `__init__` raises, and `StartError` when it stopped
         because `on_start` failed.
         """
+        if name is not None and not isinstance(name, str):
+            raise InvalidNameError(f"the name of an actor must be a string, not {name!r}")
         if name is not None and is_reserved(name):
             raise InvalidNameError(f"top-level names that begin with '_' belong to the system; rename {name!r}")
         runtime = self._runtime()
         self._service(TASK_RUNNER)
         return runtime.spawn(runtime.machine.user, actor, name, mailbox, supervision, kwargs)  # type: ignore[no-any-return]
 
-    async def ask[M, R](self, ref: ActorRef[M], build: Callable[[ActorRef[R]], M], timeout: float = 5.0) -> R:
+    async def ask(
+        self, ref: ActorRef[Asked], build: Callable[[ActorRef[Answer]], Asked], timeout: float = 5.0
+    ) -> Answer:
         """Send the message `build(reply_to)` and wait, at most `timeout` seconds, for what is told to `reply_to`.
 
         Raises what `ActorRef.ask` raises.
         """
-        answer: R = await ask_actor(self._runtime(), _cell(ref), None, build, timeout)
+        runtime = self._runtime()
+        if not callable(build):
+            raise UsageError(
+                f"system.ask of {ref!r} wants a function that makes the message, such as lambda r: Get(reply_to=r), "
+                f"not {build!r}; a message as it is goes to ref.ask(message)"
+            )
+        answer: Answer = await ask_actor(runtime, _cell(ref, runtime), None, build, timeout)
         return answer
 
     @overload
@@ -182,16 +199,16 @@ class ActorSystem:
             return self.receptionist.listing(key)
         address = self._parse(key)
         cell = self._find(address)
-        missing = MissingRef(runtime, address.path)
-        return Lookup(None if cell is None else cell.body.ref, missing)
+        return Lookup(None if cell is None else cell.body.ref, MissingRef(runtime, address))
 
     def stop(self, ref: ActorRef[Any]) -> None:
         """Stop an actor and all below it, after the message that it is handling. A no-op when it has stopped."""
-        self._runtime(even_stopping=True).feed(Stop(_cell(ref)))
+        runtime = self._runtime(even_stopping=True)
+        runtime.feed(Stop(_cell(ref, runtime)))
 
     async def wait_stopped(self, ref: ActorRef[Any]) -> None:
         """Wait until an actor has stopped and its name is free."""
-        cell = _cell(ref)
+        cell = _cell(ref, self._runtime(even_stopping=True))
         if cell.phase != Phase.STOPPED:
             gone = asyncio.Event()
             cell.body.call_at_end(gone.set)
@@ -235,8 +252,8 @@ class ActorSystem:
 
     @property
     def threadsafe(self) -> ThreadBridge:
-        """Tell and ask for other threads. Get it in the loop's thread, and hand it over."""
-        return ThreadBridge(self._runtime())
+        """Tell and ask for other threads, which may get it here themselves once the system is in use."""
+        return ThreadBridge(self._runtime(any_thread=True))
 
     @property
     def dead_letters(self) -> int:
@@ -245,13 +262,16 @@ class ActorSystem:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _runtime(self, *, even_stopping: bool = False) -> Runtime:
+    def _runtime(self, *, even_stopping: bool = False, any_thread: bool = False) -> Runtime:
         """The driver, bound to the running loop at the first use."""
-        if self.stopping and not even_stopping:
+        if self.stopping and (not even_stopping or self._running is None):
             raise SystemShutDownError(
                 f"actor system {self.name!r} is shutting down, or was shut down; create a new one"
             )
-        if self._running is None:
+        if self._running is not None:
+            if not any_thread:
+                self._running.check_thread()
+        else:
             try:
                 self._running = Runtime(self, self.name, self._seed)
             except RuntimeError as error:
@@ -269,7 +289,7 @@ class ActorSystem:
         if cell is not None:
             return cell.body.ref  # type: ignore[no-any-return]
         behavior = self._services[name](runtime)
-        ref = runtime.spawn_now(guardian, blueprint(behavior, None, None, {}, guardian), name)
+        ref = runtime.spawn_now(guardian, blueprint(behavior, None, _NEVER_GIVE_UP, {}, guardian), name)
         if name == EVENT_STREAM:
             self._events.ref = ref
             runtime.publish = self._events.publish
@@ -281,7 +301,7 @@ class ActorSystem:
         try:
             return ActorAddress.parse(text if "://" in text else f"casty://{self.name}/{text.removeprefix('/')}")
         except AddressError as error:
-            raise InvalidNameError(f"lookup: {error}") from None
+            raise InvalidNameError(f"lookup({text!r}): {error}") from None
 
     def _find(self, address: ActorAddress) -> Cell | None:
         machine = self._runtime().machine

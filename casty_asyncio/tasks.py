@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
-from casty_proto.actor import SAME, Behavior, Lifecycle, Receive
+from casty_proto.actor import SAME, UNHANDLED, Behavior, Lifecycle, Receive
 
+from .arguments import is_coroutine, is_ref_or_none
+from .errors import UsageError
+from .events import notify
 from .refs import ActorRef
 
 if TYPE_CHECKING:
@@ -42,13 +47,30 @@ class TaskCancelled:
 type TaskResult = TaskCompleted | TaskFailed | TaskCancelled
 
 
+def _closes_when_refused(message: Any, attribute: Any, value: Any) -> None:
+    try:
+        is_ref_or_none(message, attribute, value)
+    except UsageError:
+        message.discard()
+        raise
+
+
 @frozen
 class RunTask:
-    """Message to `/_task_runner`: run `coro` to its end, and tell `reply_to` how it ended."""
+    """Message to `/_task_runner`: run `coro` to its end, and tell `reply_to` how it ended.
 
-    coro: Coroutine[Any, Any, Any]
-    reply_to: ActorRef[Any] | None = None
+    Raises `UsageError` for what is no coroutine or no ref. A task runner that has stopped closes the coroutine.
+    """
+
+    coro: Coroutine[Any, Any, Any] = field(validator=is_coroutine)
+    reply_to: ActorRef[TaskResult] | None = field(default=None, validator=_closes_when_refused)
     key: str | None = None
+
+    def discard(self) -> None:
+        """Nobody will run it: close the coroutine, or Python would complain that it was never awaited."""
+        coro = self.coro
+        if isinstance(coro, CoroutineType) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+            coro.close()
 
 
 @frozen
@@ -122,13 +144,15 @@ def task_runner(runtime: Runtime) -> Behavior[TaskRunnerMsg]:
         name = "casty-task" if message.key is None else f"casty-task {message.key}"
         running[runtime.tracker.start(message.coro, name, report)] = message.key
 
-    def receive(_: Any, message: TaskRunnerMsg) -> Behavior[TaskRunnerMsg]:
+    def receive(_: Any, message: object) -> Behavior[TaskRunnerMsg]:
         match message:
             case RunTask():
                 run(message)
             case CancelTask(key):
                 for task in [task for task, its_key in running.items() if its_key == key]:
                     task.cancel()
+            case _:
+                return UNHANDLED
         return SAME
 
     async def post_stop(_: Any) -> None:
@@ -152,4 +176,4 @@ def _report(runtime: Runtime, message: RunTask, task: asyncio.Task[Any]) -> None
     else:
         outcome = TaskCompleted(message.key, task.result())
     if message.reply_to is not None:
-        message.reply_to.tell(outcome)
+        notify(message.reply_to, outcome)

@@ -12,12 +12,21 @@ in between, until the queue is empty or its quantum is used up.
 2.  The handler runs in the worker's task from its first line to its last. `current_task()`, `asyncio.timeout` and
     `TaskGroup` therefore see one task, as they must.
 3.  After `QUANTUM_SECONDS` of work the active worker yields, and the loop serves its sockets and timers. The clock is
-    read once per turn of an actor, and a turn is a number of messages that shrinks while handlers are slow. An actor
-    with a long mailbox goes to the end of the queue after its turn.
-4.  Context variables that a handler sets must not be seen by another actor. A worker compares its context with the
-    system's after every message, which is a comparison of two pointers unless something was set. A worker whose context
-    differs retires, and so does one that somebody cancelled; a fresh one takes its place.
+    read once for so many messages as a turn of one actor has, and a turn shrinks while handlers are slow. An actor
+    with a long mailbox goes to the end of the queue after its turn. A worker that comes back from a suspension when
+    another one is active ends its turn with the next message that does not suspend again: a thousand handlers that
+    resume in one step of the loop would otherwise have a turn each before the loop has its own.
+4.  Context variables that a handler sets must not be seen by another actor, and neither by the next message. A worker
+    compares its context with the system's after every message, which is a comparison of two pointers unless something
+    was set. Where the system's has values that can change, being equal says too little, and identity is compared. A
+    worker whose context differs retires, and so does one that somebody cancelled; a fresh one takes its place. Who asks
+    for his own cancellation and then does not wait for it leaves that to the rest of his turn: to the same actor.
 5.  Idle workers wait on a future each. `MAX_IDLE` of them are kept; the others retire.
+6.  Whatever comes out of a handler, its actor goes back to the engine: one that stayed in the hands of a dead worker
+    could never stop, and neither could the system. Only then do `KeyboardInterrupt` and `SystemExit` go on to the loop,
+    as they would from any task.
+7.  A worker does nothing in the call that creates it, whatever the task factory (`asyncio.eager_task_factory`): that
+    call is a `tell` in the middle of somebody's handler.
 """
 
 from __future__ import annotations
@@ -42,6 +51,32 @@ TURN = 32
 QUANTUM_SECONDS = 0.001
 MAX_IDLE = 16
 
+_TICKETS = tuple(tuple(range(n - 1, -1, -1)) for n in range(TURN + 1))
+"""How many more messages a turn may have, after each one.
+
+A turn iterates over these because `Worker.send` can then shorten it from outside at no cost per message: it sets the
+position of the iterator.
+"""
+
+_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+"""Types whose equal values cannot be told apart."""
+
+
+class _Alike:
+    """Compares contexts by the identity of their values."""
+
+    def __init__(self, base: Context) -> None:
+        self._items = tuple(base.items())
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Context)
+            and len(other) == len(self._items)
+            and all(other.get(var) is value for var, value in self._items)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
 
 @coroutine
 def _yield_to_loop() -> Generator[None]:
@@ -56,6 +91,8 @@ class Pool:
         self.loop = loop
         self.base = base
         """The context that every handler starts in."""
+        self.base_or_alike: object = base if all(type(value) in _ATOMS for value in base.values()) else _Alike(base)
+        """What the context of a worker is compared with."""
         self.clock = clock
         self.ready: deque[Cell] = deque()
         self.active: Worker | None = None
@@ -87,6 +124,19 @@ class Pool:
         if self.active is None:
             self.active = worker
 
+    def in_hand(self) -> Cell | None:
+        """The actor whose handler or hook makes this call, in its own task."""
+        worker = self.current
+        return None if worker is None or asyncio.current_task() is not worker.task else worker.cell
+
+    def pace(self, elapsed: float) -> bool:
+        """Adapt the length of a turn. True when the quantum is used up, and the loop must have its turn."""
+        if elapsed < QUANTUM_SECONDS:
+            self.turn = min(TURN, self.turn * 2)
+            return False
+        self.turn = max(1, self.turn // 4)
+        return True
+
     def running(self) -> list[Worker]:
         """The workers that have an actor in hand."""
         return [worker for worker in self.workers if worker.cell is not None]
@@ -117,15 +167,26 @@ class Worker(Coroutine[Any, None, None]):
         self._waiter: asyncio.Future[None] | None = None
         self._inner = self._work()
         self._context = pool.base.copy()
+        self._step_began = 0.0
+        self._tickets: Any = iter(_TICKETS[0])
+        self._last_ticket = 0
+        self._created = False
         self.task: asyncio.Task[None] = pool.loop.create_task(self, context=self._context, name="casty-worker")
+        self._created = True
         pool.workers[self] = None
 
     # -- what the task calls ---------------------------------------------------------------------------------------
 
     def send(self, value: Any) -> Any:
+        if not self._created:
+            return None  # rule 7
         pool = self.pool
         pool.current = self
-        pool.claim(self)
+        if pool.active is None:
+            pool.active = self
+        elif pool.active is not self:
+            self._tickets.__setstate__(self._last_ticket)  # rule 3
+        self._step_began = pool.clock()
         try:
             yielded = self._inner.send(value)
         finally:
@@ -137,6 +198,10 @@ class Worker(Coroutine[Any, None, None]):
     def throw(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> Any:
         pool = self.pool
         pool.current = self
+        pool.claim(self)
+        # Whether this is a cancellation or not: `_soiled` looks at the end of a turn, so the turn ends.
+        self._tickets.__setstate__(self._last_ticket + 1)
+        self._step_began = pool.clock()
         try:
             yielded = self._inner.throw(typ if val is None else val)
         finally:
@@ -195,8 +260,9 @@ class Worker(Coroutine[Any, None, None]):
             pool.idle.remove(self)
         if pool.active is self:
             pool.active = None
-            if pool.ready and not pool.closed:
-                pool.activate()
+        # A worker that is thrown away with its loop leaves as well, but there is nobody left to take its place.
+        if pool.current is self and pool.active is None and pool.ready and not pool.closed:
+            pool.activate()
 
     async def _rest(self) -> None:
         pool = self.pool
@@ -213,66 +279,76 @@ class Worker(Coroutine[Any, None, None]):
         """Run actors until the queue is empty or another worker is active. False when this worker must retire."""
         pool = self.pool
         ready, clock = pool.ready, pool.clock
-        began = clock()
+        left = pool.turn
         while ready and pool.active is self:
             self.cell = ready.popleft()
-            await self._turn(self.cell, pool.turn)
+            left -= await self._turn(self.cell, pool.turn)
             self.cell = None
             if self._soiled():
                 return False
             pool.claim(self)
-            if clock() - began < QUANTUM_SECONDS:
-                pool.turn = min(TURN, pool.turn * 2)
-            else:
-                pool.turn = max(1, pool.turn // 4)
-                if pool.active is self:
-                    await _yield_to_loop()
-                began = clock()
+            if left > 0:
+                continue
+            if pool.pace(clock() - self._step_began) and pool.active is self:
+                await _yield_to_loop()
+            left = pool.turn
         return True
 
-    async def _turn(self, cell: Cell, left: int) -> None:
-        """Let one actor handle at most `left` messages."""
+    async def _turn(self, cell: Cell, most: int) -> int:
+        """Let one actor handle at most `most` messages. Returns how many there were."""
         pool = self.pool
-        take, base, own = pool.runtime.take, pool.base, self._context
+        take, base, own = pool.runtime.take, pool.base_or_alike, self._context
         body: Body = cell.body
-        context = body.context
-        while left:
+        context, context_first = body.context, body.context_first
+        self._tickets = tickets = iter(_TICKETS[most])
+        self._last_ticket = most - 1
+        left = most
+        for left in tickets:
             item = take(cell)
             if item is IDLE:
-                return
-            left -= 1
+                return most - left - 1
             kind = type(item)
-            if kind is Job:
-                await body.run(item)
-                continue
-            if kind is Ask:
-                message, context._ask = item.message, item
-            elif kind is Envelope:
-                message, context._sender = item.message, item.sender
-            else:
-                message = item
+            message = item
             try:
-                result = body.handler(context, message) if body.context_first else body.handler(message, context)
-                if type(result) is CoroutineType:
-                    result = await result
-                if result is not None and result is not SAME:
-                    await body.follow(result, message)
+                if kind is Job:
+                    # Nothing of the last message is kept alive here: an ask may wait for its handle to be dropped.
+                    result = None
+                    await body.run(item)
+                else:
+                    if kind is Ask:
+                        message, context._ask = item.message, item
+                    elif kind is Envelope:
+                        message, context._sender = item.message, item.sender
+                    result = body.handler(context, message) if context_first else body.handler(message, context)
+                    if type(result) is CoroutineType:
+                        result = await result
+                    if result is not None and result is not SAME:
+                        await body.follow(result, message)
             except Exception as error:
                 body.failed(error, item)
-            except asyncio.CancelledError as error:
-                # The rest of the turn is another worker's: this task is marked as cancelled.
-                body.cancelled(error, item)
-                left = 0
+            except BaseException as error:
+                if pool.current is not self:
+                    raise  # This task is thrown away with its loop.
+                if kind is not Job:
+                    body.broken_off(error, item)
+                if isinstance(error, KeyboardInterrupt | SystemExit):
+                    context._sender = context._ask = None
+                    pool.ready.append(cell)
+                    raise
             if message is not item:
                 body.settle(item)
-            if own != base:
+            try:
+                if own != base:
+                    break
+            except Exception:
+                # The values of context variables are compared, and they need not like it.
                 break
         pool.ready.append(cell)
+        return most - left
 
     def _soiled(self) -> bool:
         """Whether a handler left something behind in this task that another actor could see (rule 4)."""
         try:
-            return self._context != self.pool.base or self.task.cancelling() > 0
+            return self._context != self.pool.base_or_alike or self.task.cancelling() > 0
         except Exception:
-            # The values of context variables are compared, and they need not like it.
             return True

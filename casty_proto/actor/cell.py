@@ -87,6 +87,7 @@ class Cell:
         "judges",
         "limit",
         "name",
+        "notices",
         "overflow",
         "parent",
         "phase",
@@ -126,6 +127,8 @@ class Cell:
         """
         self.limit: int = mailbox.limit
         """How many messages may wait; `CLOSED` from the moment that the actor stops."""
+        self.notices = 0
+        """How many of those that wait are notices, which take up no room."""
         self.overflow: MailboxOverflowStrategy = mailbox.overflow
         self.jobs: list[Job] | None = None
         """Jobs to be taken, hardly ever more than one. None while there are none."""

@@ -144,7 +144,10 @@ class Restarted:
 
 @frozen
 class Stopped:
-    """The actor has stopped and its name is free. `error` is why, or `None` when it was asked to."""
+    """The actor has stopped and its name is free.
+
+    `error` is why: what it raised itself. `None` when it was asked to stop, or had to because of another actor.
+    """
 
     cell: Cell
     error: Exception | None

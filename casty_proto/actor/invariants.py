@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..timers import Deadlines
-from .cell import CLOSED, Cell, Phase, Task
+from .cell import CLOSED, Cell, Job, Phase, Task
 from .mailbox import UNBOUNDED
 
 
@@ -22,6 +22,8 @@ def check_tree(roots: Iterable[Cell], deadlines: Deadlines[Cell]) -> None:
         for name, child in (cell.children or {}).items():
             assert child.parent is cell, f"{child} is filed under {cell}"
             assert child.name == name, f"{child} is filed as {name}"
+            if cell.phase >= Phase.CLEARING:
+                assert child.phase == Phase.STOPPING, f"{child} goes on below {cell}"
             stack.append(child)
     assert backing_off == len(deadlines), "a deadline without an actor that backs off"
 
@@ -31,6 +33,8 @@ def _check(cell: Cell) -> None:
     assert (cell.limit == CLOSED) == (cell.phase >= Phase.STOPPING), f"{cell}: limit {cell.limit}"
     assert not cell.jobs or cell.held, f"{cell} has jobs that nobody will run"
     assert cell.put is None or (cell.queue is not None and cell.limit == UNBOUNDED), f"{cell}: a wrong short cut"
+    assert cell.queue is None or cell.queue or cell.held, f"{cell} is idle and keeps an empty queue"
+    assert cell.notices == sum(type(item) is Job for item in cell.queue or ()), f"{cell}: {cell.notices} notices"
     if cell.phase == Phase.RUNNING:
         assert not cell.queue or cell.held, f"{cell} has messages that nobody will handle"
     if cell.phase >= Phase.STOPPING:
@@ -40,6 +44,12 @@ def _check(cell: Cell) -> None:
         assert cell.children or cell.held, f"{cell} waits for nothing"
     if cell.phase == Phase.CLEARING:
         assert cell.children, f"{cell} waits for children that it does not have"
+    if cell.phase in (Phase.BACKING_OFF, Phase.STOPPED):
+        assert not cell.children, f"{cell} has children that outlive it"
+    if cell.phase == Phase.SUSPENDED and cell.parent is not None:
+        asked = cell.parent.held and cell.parent.judges
+        above = cell.parent.phase in (Phase.SUSPENDED, Phase.RESTARTING)
+        assert asked or above, f"{cell} waits for a verdict that nobody gives"
     if cell.phase in (Phase.STARTING, Phase.RESTARTING) and cell.parent is not None:
         assert cell.held, f"{cell} waits for a job that nobody runs"
     if cell.phase in (Phase.SUSPENDED, Phase.RESTARTING, Phase.CLEARING, Phase.BACKING_OFF):

@@ -151,6 +151,7 @@ class ActorMachine(Restarting):
         if cell.queue is None:
             cell.queue = deque()
         cell.queue.append(Job(Task.NOTICE, item=notice))
+        cell.notices += 1
         if cell.held or cell.phase != RUNNING:
             return None
         cell.held = True
@@ -167,7 +168,10 @@ class ActorMachine(Restarting):
             return job
         queue = cell.queue
         if queue and cell.phase == RUNNING:
-            return queue.popleft()
+            item = queue.popleft()
+            if type(item) is Job:
+                cell.notices -= 1
+            return item
         if queue is not None and not queue:
             cell.queue = cell.put = None
             if len(self._spare) < _SPARE_QUEUES:
@@ -176,7 +180,11 @@ class ActorMachine(Restarting):
         return IDLE
 
     def stash(self, cell: Cell, item: Any) -> bool:
-        """Set a message aside, to be taken again after `unstash`. False, and nothing done, when the stash is full."""
+        """Set the message in hand aside, to be taken again after `unstash`.
+
+        False, and nothing done, when the stash is full, or the actor is stopping. Of a notice, the item of its job is
+        what can be stashed; it is a message like any other from then on.
+        """
         stashed = cell.stashed
         if stashed is None:
             stashed = cell.stashed = []
@@ -193,20 +201,23 @@ class ActorMachine(Restarting):
         """
         return self._unstash(cell)
 
-    def _overflow(self, cell: Cell, queue: deque[Any], item: Any) -> Undelivered:
+    def _overflow(self, cell: Cell, queue: deque[Any], item: Any) -> Undelivered | None:
+        if len(queue) - cell.notices < cell.limit:
+            # Notices take up no room. Something waits already, so there is no need to make the cell ready.
+            queue.append(item)
+            return None
         match cell.overflow:
             case MailboxOverflowStrategy.drop_new:
                 return Undelivered(cell, item, Reason.OVERFLOW)
             case MailboxOverflowStrategy.reject:
                 return Undelivered(cell, item, Reason.REJECTED)
             case MailboxOverflowStrategy.drop_oldest:
-                # Notices are not for dropping. A mailbox full of notices has no oldest message but the new one.
-                for index, waiting in enumerate(queue):
-                    if type(waiting) is not Job:
-                        del queue[index]
-                        queue.append(item)
-                        return Undelivered(cell, waiting, Reason.OVERFLOW)
-                return Undelivered(cell, item, Reason.OVERFLOW)
+                # Notices are not for dropping. There is a message among what waits, or it would not be full.
+                index = next(index for index, waiting in enumerate(queue) if type(waiting) is not Job)
+                oldest = queue[index]
+                del queue[index]
+                queue.append(item)
+                return Undelivered(cell, oldest, Reason.OVERFLOW)
 
     # -- spawning and watching -------------------------------------------------------------------------------------
 
@@ -234,6 +245,9 @@ class ActorMachine(Restarting):
             if parent.parent is None:
                 return "the actor system is shutting down, or was shut down; nothing can be spawned in it any more"
             return f"{parent.path} is stopping, or has stopped, and can no longer spawn"
+        if parent.phase in (Phase.CLEARING, Phase.BACKING_OFF):
+            # Its next incarnation waits for the children of the last one; nobody would stop this one.
+            return f"{parent.path} is restarting; it can spawn again once its next incarnation has begun"
         if name is None:
             return None
         if (problem := actor_name_problem(name)) is not None:

@@ -11,7 +11,6 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from attrs import field, frozen
-from attrs.validators import instance_of
 
 UNBOUNDED = sys.maxsize
 
@@ -36,6 +35,12 @@ def _positive_or_none(_: Any, attribute: Any, value: Any) -> None:
         raise ValueError(f"Mailbox.{attribute.name} must be at least 1, or None for an unbounded mailbox, not {value}")
 
 
+def _strategy(_: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, MailboxOverflowStrategy):
+        choice = ", ".join(map(str, MailboxOverflowStrategy))
+        raise TypeError(f"Mailbox.{attribute.name} must be one of {choice}, not {value!r}")
+
+
 @frozen
 class Mailbox:
     """The size of a mailbox, in messages, and what happens when it is full.
@@ -45,9 +50,7 @@ class Mailbox:
     """
 
     capacity: int | None = field(default=None, validator=_positive_or_none)
-    overflow: MailboxOverflowStrategy = field(
-        default=MailboxOverflowStrategy.drop_new, validator=instance_of(MailboxOverflowStrategy)
-    )
+    overflow: MailboxOverflowStrategy = field(default=MailboxOverflowStrategy.drop_new, validator=_strategy)
 
     @property
     def limit(self) -> int:

@@ -36,7 +36,7 @@ class Restarting(Tree):
     # -- from the failure to the verdict ---------------------------------------------------------------------------
 
     def _on_failed(self, cell: Cell, error: Exception, item: Any, now: Instant) -> None:
-        if cell.phase >= Phase.STOPPING or cell.phase in _RENEWING:
+        if cell.phase not in (Phase.STARTING, Phase.RUNNING):
             text = f"{cell.path} failed while it was already {Phase(cell.phase).name.lower().replace('_', ' ')}"
             self._out.append(Failure(cell, error, SupervisionStrategy.STOP, text))
             return
@@ -49,7 +49,7 @@ class Restarting(Tree):
             failing.phase = Phase.SUSPENDED
             failing.error = error
             parent = failing.parent
-            if parent is not None and parent.judges and parent.phase < Phase.STOPPING:
+            if parent is not None and parent.judges:
                 self._give(parent, Job(Task.JUDGE, error=error, item=item, subject=failing))
                 return
             failing, item = self._decide(failing, error, item, now), None
@@ -72,7 +72,7 @@ class Restarting(Tree):
         except Exception as mistake:
             # The decider is the application's. Its failure must not leave the actor suspended for ever.
             self._report(cell, error, SupervisionStrategy.STOP, f"stops: its decider failed with {mistake!r}")
-            self._stop(cell, error)
+            self._stop_group(cell, error)
             return None
         return self._carry_out(cell, error, item, strategy, now)
 
@@ -135,8 +135,9 @@ class Restarting(Tree):
         self._give(cell, Job(Task.PRE_RESTART, error=error, item=item))
 
     def _clear(self, cell: Cell, now: Instant) -> None:
-        """The old incarnation's hook ran: its children go, and it will not hear of their ends."""
+        """The old incarnation's hook ran: its children go, and it will not hear of their ends, or judge them."""
         cell.phase = Phase.CLEARING
+        cell.jobs = None
         self._unstash(cell)
         for child in list(cell.children.values()) if cell.children else ():
             self._unlink(cell, child)

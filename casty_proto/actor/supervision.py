@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from attrs import field, frozen
-from attrs.validators import ge, gt, instance_of, le
+from attrs.validators import ge, gt, instance_of, is_callable, le, optional
 
 from ..machine import MILLISECOND, SECOND, Instant, Nanoseconds
 
@@ -28,7 +28,7 @@ def _count_or_none(_: Any, attribute: Any, value: Any) -> None:
 
 
 _REMEMBERED = 64
-"""How many restarts an unlimited policy remembers: by then any backoff has reached its maximum."""
+"""How many restarts an unlimited policy remembers. Its back-off grows no further after so many."""
 
 
 class SupervisionStrategy(Enum):
@@ -72,7 +72,7 @@ class Policy:
     backoff_max_ns: Nanoseconds = field(default=30 * SECOND, validator=ge(0))
     backoff_multiplier: float = field(default=2.0, validator=ge(1.0))
     jitter: float = field(default=0.1, validator=[ge(0.0), le(1.0)])
-    decider: Callable[[Exception], SupervisionStrategy] | None = None
+    decider: Callable[[Exception], SupervisionStrategy] | None = field(default=None, validator=optional(is_callable()))
     multi_child: MultiChildStrategy = field(
         default=MultiChildStrategy.ONE_FOR_ONE, validator=instance_of(MultiChildStrategy)
     )
@@ -90,12 +90,11 @@ class Policy:
         """How long the `nth` restart (counted from 1) within the window waits."""
         if self.backoff_initial_ns == 0:
             return 0
-        delay = float(self.backoff_initial_ns)
-        for _ in range(nth - 1):
-            if delay >= self.backoff_max_ns:
-                break
-            delay *= self.backoff_multiplier
-        return round(min(delay, self.backoff_max_ns) * (1.0 - self.jitter * rng.random()))
+        try:
+            delay = min(self.backoff_initial_ns * float(self.backoff_multiplier) ** (nth - 1), self.backoff_max_ns)
+        except OverflowError:
+            delay = self.backoff_max_ns
+        return round(delay * (1.0 - self.jitter * rng.random()))
 
 
 STOP_ON_FAILURE = Policy(strategy=SupervisionStrategy.STOP)

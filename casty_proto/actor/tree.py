@@ -80,8 +80,10 @@ class Tree:
         below = [cell]
         for each in below:
             below.extend(child for child in (each.children or {}).values() if child.phase < Phase.STOPPING)
+            # One that failed and escalated, or still waits for its verdict, stops for that reason.
+            failed = each.error if each.phase == Phase.SUSPENDED else None
             each.phase = Phase.STOPPING
-            each.error = error if each is cell else None
+            each.error = error if each is cell and error is not None else failed
             each.limit = CLOSED
             each.jobs = None
             self._deadlines.cancel(each)
@@ -93,6 +95,7 @@ class Tree:
     def _drain(self, cell: Cell) -> None:
         waiting = [*(cell.stashed or ()), *(cell.queue or ())]
         cell.stashed = cell.queue = cell.put = None
+        cell.notices = 0
         for item in waiting:
             if type(item) is not Job:
                 self._out.append(Undelivered(cell, item, Reason.STOPPED))
@@ -122,13 +125,11 @@ class Tree:
         assert cell.phase == Phase.STOPPING, cell
         self._end(cell)
         parent = cell.parent
-        if parent is None or parent.children:
-            return None
-        if parent.phase == Phase.STOPPING:
-            # A guardian has no last hook and no parent, so this goes no further up.
+        while parent is not None and parent.phase == Phase.STOPPING and not parent.children:
             self._childless(parent)
-            return None
-        return parent if parent.phase == Phase.CLEARING else None
+            # One that was never begun has no last hook, and has ended just now.
+            parent = parent.parent
+        return parent if parent is not None and parent.phase == Phase.CLEARING and not parent.children else None
 
 
 def _guardian(uid: int) -> Cell:
