@@ -1,0 +1,1 @@
+"""What is asserted about a run: each checker watches effects, records and replies, never the inside of a machine."""

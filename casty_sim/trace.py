@@ -1,0 +1,124 @@
+"""What happened in a world: a digest of all of it, and, when somebody wants to look, a line for each event.
+
+The digest is what determinism is measured by. It takes in the instant, the host and the kind of every event, the whole
+payload, and the states of the machines at fixed intervals and at the end; two runs with equal digests did the same.
+Payloads are turned into plain tuples first (`plain`), because neither `hash` nor `repr` can be relied upon: one depends
+on the hash seed, the other on addresses.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable
+from enum import Enum
+from hashlib import blake2b
+from operator import attrgetter
+from random import Random
+from typing import Any
+
+from attrs import fields, frozen, has
+
+from casty_proto.machine import SECOND, Instant
+
+_ATOMS = (int, str, bytes, bool, float, type(None))
+_getters: dict[type[Any], Callable[[Any], Any]] = {}
+
+
+def plain(value: Any) -> Any:
+    """A value as nested tuples of atoms, the same in every process. Raises `TypeError` for what it does not know."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    getter = _getters.get(kind)
+    if getter is None:
+        getter = _getters[kind] = _getter(kind)
+    return getter(value)
+
+
+def _getter(kind: type[Any]) -> Callable[[Any], Any]:
+    name = kind.__qualname__
+    if issubclass(kind, Enum):
+        return lambda value: (name, value.name)
+    if issubclass(kind, tuple | list):
+        return lambda value: tuple([plain(each) for each in value])
+    if issubclass(kind, dict):
+        return lambda value: tuple([(plain(key), plain(each)) for key, each in value.items()])
+    if issubclass(kind, bytearray | memoryview):
+        return bytes
+    if issubclass(kind, BaseException):
+        return lambda value: (name, str(value))
+    if issubclass(kind, Random):
+        # Numbers that are still to come are choices, and these are on the tape.
+        return lambda value: name
+    if has(kind):
+        names = [each.name for each in fields(kind)]
+        return _of_fields(name, names)
+    if hasattr(kind, "__slots__") and not hasattr(kind, "__dict__"):
+        return _of_fields(name, [slot for base in reversed(kind.__mro__) for slot in getattr(base, "__slots__", ())])
+    raise TypeError(f"{name} cannot be part of a digest: make it an attrs class, a tuple, or a plain value")
+
+
+def _of_fields(name: str, names: list[str]) -> Callable[[Any], Any]:
+    if not names:
+        return lambda value: (name,)
+    if len(names) == 1:
+        only = attrgetter(names[0])
+        return lambda value: (name, plain(only(value)))
+    get = attrgetter(*names)
+    atoms = frozenset(_ATOMS)
+
+    def several(value: Any) -> Any:
+        return (name, *[each if type(each) in atoms else plain(each) for each in get(value)])
+
+    return several
+
+
+@frozen
+class Line:
+    """One event of a trace."""
+
+    at: Instant
+    host: str
+    kind: str
+    text: str
+    peer: str = ""
+    arrives: tuple[Instant, ...] = ()
+    """For a message that was sent: when it arrives; nothing when it is lost."""
+
+    def __str__(self) -> str:
+        return f"{self.at / SECOND:10.6f}  {self.host:<8} {self.kind:<10} {self.text}"
+
+
+class Trace:
+    """Digests everything, and keeps lines if it is told to."""
+
+    def __init__(self, *, keep: bool = False, digest: bool = True) -> None:
+        self.lines: list[Line] | None = [] if keep else None
+        self._hash = blake2b(digest_size=16) if digest else None
+        self.events = 0
+
+    def event(self, at: Instant, host: int, kind: int, payload: Any) -> None:
+        """Take in one event. Hosts and kinds are numbers here."""
+        self.events += 1
+        if self._hash is not None:
+            # Version 2 of the format has no references, whose use depends on reference counts.
+            self._hash.update(marshal.dumps((at, host, kind, plain(payload)), 2))
+
+    def state(self, host: int, state: Any) -> None:
+        """Take in the state of a machine, as its `fingerprint`."""
+        if self._hash is not None:
+            self._hash.update(marshal.dumps((host, plain(state)), 2))
+
+    def note(self, at: Instant, host: str, kind: str, text: Callable[[], str] | str, **more: Any) -> None:
+        """Keep a line. `text` may be a function, which is called only when lines are kept."""
+        if self.lines is not None:
+            self.lines.append(Line(at, host, kind, text if isinstance(text, str) else text(), **more))
+
+    @property
+    def digest(self) -> str:
+        """All of it so far, as hexadecimal digits."""
+        return "" if self._hash is None else self._hash.hexdigest()
+
+    def text(self) -> str:
+        """The kept lines."""
+        return "\n".join(map(str, self.lines or ()))

@@ -1,0 +1,334 @@
+"""The world: hosts that run programs, a heap of what is still to happen, and one clock that never waits.
+
+Theory of operation
+-------------------
+Everything that will happen is an entry `(at, seq, kind, host, life, a, b)` in one heap. `seq` is the order in which
+entries were made, so that what happens at the same instant happens in that order, and never in that of addresses or
+hashes. The loop takes the earliest, sets the clock to it and hands it to its host. Nothing is awaited, and no time
+passes in between.
+
+1.  A host has a clock of its own: it may run fast or slow, and jump forward. Programs see nothing but that clock.
+2.  A crash is a power cut. The program is dropped as it stands, unsynced writes are gone, and every entry of that life
+    of the host is void: the `life` in the entry no longer matches.
+3.  A paused host handles nothing. What becomes due meanwhile is put off until it goes on, in its order.
+4.  A host has one alarm, for the deadline of its program. An entry of an alarm that was set anew since is void.
+5.  A write that fails stops the host, as a driver must that cannot promise durability any more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from enum import IntEnum
+from heapq import heappop, heappush
+from typing import Any
+
+from casty_proto.machine import SECOND, Instant, Nanoseconds
+
+from .disk import Disk, DiskProfile
+from .network import Link, Network
+from .tape import Stream, Tape
+from .trace import Trace
+
+STATE_EVERY = 64
+"""After so many events the states of all machines go into the digest."""
+
+
+class Violation(AssertionError):
+    """A checker found something that must not be. `rule` names what was broken."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(f"{rule}: {text}")
+        self.rule = rule
+
+
+class Kind(IntEnum):
+    """What an entry of the heap is."""
+
+    DELIVER = 0
+    WRITTEN = 1
+    ALARM = 2
+    CALL = 3
+    LOCAL = 4
+
+
+class Program(ABC):
+    """What runs on a host: one machine, or several, and the driver that carries out their effects.
+
+    A program is made anew at every start of its host, and keeps nothing but what it finds on the disk.
+    """
+
+    @abstractmethod
+    def start(self, host: Host, records: list[Any]) -> None:
+        """The host has started, with these records on its disk."""
+
+    @abstractmethod
+    def receive(self, peer: Host, message: Any) -> None:
+        """A packet has arrived."""
+
+    @abstractmethod
+    def persisted(self, ticket: int) -> None:
+        """A write has ended."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """The deadline has come."""
+
+    @abstractmethod
+    def deadline(self) -> Instant | None:
+        """When `wake` is wanted, on the clock of the host."""
+
+    @abstractmethod
+    def fingerprint(self) -> Any:
+        """The state of the machine, for the digest."""
+
+    @abstractmethod
+    def invariants(self) -> None:
+        """Assert what must hold after every event."""
+
+    def label(self) -> str:
+        """A word about the state, for a timeline: a role, for example."""
+        return "up"
+
+
+class Host:
+    """A machine in the simulated sense of the word: a clock, a disk, and a program that comes and goes."""
+
+    def __init__(self, world: World, name: str, number: int, make: Callable[[], Program]) -> None:
+        self.world = world
+        self.name = name
+        self.number = number
+        self.disk = Disk(world.tape.stream(f"disk/{name}"), world.disk_profile)
+        self.program: Program | None = None
+        self.life = 0
+        self.starts = 0
+        self._make = make
+        self._paused_until: Instant = 0
+        self._armed: Instant | None = None
+        self._rate = 1.0
+        self._local_base: Instant = 0
+        self._global_base: Instant = 0
+
+    # -- for programs ----------------------------------------------------------------------------------------------
+
+    def now(self) -> Instant:
+        """The instant on the clock of this host."""
+        if self._rate == 1.0:
+            return self._local_base + self.world.now - self._global_base
+        return self._local_base + int((self.world.now - self._global_base) * self._rate)
+
+    def stream(self, label: str) -> Stream:
+        """Choices of a subsystem of this host."""
+        return self.world.tape.stream(f"{label}/{self.name}")
+
+    def send(self, target: str, message: Any, size: int = 100) -> None:
+        """Send a packet to the host of that name."""
+        self.world.send(self, target, message, size)
+
+    def persist(self, ticket: int, record: Any) -> None:
+        """Write a record; `Program.persisted` follows, or the host stops (rule 5)."""
+        world = self.world
+        at = self.disk.write(ticket, record, world.now)
+        if at is None:
+            world.trace.note(world.now, self.name, "disk", "a write failed; the node stops")
+            world.push(world.now, Kind.CALL, None, self.crash, None)
+        else:
+            world.push(at, Kind.WRITTEN, self, ticket, None)
+
+    def local(self, delay_ns: Nanoseconds, what: Callable[[], None]) -> None:
+        """Call back on this host after a delay, unless it has crashed by then."""
+        self.world.push(self.world.now + delay_ns, Kind.LOCAL, self, what, None)
+
+    # -- what is done to it ----------------------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """Whether a program runs, paused or not."""
+        return self.program is not None
+
+    @property
+    def paused(self) -> bool:
+        """Whether it handles nothing at the moment."""
+        return self._paused_until > self.world.now
+
+    def start(self) -> None:
+        """Start the program on whatever is on the disk. A no-op when it runs."""
+        if self.program is not None:
+            return
+        self.starts += 1
+        self.world.trace.note(self.world.now, self.name, "start", f"start {self.starts}")
+        self.program = program = self._make()
+        program.start(self, self.disk.records())
+        self._after_event(program)
+
+    def crash(self, _: Any = None) -> None:
+        """A power cut (rule 2). A no-op when it is down."""
+        if self.program is None:
+            return
+        self.world.trace.note(self.world.now, self.name, "crash", "power cut")
+        self.program = None
+        self.life += 1
+        self._armed = None
+        self._paused_until = 0
+        self.disk.power_cut()
+
+    def pause(self, duration_ns: Nanoseconds) -> None:
+        """Handle nothing for a while (rule 3)."""
+        self._paused_until = max(self._paused_until, self.world.now + duration_ns)
+        self.world.trace.note(self.world.now, self.name, "pause", f"for {duration_ns / SECOND:.3f} s")
+
+    def drift(self, rate: float) -> None:
+        """Let the clock run at another rate from now on: 1.01 is one percent fast."""
+        self._local_base, self._global_base = self.now(), self.world.now
+        self._rate = rate
+        self._rearm()
+
+    def jump(self, forward_ns: Nanoseconds) -> None:
+        """Set the clock forward."""
+        self._local_base, self._global_base = self.now() + forward_ns, self.world.now
+        self._rearm()
+
+    # -- the loop's side -------------------------------------------------------------------------------------------
+
+    def handle(self, kind: Kind, a: Any, b: Any) -> None:
+        """One entry of the heap has come due for the running program."""
+        program = self.program
+        assert program is not None
+        match kind:
+            case Kind.DELIVER:
+                program.receive(a, b)
+            case Kind.WRITTEN:
+                self.disk.written(a)
+                program.persisted(a)
+            case Kind.ALARM:
+                if a != self._armed:
+                    return
+                self._armed = None
+                program.wake()
+            case _:
+                a()
+        self._after_event(program)
+
+    def put_off(self, kind: Kind, a: Any, b: Any) -> None:
+        """Handle an entry when the pause is over."""
+        self.world.push(self._paused_until, kind, self, a, b)
+
+    def _after_event(self, program: Program) -> None:
+        if self.world.check_invariants:
+            program.invariants()
+        deadline = program.deadline()
+        if deadline is None:
+            self._armed = None
+            return
+        at = self._global(deadline)
+        if at != self._armed:
+            self._armed = at
+            self.world.push(at, Kind.ALARM, self, at, None)
+
+    def _rearm(self) -> None:
+        if self.program is not None:
+            self._armed = None
+            self._after_event(self.program)
+
+    def _global(self, local: Instant) -> Instant:
+        """The first instant of the world at which the clock of this host shows `local`."""
+        if self._rate == 1.0:
+            return max(self.world.now, local - self._local_base + self._global_base)
+        ahead = int((local - self._local_base) / self._rate) + 1
+        return max(self.world.now, self._global_base + ahead)
+
+    def __repr__(self) -> str:
+        return f"<host {self.name} {'up' if self.up else 'down'}>"
+
+
+class World:
+    """One simulated run."""
+
+    def __init__(
+        self,
+        tape: Tape,
+        *,
+        ordered: bool,
+        link: Link | None = None,
+        disk: DiskProfile | None = None,
+        trace: Trace | None = None,
+        check_invariants: bool = False,
+    ) -> None:
+        self.tape = tape
+        self.now: Instant = 0
+        self.network = Network(tape, ordered=ordered, link=link)
+        self.disk_profile = disk or DiskProfile()
+        self.trace = trace or Trace()
+        self.check_invariants = check_invariants
+        self.hosts: dict[str, Host] = {}
+        self.reached: dict[str, int] = {}
+        """Interesting states, and how often they were reached."""
+        self.events = 0
+        self._heap: list[tuple[Instant, int, int, Host | None, int, Any, Any]] = []
+        self._seq = 0
+
+    def add_host(self, name: str, make: Callable[[], Program]) -> Host:
+        """A host that is down until it is started. `make` creates its program at each start."""
+        host = self.hosts[name] = Host(self, name, len(self.hosts), make)
+        return host
+
+    def reach(self, state: str) -> None:
+        """An interesting state was reached; campaigns report which ones never are."""
+        self.reached[state] = self.reached.get(state, 0) + 1
+
+    def send(self, source: Host, target: str, message: Any, size: int) -> None:
+        """Ask the network for the verdict on a packet, and deliver accordingly."""
+        arrivals = self.network.verdict(source.name, target, size, self.now)
+        host = self.hosts.get(target)
+        trace = self.trace
+        if trace.lines is not None:
+            trace.note(self.now, source.name, "send", repr(message), peer=target, arrives=arrivals)
+        if host is None:
+            return
+        for at in arrivals:
+            # A packet is for whoever runs when it arrives, so it belongs to no life.
+            self._seq = seq = self._seq + 1
+            heappush(self._heap, (at, seq, Kind.DELIVER, host, -1, source, message))
+
+    def at(self, instant: Instant, what: Callable[[], None]) -> None:
+        """Call something of the world itself (a fault, a client, a check) at an instant."""
+        self.push(max(instant, self.now), Kind.CALL, None, _ignoring_argument(what), None)
+
+    def after(self, delay_ns: Nanoseconds, what: Callable[[], None]) -> None:
+        """Call something of the world itself after a delay."""
+        self.at(self.now + delay_ns, what)
+
+    def push(self, at: Instant, kind: Kind, host: Host | None, a: Any, b: Any) -> None:
+        """Put an entry into the heap."""
+        self._seq = seq = self._seq + 1
+        heappush(self._heap, (at, seq, kind, host, -1 if host is None else host.life, a, b))
+
+    def run(self, until: Instant) -> None:
+        """Let everything happen up to an instant, and set the clock to it."""
+        heap, trace = self._heap, self.trace
+        while heap and heap[0][0] <= until:
+            at, _, kind, host, life, a, b = heappop(heap)
+            self.now = at
+            if host is None:
+                a(b)
+                continue
+            if host.program is None or (life >= 0 and life != host.life):
+                continue
+            if host._paused_until > at:
+                host.put_off(Kind(kind), a, b)
+                continue
+            self.events += 1
+            trace.event(at, host.number, kind, b if kind == Kind.DELIVER else None)
+            host.handle(Kind(kind), a, b)
+            if self.events % STATE_EVERY == 0:
+                self.digest_states()
+        self.now = until
+
+    def digest_states(self) -> None:
+        """Take the states of all machines into the digest."""
+        for host in self.hosts.values():
+            self.trace.state(host.number, None if host.program is None else host.program.fingerprint())
+
+
+def _ignoring_argument(what: Callable[[], None]) -> Callable[[Any], None]:
+    return lambda _: what()
