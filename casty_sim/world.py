@@ -177,6 +177,10 @@ class Host:
         self._paused_until = max(self._paused_until, self.world.now + duration_ns)
         self.world.trace.note(self.world.now, self.name, "pause", f"for {duration_ns / SECOND:.3f} s")
 
+    def resume(self) -> None:
+        """End a pause now. What was put off comes at the instant at which the pause would have ended."""
+        self._paused_until = 0
+
     def drift(self, rate: float) -> None:
         """Let the clock run at another rate from now on: 1.01 is one percent fast."""
         self._local_base, self._global_base = self.now(), self.world.now
@@ -264,7 +268,7 @@ class World:
         self.reached: dict[str, int] = {}
         """Interesting states, and how often they were reached."""
         self.events = 0
-        self._heap: list[tuple[Instant, int, int, Host | None, int, Any, Any]] = []
+        self._heap: list[tuple[Instant, int, Kind, Host | None, int, Any, Any]] = []
         self._seq = 0
 
     def add_host(self, name: str, make: Callable[[], Program]) -> Host:
@@ -315,11 +319,11 @@ class World:
             if host.program is None or (life >= 0 and life != host.life):
                 continue
             if host._paused_until > at:
-                host.put_off(Kind(kind), a, b)
+                host.put_off(kind, a, b)
                 continue
             self.events += 1
-            trace.event(at, host.number, kind, b if kind == Kind.DELIVER else None)
-            host.handle(Kind(kind), a, b)
+            trace.event(at, host.number, int(kind), b if kind == Kind.DELIVER else None)
+            host.handle(kind, a, b)
             if self.events % STATE_EVERY == 0:
                 self.digest_states()
         self.now = until

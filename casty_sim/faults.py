@@ -1,0 +1,254 @@
+"""Faults: what may go wrong in a run, drawn from its tape, and put right again.
+
+Swarm testing (Groce and others, 2012): each run draws which kinds of faults are on at all, and how hard they hit. A run
+with everything on at once hides the bugs that need some faults to be absent.
+
+A run has two phases. In the safety phase anything goes, and only what must never happen is checked. Then a core of
+hosts, large enough that it could make progress, is healed and kept well, while the rest of the world stays as broken as
+it is; now the core must make progress. The idea of the two phases is TigerBeetle's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define, field, frozen
+
+from casty_proto.machine import MILLISECOND, SECOND, Nanoseconds
+
+from .network import Link
+from .tape import Stream
+from .world import Host, World
+
+KINDS = (
+    "loss",
+    "tail",
+    "duplicate",
+    "bandwidth",
+    "slow disk",
+    "failing disk",
+    "full disk",
+    "crash",
+    "wipe",
+    "pause",
+    "partition",
+    "one way",
+    "isolate",
+    "clog",
+    "drift",
+    "jump",
+)
+"""Every kind of fault that a run can draw."""
+
+
+@frozen
+class FaultOptions:
+    """What a scenario allows. Lengths of time in nanoseconds."""
+
+    kinds: tuple[str, ...] = KINDS
+    every_ns: Nanoseconds = 700 * MILLISECOND
+    """The mean time between two faults."""
+    longest_ns: Nanoseconds = 3 * SECOND
+    """The longest that a fault lasts before it is put right."""
+    drift: float = 0.01
+    """How far the rate of a clock may be off, as a fraction."""
+    jump_ns: Nanoseconds = 2 * SECOND
+    down_at_once: int = 1
+    """How many hosts may be down or wiped at the same time."""
+
+
+@define
+class FaultPlan:
+    """The faults of one run."""
+
+    enabled: tuple[str, ...]
+    link: Link
+    disk_slow: float
+    disk_failing: float
+    log: list[str] = field(factory=list)
+    """What was done, in order, for people."""
+
+    def words(self) -> str:
+        """The kinds that are on."""
+        return ", ".join(self.enabled) or "none"
+
+
+def draw_plan(stream: Stream, options: FaultOptions, base: Link) -> FaultPlan:
+    """Draw which kinds are on in this run, and how hard those of the network and the disks hit."""
+    enabled = tuple(kind for kind in options.kinds if stream.chance(0.5))
+    on = dict.fromkeys(enabled)
+    link = Link(
+        delay_ns=base.delay_ns,
+        spread_ns=base.spread_ns,
+        loss=0.3 * stream.raw() ** 2 if "loss" in on else 0.0,
+        tail=0.2 * stream.raw() if "tail" in on else 0.0,
+        tail_ns=int(stream.uniform(0.05, 1.0) * SECOND) if "tail" in on else base.tail_ns,
+        duplicate=0.3 * stream.raw() if "duplicate" in on else 0.0,
+        bytes_per_second=int(10 ** stream.uniform(4.5, 7.0)) if "bandwidth" in on else 0,
+    )
+    return FaultPlan(
+        enabled=enabled,
+        link=link,
+        disk_slow=0.2 * stream.raw() if "slow disk" in on else 0.0,
+        disk_failing=0.02 * stream.raw() if "failing disk" in on else 0.0,
+    )
+
+
+class Nemesis:
+    """Whoever breaks things. It acts at random times, on random hosts, and undoes what it did after a while."""
+
+    def __init__(self, world: World, hosts: Sequence[Host], plan: FaultPlan, options: FaultOptions) -> None:
+        self._world = world
+        self._hosts = list(hosts)
+        self._plan = plan
+        self._options = options
+        self._stream = world.tape.stream("faults")
+        self._spared: dict[str, None] = {}
+        self._over = False
+        self._acts: dict[str, Callable[[Host], None]] = {
+            "crash": self._crash,
+            "wipe": self._wipe,
+            "pause": self._pause,
+            "partition": self._partition,
+            "one way": self._one_way,
+            "isolate": self._isolate,
+            "clog": self._clog,
+            "drift": self._drift,
+            "jump": self._jump,
+            "full disk": self._fill_disk,
+        }
+        self._menu = [kind for kind in plan.enabled if kind in self._acts]
+
+    def begin(self) -> None:
+        """Break the standing things now, and go on breaking others until `end`."""
+        self._world.network.default = self._plan.link
+        profile = self._world.disk_profile
+        for host in self._hosts:
+            host.disk.profile = type(profile)(
+                profile.delay_ns, profile.spread_ns, self._plan.disk_slow, profile.slow_ns, self._plan.disk_failing
+            )
+        self._next()
+
+    def end(self, core: Sequence[Host], link: Link) -> None:
+        """The liveness phase: the core is put right and spared from now on. The rest stays as it is."""
+        world = self._world
+        self._over = True
+        self._spared = dict.fromkeys(host.name for host in core)
+        self._note(f"the core is healed: {', '.join(self._spared)}")
+        network = world.network
+        network.default = link
+        others = [host for host in self._hosts if host.name not in self._spared]
+        cut = [(a.name, b.name) for a in others for b in self._hosts if network.is_cut(a.name, b.name)]
+        cut += [(a.name, b.name) for a in core for b in others if network.is_cut(a.name, b.name)]
+        network.heal()
+        for way in cut:
+            network.cut(*way)
+        for host in core:
+            host.disk.profile = world.disk_profile
+            host.disk.full = False
+            host.resume()
+            host.start()
+
+    # -- one fault after the other ---------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        if self._over or not self._menu:
+            return
+        wait = int(2 * self._stream.raw() * self._options.every_ns) + 1
+        self._world.after(wait, self._strike)
+
+    def _strike(self) -> None:
+        if self._over:
+            return
+        kind = self._stream.pick(self._menu)
+        host = self._stream.pick(self._hosts)
+        self._acts[kind](host)
+        self._next()
+
+    def _later(self, undo: Callable[[], None]) -> None:
+        """Undo a fault after a while. In the liveness phase only what concerns the core has been undone already."""
+        self._world.after(int(self._stream.raw() * self._options.longest_ns) + 1, undo)
+
+    def _note(self, text: str) -> None:
+        self._plan.log.append(f"{self._world.now / SECOND:9.4f}  {text}")
+        self._world.trace.note(self._world.now, "", "fault", text)
+
+    def _down(self) -> int:
+        return sum(not host.up for host in self._hosts)
+
+    def _crash(self, host: Host) -> None:
+        if not host.up or self._down() >= self._options.down_at_once:
+            return
+        self._note(f"crash {host.name}")
+        host.crash()
+        self._later(host.start)
+
+    def _wipe(self, host: Host) -> None:
+        if not host.up or self._down() >= self._options.down_at_once:
+            return
+        self._note(f"crash {host.name} and wipe its disk")
+        host.crash()
+        host.disk.wipe()
+        self._later(host.start)
+
+    def _pause(self, host: Host) -> None:
+        if host.up:
+            duration = int(self._stream.raw() * self._options.longest_ns) + 1
+            self._note(f"pause {host.name} for {duration / SECOND:.3f} s")
+            host.pause(duration)
+
+    def _cut(self, text: str, one: list[str], other: list[str], *, one_way: bool = False) -> None:
+        if not one or not other:
+            return
+        self._note(text)
+        network = self._world.network
+        ways = network.partition(one, other, one_way=one_way)
+
+        def mend() -> None:
+            for way in ways:
+                network.mend(*way)
+
+        self._later(mend)
+
+    def _partition(self, _: Host) -> None:
+        names = [host.name for host in self._hosts]
+        order = self._stream.shuffled(names)
+        size = self._stream.between(1, max(1, len(names) - 1))
+        self._cut(f"partition {order[:size]} | {order[size:]}", order[:size], order[size:])
+
+    def _one_way(self, host: Host) -> None:
+        others = [other.name for other in self._hosts if other is not host]
+        target = self._stream.pick(others)
+        self._cut(f"cut {host.name} -> {target}", [host.name], [target], one_way=True)
+
+    def _isolate(self, host: Host) -> None:
+        others = [other.name for other in self._hosts if other is not host]
+        self._cut(f"isolate {host.name}", [host.name], others)
+
+    def _clog(self, host: Host) -> None:
+        target = self._stream.pick([other.name for other in self._hosts if other is not host])
+        duration = int(self._stream.raw() * self._options.longest_ns) + 1
+        self._note(f"clog {host.name} -> {target} for {duration / SECOND:.3f} s")
+        self._world.network.clog(host.name, target, self._world.now + duration)
+
+    def _drift(self, host: Host) -> None:
+        rate = 1.0 + self._stream.uniform(-self._options.drift, self._options.drift)
+        self._note(f"the clock of {host.name} runs at {rate:.4f}")
+        host.drift(rate)
+
+    def _jump(self, host: Host) -> None:
+        forward = int(self._stream.raw() * self._options.jump_ns)
+        self._note(f"the clock of {host.name} jumps {forward / SECOND:.3f} s forward")
+        host.jump(forward)
+
+    def _fill_disk(self, host: Host) -> None:
+        if self._down() >= self._options.down_at_once:
+            return
+        self._note(f"the disk of {host.name} is full")
+        host.disk.full = True
+
+        def free() -> None:
+            host.disk.full = False
+            host.start()
+
+        self._later(free)
