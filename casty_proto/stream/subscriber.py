@@ -70,6 +70,7 @@ from .events import (
     Waiting,
 )
 from .messages import (
+    MAX_DEMAND,
     Address,
     StreamCancel,
     StreamCompleted,
@@ -372,13 +373,16 @@ class Subscriber[E]:
 
     # The end --------------------------------------------------------------------------------------------------------
 
-    def _leave(self, outcome: Failed | TimedOut | Cancelled) -> _Effects:
-        """End the stream from here. Unless it is known to be gone, the producer is told, even over a broken link."""
+    def _leave(self, outcome: Failed | TimedOut | Cancelled, *, tell: bool = True) -> _Effects:
+        """End the stream from here. The producer is told, even over a broken link, unless it is known to be gone."""
         if self._phase is _Phase.ENDED:
             return ()
         told: _Effects = ()
-        if self._phase not in (_Phase.NEW, _ORPHANED):
+        if tell and self._phase not in (_Phase.NEW, _ORPHANED):
             told = (Send(self._producer, StreamCancel(outcome.reason)),)
+        if self._phase in (_Phase.SUSPENDED, _Phase.RESUMING):
+            # What we asked for may come twice: over the link before the producer resumes, and after that.
+            self._outstanding = MAX_DEMAND
         self._left_early = True
         return told + self._end(outcome)
 
@@ -423,10 +427,9 @@ class Subscriber[E]:
     def _on_producer_lost(self, event: ProducerLost, now: Instant) -> _Effects:
         if self._phase in (_ORPHANED, _Phase.ENDED):
             return ()
-        messages_may_come = self._phase is _FLOWING and self._options.grace_ns > 0
+        if self._phase is not _FLOWING or not self._options.grace_ns:
+            return self._leave(Failed(event.reason), tell=False)
         self._phase = _ORPHANED
-        if not messages_may_come:
-            return self._leave(Failed(event.reason))
         self._lost_because = event.reason
         self._deadlines.set(_Deadline.GRACE, now + self._options.grace_ns)
         return ()

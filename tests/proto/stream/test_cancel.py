@@ -33,6 +33,7 @@ from casty_proto.stream import (
     StreamSubscribed,
     Subscribe,
     Subscriber,
+    SubscriberEvent,
     SubscriberOptions,
 )
 
@@ -187,6 +188,20 @@ def test_rule_24_a_7_cancel_and_complete_cross_on_the_link(resumable: bool) -> N
     bench.run()
     assert bench.ends == {PRODUCER: [Completed()], CONSUMER: [Cancelled("the consumer cancelled")]}
     assert bench.publisher.deadline() is None
+    assert not bench.notes
+
+
+@pytest.mark.parametrize("event", [Cancel(), ProducerLost()])
+def test_rule_24_what_was_sent_before_a_resume_is_dropped_silently_as_well(event: SubscriberEvent) -> None:
+    # The producer does not notice that the link broke, sends over the new one what the consumer asked for over the
+    # old one, and sends it again when it is asked to resume. The consumer has left meanwhile.
+    bench = Bench(subscriber=SubscriberOptions(window=2, resumable=True), delay_ns=5).open()
+    bench.cut(producer_notices=False).mend()
+    bench.put_all(1, 2)
+    bench.step_nudge()
+    bench.to_subscriber(event)
+    bench.run()
+    assert sum(isinstance(message, StreamElements) for message in bench.at_consumer.log) == 2
     assert not bench.notes
 
 

@@ -177,4 +177,4 @@ class StreamMachine(RuleBasedStateMachine):
 
 
 TestStream = StreamMachine.TestCase
-TestStream.settings = settings(max_examples=150, stateful_step_count=50, deadline=None, derandomize=True)
+TestStream.settings = settings(max_examples=200, stateful_step_count=50, deadline=None, derandomize=True)
