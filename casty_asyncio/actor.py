@@ -122,10 +122,6 @@ class ClassBody(Body):
             result = await result
         if isinstance(result, Behavior):
             await super().follow(result, message)
-        elif inspect.isasyncgen(result) or inspect.isgenerator(result):
-            raise InvalidBehaviorError(
-                f"receive of {self.cell.path} has a yield, so that calling it handles nothing; remove the yield"
-            )
 
     def release(self) -> None:
         super().release()

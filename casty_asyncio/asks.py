@@ -21,7 +21,15 @@ from casty_proto.actor import READY, Cell, Reason
 from casty_proto.machine import Instant
 
 from .clock import MAX_SECONDS, can_wait
-from .errors import ActorFailedError, ActorStoppedError, AskTimeoutError, MailboxFullError, UsageError, described
+from .errors import (
+    ActorFailedError,
+    ActorStoppedError,
+    AskError,
+    AskTimeoutError,
+    MailboxFullError,
+    UsageError,
+    described,
+)
 
 if TYPE_CHECKING:
     from .body import Body
@@ -91,19 +99,27 @@ class Ask:
         self._debtor = debtor
         debtor.debts[self] = None
 
-    def call_in(self, error: Callable[[str], Exception]) -> bool:
+    def call_in(self, kind: type[AskError], cause: Exception | None) -> bool:
         """The debtor is gone, or has lost its state. Fails the ask now, or as soon as the last handle is dropped.
 
         Returns whether the ask is over.
         """
+        what = f"{self.cell.path} can no longer answer {self._kind()}"
         handle = None if self._handle is None else self._handle()
-        failure = error(f"{self.cell.path} can no longer answer {self._kind()}")
         if handle is None:
+            failure = kind(what)
+            failure.__cause__ = cause
             self.fail(failure)
             return True
+        # The cause itself must not be kept here: its traceback leads to the frames of the handler that failed, those to
+        # the state of the actor, and that to the handle which is to be dropped.
+        what = what if cause is None else f"{what}, because of {described(cause)}"
         # The collector may drop the last handle in any thread.
-        self._handle = weakref.ref(handle, lambda _: self.runtime.call_in_loop(self.fail, failure))
+        self._handle = weakref.ref(handle, lambda _: self.runtime.call_in_loop(self._let_down, kind, what))
         return False
+
+    def _let_down(self, kind: type[AskError], what: str) -> None:
+        self.fail(kind(what))
 
     def _kind(self) -> str:
         return self.message.kind if type(self.message) is _Handled else type(self.message).__name__
@@ -152,3 +168,5 @@ async def ask_actor(
         clock.forget(ask)
         if ask._debtor is not None:
             ask._debtor.debts.pop(ask, None)
+        # An exception knows this frame by its traceback, and the future of the ask knows the exception: no circle.
+        del ask

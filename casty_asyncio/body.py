@@ -38,6 +38,7 @@ from .context import ActorContext
 from .errors import (
     ActorFailedError,
     ActorStoppedError,
+    AskError,
     HandlerCancelledError,
     HandlerExitError,
     InvalidBehaviorError,
@@ -215,6 +216,8 @@ class Body(ABC):
                 await self._run_judge(job)
             case Task.NOTICE:
                 await self._run_notice(job.item)
+        # The worker's frame knows the job for a while; and the traceback of an error knows that frame.
+        job.error = job.item = job.subject = None
 
     async def _run_start(self, job: Job) -> None:
         error = await self._outcome(self._begin(job))
@@ -291,14 +294,9 @@ class Body(ABC):
             self._debts = {}
         return self._debts
 
-    def _call_debts_in(self, kind: type[ActorFailedError | ActorStoppedError], cause: Exception | None) -> None:
-        def error(what: str) -> Exception:
-            failure = kind(what)
-            failure.__cause__ = cause
-            return failure
-
+    def _call_debts_in(self, kind: type[AskError], cause: Exception | None) -> None:
         for ask in list(self._debts or ()):
-            if ask.call_in(error):
+            if ask.call_in(kind, cause):
                 self.debts.pop(ask, None)
 
     def call_at_end(self, callback: Callable[[], None]) -> None:

@@ -58,6 +58,7 @@ class Clock:
         self._alarm: asyncio.TimerHandle | None = None
         self._armed: Instant | None = None
         self._ringing = False
+        self._closed = False
         self._young: dict[Due, float] = {}
         """The nursery: deadlines in seconds of the loop's clock."""
         self._growing_up = _GrowingUp(self)
@@ -112,7 +113,8 @@ class Clock:
             self._arm(at)
 
     def close(self) -> None:
-        """Forget everything; leaves no alarm behind."""
+        """Forget everything, and what is yet to come; leaves no alarm behind."""
+        self._closed = True
         self._table.clear()
         self._young.clear()
         self._has_alarm_for_young = False
@@ -121,7 +123,7 @@ class Clock:
         self._alarm = self._armed = None
 
     def _arm(self, at: Instant) -> None:
-        if self._ringing:
+        if self._ringing or self._closed:
             return
         if self._alarm is not None:
             self._alarm.cancel()

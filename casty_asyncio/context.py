@@ -219,6 +219,7 @@ class ActorContext(Generic[Message]):  # noqa: UP046 - Python 3.12 cannot write 
         body = self._body
         check_awaitable(f"pipe_to_self of {self.path}: the work", awaitable)
         try:
+            body.runtime.check_thread()
             check_callable(f"pipe_to_self of {self.path}: mapper", mapper)
             check_callable(f"pipe_to_self of {self.path}: on_failure", on_failure)
             if body.cell.phase == Phase.STOPPED:
@@ -255,7 +256,7 @@ class ActorContext(Generic[Message]):  # noqa: UP046 - Python 3.12 cannot write 
             raise UsageError(
                 f"run_blocking of {self.path} wants a function and its arguments, not {function!r}; do not call it yet"
             )
-        self.pipe_to_self(asyncio.to_thread(function, *args), mapper, on_failure)
+        self.pipe_to_self(asyncio.to_thread(_in_thread, function, *args), mapper, on_failure)
 
     def schedule(self, key: str, message: Message, delay: float) -> None:
         """Send `message` to this actor after `delay` seconds. The same key replaces the earlier timer of this actor.
@@ -347,6 +348,14 @@ async def _uncancelled(awaitable: Awaitable[Any], body: Body) -> Any:
         if task is not None and task.cancelling():
             raise
         raise HandlerCancelledError(f"what {body.cell.path} piped to itself was cancelled by somebody else") from error
+
+
+def _in_thread[T](function: Callable[..., T], *args: Any) -> T:
+    try:
+        return function(*args)
+    except StopIteration as error:
+        # A future cannot carry this one: early releases of Python 3.12 never wake whoever waits for it.
+        raise RuntimeError(f"a blocking function raised {error!r}") from error
 
 
 def _abandon(awaitable: Awaitable[Any]) -> None:

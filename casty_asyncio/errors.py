@@ -64,7 +64,10 @@ class ActorStoppedError(AskError):
 
 
 class ActorFailedError(AskError):
-    """The handler of the message raised; the cause is chained as `__cause__`."""
+    """The handler of the message raised, and the cause is chained as `__cause__`.
+
+    Or the actor restarted without having answered, and the text says why.
+    """
 
 
 class StartError(CastyError):

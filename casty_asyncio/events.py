@@ -68,7 +68,12 @@ class UnhandledMessage(SystemEvent):
 
 
 @frozen
-class EventStreamSubscribe[E]:
+class EventStreamRequest:
+    """The base of what the event stream can be told."""
+
+
+@frozen
+class EventStreamSubscribe[E](EventStreamRequest):
     """Send every event of `event_type`, or of a class derived from it, to `handler`, until it stops.
 
     `event_type` may also be a union of classes. Subscribing twice is the same as subscribing once, and an event for
@@ -80,7 +85,7 @@ class EventStreamSubscribe[E]:
 
 
 @frozen
-class EventStreamUnsubscribe:
+class EventStreamUnsubscribe(EventStreamRequest):
     """Undo one subscription, or with `event_type=None` all those of `handler`."""
 
     handler: ActorRef[Any] = field(validator=is_ref)
@@ -88,13 +93,13 @@ class EventStreamUnsubscribe:
 
 
 @frozen
-class EventStreamPublish:
+class EventStreamPublish(EventStreamRequest):
     """Publish an event of the application's own."""
 
     event: Any
 
 
-type EventStreamMsg = EventStreamSubscribe[Any] | EventStreamUnsubscribe | EventStreamPublish | SystemEvent | Terminated
+type EventStreamMsg = EventStreamRequest | SystemEvent | Terminated
 
 
 def notify(subscriber: ActorRef[Any], message: Any) -> None:

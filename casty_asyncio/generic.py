@@ -1,5 +1,6 @@
 """Type variables with a default, which the syntax of Python 3.12 for type parameters cannot express."""
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,3 +18,9 @@ else:
     Message = TypeVar("Message")
     Answer = TypeVar("Answer")
     Asked = TypeVar("Asked")
+
+type Plain = str | int | bytes | Enum | None
+"""Values that a type checker takes for their class, also where a `Literal` is asked for, while it finds out what a type
+variable stands for. `ref: ActorRef[M], message: M | Plain` therefore accepts them unseen, and has every other message
+checked against the ref.
+"""

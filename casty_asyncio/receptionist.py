@@ -76,7 +76,15 @@ class Listing[M]:
 
 
 @frozen
-class Register[M]:
+class ReceptionistMsg:
+    """The base of what the receptionist understands.
+
+    Not a union of `Register[Any]` and so on: the `Any` would keep a type checker from looking whether key and ref fit.
+    """
+
+
+@frozen
+class Register[M](ReceptionistMsg):
     """Message to the receptionist: list `ref` under `key` until it stops."""
 
     key: ServiceKey[M] = field(validator=is_service_key)
@@ -84,7 +92,7 @@ class Register[M]:
 
 
 @frozen
-class Deregister[M]:
+class Deregister[M](ReceptionistMsg):
     """Message to the receptionist: take `ref` off the list of `key`."""
 
     key: ServiceKey[M] = field(validator=is_service_key)
@@ -92,7 +100,7 @@ class Deregister[M]:
 
 
 @frozen
-class Find[M]:
+class Find[M](ReceptionistMsg):
     """Message to the receptionist: send the `Listing` of `key` to `reply_to`."""
 
     key: ServiceKey[M] = field(validator=is_service_key)
@@ -100,14 +108,11 @@ class Find[M]:
 
 
 @frozen
-class SubscribeListing[M]:
+class SubscribeListing[M](ReceptionistMsg):
     """Message to the receptionist: send the `Listing` of `key` to `reply_to`, now and at every change."""
 
     key: ServiceKey[M] = field(validator=is_service_key)
     reply_to: ActorRef[Listing[M]] = field(validator=is_ref)
-
-
-type ReceptionistMsg = Register[Any] | Deregister[Any] | Find[Any] | SubscribeListing[Any]
 
 
 class Registry:

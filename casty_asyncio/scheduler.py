@@ -13,6 +13,7 @@ from casty_proto.machine import Instant, Nanoseconds, nanoseconds
 from .arguments import check_key, check_ref, check_seconds, is_delay, is_interval, is_key, is_ref
 from .errors import MailboxFullError
 from .events import is_gone
+from .generic import Plain
 from .refs import ActorRef
 
 if TYPE_CHECKING:
@@ -20,33 +21,35 @@ if TYPE_CHECKING:
 
 
 @frozen
-class ScheduleOnce:
+class SchedulerMsg:
+    """The base of what the scheduler understands."""
+
+
+@frozen
+class ScheduleOnce[M](SchedulerMsg):
     """Message to the scheduler: send `message` to `target` after `delay` seconds. Raises `UsageError`."""
 
     key: Hashable = field(validator=is_key)
-    target: ActorRef[Any] = field(validator=is_ref)
-    message: Any
+    target: ActorRef[M] = field(validator=is_ref)
+    message: M | Plain
     delay: float = field(validator=is_delay)
 
 
 @frozen
-class ScheduleTick:
+class ScheduleTick[M](SchedulerMsg):
     """Message to the scheduler: send `message` to `target` every `interval` seconds. Raises `UsageError`."""
 
     key: Hashable = field(validator=is_key)
-    target: ActorRef[Any] = field(validator=is_ref)
-    message: Any
+    target: ActorRef[M] = field(validator=is_ref)
+    message: M | Plain
     interval: float = field(validator=is_interval)
 
 
 @frozen
-class CancelSchedule:
+class CancelSchedule(SchedulerMsg):
     """Message to the scheduler: forget what was scheduled under `key`."""
 
     key: Hashable = field(validator=is_key)
-
-
-type SchedulerMsg = ScheduleOnce | ScheduleTick | CancelSchedule
 
 
 class Timers:
@@ -63,7 +66,7 @@ class Timers:
 
     def schedule(self, key: Hashable, target: ActorRef[Any], message: Any, delay: float) -> None:
         """Send `message` once, after `delay` seconds. Raises `UsageError` without having changed anything."""
-        _check("schedule", key, target)
+        self._check("schedule", key, target)
         check_seconds(f"schedule({key!r}): the delay", delay)
         self._start(key, target, message, nanoseconds(delay), 0)
 
@@ -72,7 +75,7 @@ class Timers:
 
         Raises `UsageError` without having changed anything.
         """
-        _check("tick", key, target)
+        self._check("tick", key, target)
         check_seconds(f"tick({key!r}): the interval", interval, above_zero=True)
         interval_ns = max(1, nanoseconds(interval))
         self._start(key, target, message, interval_ns, interval_ns)
@@ -80,6 +83,7 @@ class Timers:
     def cancel(self, key: Hashable) -> bool:
         """Forget a timer. Nothing is sent after this. False when there was none."""
         check_key("the key of a timer", key)
+        self._runtime.check_thread()
         timer = self._timers.pop(key, None)
         if timer is None:
             return False
@@ -90,6 +94,11 @@ class Timers:
         """Forget all of them."""
         for key in list(self._timers):
             self.cancel(key)
+
+    def _check(self, what: str, key: Hashable, target: ActorRef[Any]) -> None:
+        self._runtime.check_thread()
+        check_key(f"{what}: the key", key)
+        check_ref(f"{what}({key!r}): the target", target)
 
     def _start(
         self, key: Hashable, target: ActorRef[Any], message: Any, delay_ns: Nanoseconds, interval_ns: Nanoseconds
@@ -112,11 +121,6 @@ class Timers:
             timer.target.tell(timer.message)
         except MailboxFullError as error:
             self._runtime.log.warning("timer %r: %s", timer.key, error)
-
-
-def _check(what: str, key: Hashable, target: ActorRef[Any]) -> None:
-    check_key(f"{what}: the key", key)
-    check_ref(f"{what}({key!r}): the target", target)
 
 
 class _Timer:

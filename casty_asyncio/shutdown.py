@@ -1,7 +1,9 @@
 """The end of an actor system, in the order that loses nothing and leaves nothing behind.
 
 1.  The application's actors stop, bottom-up. Handlers that run may end; no new ones begin.
-2.  Handlers that have not ended in time are cancelled, and reported. Their actors' last hooks still run.
+2.  Handlers that have not ended in time are cancelled, and reported. Their actors' last hooks still run. Such a hook,
+    and a handler that cleans up, has `_PATIENCE_SECONDS` until it is cancelled in its turn. What has been cancelled
+    `_CANCELLATIONS` times and is still there is left behind.
 3.  The system's own actors stop, the task runner last: what the others piped or ran through it is cancelled, not
     orphaned.
 4.  Timers, the alarm and the idle workers go.
@@ -12,13 +14,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from casty_proto.actor import Cell, Stop
+from casty_proto.actor import Cell, Phase, Stop
 
 if TYPE_CHECKING:
     from .runtime import Runtime
+    from .workers import Worker
 
-_CANCEL_ROUNDS = 5
-_CANCEL_SECONDS = 0.2
+_PATIENCE_SECONDS = 0.5
+_CANCELLATIONS = 3
+_SERVICE_SECONDS = 2.0
+"""How long the system's own actors may take. The task runner waits for what it cancelled."""
 
 
 async def shut_down(runtime: Runtime) -> tuple[str, ...]:
@@ -27,14 +32,20 @@ async def shut_down(runtime: Runtime) -> tuple[str, ...]:
         machine = runtime.machine
         cancelled = await _stop_tree(runtime, machine.user, runtime.system.shutdown_timeout)
         last = machine.child(machine.system, "_task_runner")
-        for cell in list((machine.system.children or {}).values()):
-            if cell is not last:
-                runtime.feed(Stop(cell))
-                await runtime.system.wait_stopped(cell.body.ref)
-        cancelled += await _stop_tree(runtime, machine.system, _CANCEL_SECONDS)
-        return cancelled
+        await _stop_actors(runtime, [cell for cell in (machine.system.children or {}).values() if cell is not last])
+        return cancelled + await _stop_tree(runtime, machine.system, _SERVICE_SECONDS)
     finally:
         await runtime.close()
+
+
+async def _stop_actors(runtime: Runtime, cells: list[Cell]) -> None:
+    for cell in cells:
+        runtime.feed(Stop(cell))
+    for cell in cells:
+        if cell.phase != Phase.STOPPED:
+            gone = asyncio.Event()
+            cell.body.call_at_end(gone.set)
+            await _within(gone, _SERVICE_SECONDS)
 
 
 async def _stop_tree(runtime: Runtime, guardian: Cell, timeout: float) -> tuple[str, ...]:
@@ -43,18 +54,52 @@ async def _stop_tree(runtime: Runtime, guardian: Cell, timeout: float) -> tuple[
     runtime.feed(Stop(guardian))
     if await _within(gone, timeout):
         return ()
-    stuck = tuple(worker.cell.path for worker in runtime.pool.running() if worker.cell is not None)
-    for path in stuck:
-        runtime.log.error("%s: its handler did not end within %g s of the shutdown and is cancelled", path, timeout)
     runtime.ending = True
-    for _ in range(_CANCEL_ROUNDS):
-        runtime.pool.cancel_running()
-        if await _within(gone, _CANCEL_SECONDS):
-            return stuck
-    for worker in runtime.pool.running():
-        if worker.cell is not None:
-            runtime.log.error("%s: its handler ignores cancellation and is left behind", worker.cell.path)
-    return stuck
+    force = _Force(runtime, timeout)
+    force.cancel(runtime.pool.running())
+    while not await _within(gone, _PATIENCE_SECONDS):
+        if not force.again():
+            break
+    return tuple(force.paths)
+
+
+class _Force:
+    """The handlers and hooks that have to be cancelled, and how often each has been."""
+
+    def __init__(self, runtime: Runtime, timeout: float) -> None:
+        self.paths: dict[str, None] = {}
+        """Whose they were."""
+        self._runtime = runtime
+        self._timeout = timeout
+        self._cancelled: dict[tuple[Worker, Cell], int] = {}
+
+    def cancel(self, workers: list[Worker]) -> None:
+        for worker in workers:
+            cell = worker.cell
+            assert cell is not None
+            if cell.path not in self.paths:
+                self.paths[cell.path] = None
+                self._runtime.log.error(
+                    "%s: its handler did not end within %g s of the shutdown and is cancelled", cell.path, self._timeout
+                )
+            self._cancelled[worker, cell] = self._cancelled.get((worker, cell), 0) + 1
+            worker.task.cancel()
+
+    def again(self) -> bool:
+        """Cancel what still runs, or has been run for a while since the last time. False when that leads nowhere."""
+        running = self._runtime.pool.running()
+        hopeless = [worker for worker in running if self._count(worker) >= _CANCELLATIONS]
+        if len(hopeless) == len(running):
+            for worker in hopeless:
+                assert worker.cell is not None
+                self._runtime.log.error("%s: its handler ignores cancellation and is left behind", worker.cell.path)
+            return False
+        self.cancel([worker for worker in running if worker not in hopeless])
+        return True
+
+    def _count(self, worker: Worker) -> int:
+        assert worker.cell is not None
+        return self._cancelled.get((worker, worker.cell), 0)
 
 
 async def _within(event: asyncio.Event, timeout: float) -> bool:

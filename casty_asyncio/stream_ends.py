@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from itertools import islice
 from typing import TYPE_CHECKING, Any, assert_never
 
 from casty_proto.actor import READY, Stop
@@ -20,7 +19,6 @@ from casty_proto.machine import Instant, Machine, Note, Rejected, Reply, Severit
 from casty_proto.stream import (
     CLOSED,
     EMPTY,
-    FULL,
     ILLEGAL,
     INPUT_READY,
     NUDGE,
@@ -70,6 +68,7 @@ from .errors import (
     UsageError,
 )
 from .refs import ActorRef
+from .stream_line import Line
 
 if TYPE_CHECKING:
     from .context import ActorContext
@@ -148,21 +147,13 @@ class StreamEnd[V, F](ABC):
 
 
 class ProducerEnd[E](StreamEnd[PublisherEvent, PublisherEffect]):
-    """Drives a `Publisher`, and lets those wait who want to put into a full buffer.
-
-    They wait in line. When there is room, as many as it is for are let in, the first ones first. Who is let in has the
-    turn: it may go on putting for as long as it does not suspend, so that a wake-up is worth more than one element. Who
-    finds no room after all keeps its place. Everybody else who comes while there is a line stands at its end, and so
-    nobody starves. Leaving the line, for whatever reason, lets the next one try.
-    """
+    """Drives a `Publisher`, and lets those wait in line who want to put into a full buffer."""
 
     def __init__(self, ctx: ActorContext[Any], options: PublisherOptions) -> None:
         self._publisher: Publisher[E] = Publisher(ctx.self, options)
         super().__init__(ctx, self._publisher)
         self.offer = self._publisher.offer
-        self.line: dict[object, asyncio.Future[None]] = {}
-        """Those who wait for room, in order. A future that is done lets its owner try."""
-        self._has_turn: asyncio.Task[Any] | None = None
+        self.line: Line[E] = Line(self.runtime.loop, self.offer)
         self._answer: Any = None
         self.feed(Open())
 
@@ -199,38 +190,6 @@ class ProducerEnd[E](StreamEnd[PublisherEvent, PublisherEffect]):
         self.feed(Fail(reason, cause, flush=False))
 
     # -- the input -------------------------------------------------------------------------------------------------
-
-    def offer_in_turn(self, element: E) -> int:
-        """Offer for somebody who comes while others wait: `FULL` unless it has the turn."""
-        if element is not None and asyncio.current_task() is not self._has_turn:
-            return FULL
-        return self.offer(element)
-
-    async def wait_in_line(self, element: E) -> int:
-        """Offer `element` when there is room and it has the turn. Returns what the last offer returned, not `FULL`."""
-        me = object()
-        line, new_future = self.line, self.runtime.loop.create_future
-        line[me] = new_future()
-        try:
-            while True:
-                self._has_turn = None
-                await line[me]
-                self._has_turn = asyncio.current_task()
-                outcome = self.offer(element)
-                if outcome != FULL:
-                    return outcome
-                line[me] = new_future()
-        finally:
-            del line[me]
-            self._admit(1)
-            if not line:
-                self._has_turn = None
-
-    def _admit(self, count: int) -> None:
-        """The first `count` in line may try."""
-        for waiter in islice(self.line.values(), count):
-            if not waiter.done():
-                waiter.set_result(None)
 
     def settle(self, outcome: int) -> None:
         """Do what is left to be done about an offer that had another outcome than `ACCEPTED`."""
@@ -275,12 +234,12 @@ class ProducerEnd[E](StreamEnd[PublisherEvent, PublisherEffect]):
             case Continue():
                 self._nudge()
             case Room(count):
-                self._admit(count)
+                self.line.admit(count)
             case ConsumerAccepted(consumer):
                 assert isinstance(consumer, ActorRef)
                 self._partner = consumer
             case InputClosed():
-                self._admit(len(self.line))
+                self.line.admit(len(self.line.waiting))
             case Ended():
                 self._stop()
             case Reply(_, result):
@@ -303,7 +262,8 @@ class ConsumerEnd[E](StreamEnd[SubscriberEvent, SubscriberEffect]):
         super().__init__(ctx, self.subscriber)
         self._waiter: asyncio.Future[None] | None = None
         self._iterating = False
-        self._left = False
+        self._left: str | None = None
+        self._told = False
         self._dropped = False
         self._partner = producer
         ctx.watch(producer)
@@ -323,9 +283,10 @@ class ConsumerEnd[E](StreamEnd[SubscriberEvent, SubscriberEffect]):
             self.feed(ProducerLost(f"the producer {ref.path} has stopped"))
 
     def close(self) -> None:
-        """The incarnation goes: nobody will be there to ask for more."""
+        """The incarnation goes: nobody will be there to ask for more. What is left of an ended stream can be taken."""
         self._closed = True
-        self.feed(Cancel(f"the consumer {self.path} has stopped"))
+        if self.subscriber.outcome is None:
+            self.feed(Cancel(f"the consumer {self.path} has stopped"))
 
     # -- the iteration ---------------------------------------------------------------------------------------------
 
@@ -362,6 +323,9 @@ class ConsumerEnd[E](StreamEnd[SubscriberEvent, SubscriberEffect]):
         self._iterating = False
         self._stop()
         text = f"stream to {self.path}"
+        if self._left is not None:
+            return StreamClosedError(f"{text}: {self._left}")
+        self._told = True
         match self.subscriber.outcome:
             case Completed():
                 return StopAsyncIteration()
@@ -371,8 +335,6 @@ class ConsumerEnd[E](StreamEnd[SubscriberEvent, SubscriberEffect]):
                 return failure
             case TimedOut(reason):
                 return StreamTimeoutError(f"{text}: {reason}")
-            case Cancelled(reason) if self._left:
-                return StreamClosedError(f"{text}: {reason}")
             case Cancelled(reason):
                 return StreamFailedError(f"{text}: {reason}")
             case None:
@@ -383,7 +345,8 @@ class ConsumerEnd[E](StreamEnd[SubscriberEvent, SubscriberEffect]):
     def leave(self, reason: str) -> None:
         """The user is leaving: cancel, unless the stream has ended, and stop."""
         self._iterating = False
-        self._left = True
+        if self._left is None and not self._told:
+            self._left = reason
         self.feed(Cancel(reason))
         self._stop()
 

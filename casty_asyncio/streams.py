@@ -70,11 +70,13 @@ type StreamConsumerMsg[E] = GetSource[E] | ToConsumer[E] | Terminated
 class SinkRef[E]:
     """The input of a stream, beside its producer. May be used by any number of tasks of the loop."""
 
-    __slots__ = ("_end", "_offer")
+    __slots__ = ("_end", "_line", "_offer", "_waiting")
 
     def __init__(self, end: ProducerEnd[E]) -> None:
         self._end = end
         self._offer = end.offer
+        self._line = end.line
+        self._waiting = end.line.waiting
 
     async def put(self, element: E) -> None:
         """Put one element into the buffer; wait while it is full.
@@ -83,12 +85,11 @@ class SinkRef[E]:
         order in which they came. When it is cancelled, or raises, the element was not accepted. Raises
         `StreamClosedError` when the stream takes no more elements, `UsageError` for `None`.
         """
-        end = self._end
-        outcome = end.offer_in_turn(element) if end.line else self._offer(element)
+        outcome = self._line.offer(element) if self._waiting else self._offer(element)
         if outcome == FULL:
-            outcome = await end.wait_in_line(element)
+            outcome = await self._line.wait(element)
         if outcome:
-            end.settle(outcome)
+            self._end.settle(outcome)
 
     async def complete(self) -> None:
         """End the stream well. What was accepted is still delivered; this does not wait for that.
@@ -242,7 +243,12 @@ def stream_consumer[E](
         # Within one process the notice of the producer's end comes after its last message.
         grace_ns=0 if near else GRACE_NS,
     )
-    return Setup(lambda ctx: _consuming(ConsumerEnd[E](ctx, producer, options)))
+
+    def setup(ctx: ActorContext[StreamConsumerMsg[E]]) -> Behavior[StreamConsumerMsg[E]]:
+        end: ConsumerEnd[E] = ConsumerEnd(ctx, producer, options)
+        return _consuming(end)
+
+    return Setup(setup)
 
 
 def _producing(end: ProducerEnd[Any]) -> Behavior[StreamProducerMsg[Any]]:

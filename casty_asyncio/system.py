@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from casty_proto.actor import Behavior, Cell, Mailbox, Phase, Stop
+from casty_proto.actor import ActorMachine, Behavior, Cell, Mailbox, Phase, Stop
 from casty_proto.address import ActorAddress, AddressError, is_reserved, split_path, system_name_problem
 
 from .arguments import check_seconds
@@ -16,7 +16,7 @@ from .context import _cell
 from .errors import InvalidNameError, SystemShutDownError, UsageError
 from .event_stream import EventStream
 from .events import EventStreamMsg
-from .generic import Answer, Asked
+from .generic import Answer, Asked, Plain
 from .lookup import Lookup, MissingRef
 from .receptionist import Listing, ReceptionistMsg, Registry, ServiceKey, receptionist
 from .refs import ActorRef, LocalRef
@@ -115,7 +115,7 @@ class ActorSystem:
     async def wait_shutdown(self) -> None:
         """Wait until somebody has shut the system down."""
         if not self.stopping or self._running is not None:
-            await self._runtime(even_stopping=True).ended.wait()
+            await self._runtime("never").ended.wait()
 
     # -- actors ----------------------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class ActorSystem:
 
         Raises what `ActorRef.ask` raises.
         """
-        runtime = self._runtime()
+        runtime = self._runtime("ended")
         if not callable(build):
             raise UsageError(
                 f"system.ask of {ref!r} wants a function that makes the message, such as lambda r: Get(reply_to=r), "
@@ -194,21 +194,21 @@ class ActorSystem:
 
         Both answers can be used at once, or awaited. Raises `InvalidNameError` for what cannot be a path.
         """
-        runtime = self._runtime()
+        runtime = self._runtime("ended")
         if isinstance(key, ServiceKey):
             return self.receptionist.listing(key)
         address = self._parse(key)
-        cell = self._find(address)
+        cell = self._find(runtime.machine, address)
         return Lookup(None if cell is None else cell.body.ref, MissingRef(runtime, address))
 
     def stop(self, ref: ActorRef[Any]) -> None:
         """Stop an actor and all below it, after the message that it is handling. A no-op when it has stopped."""
-        runtime = self._runtime(even_stopping=True)
+        runtime = self._runtime("never")
         runtime.feed(Stop(_cell(ref, runtime)))
 
     async def wait_stopped(self, ref: ActorRef[Any]) -> None:
         """Wait until an actor has stopped and its name is free."""
-        cell = _cell(ref, self._runtime(even_stopping=True))
+        cell = _cell(ref, self._runtime("never"))
         if cell.phase != Phase.STOPPED:
             gone = asyncio.Event()
             cell.body.call_at_end(gone.set)
@@ -236,19 +236,19 @@ class ActorSystem:
         """The actor that sends timed messages: tell it `ScheduleOnce`, `ScheduleTick` or `CancelSchedule`."""
         return self._service(SCHEDULER)
 
-    def schedule(self, key: str, target: ActorRef[Any], message: Any, delay: float) -> None:
+    def schedule[M](self, key: str, target: ActorRef[M], message: M | Plain, delay: float) -> None:
         """Send `message` to `target` once, after `delay` seconds. The same key replaces what was scheduled under it."""
         self._service(SCHEDULER)
         self._runtime().timers.schedule(key, target, message, delay)
 
-    def tick(self, key: str, target: ActorRef[Any], message: Any, interval: float) -> None:
+    def tick[M](self, key: str, target: ActorRef[M], message: M | Plain, interval: float) -> None:
         """Send `message` to `target` every `interval` seconds, until cancelled, or until `target` has stopped."""
         self._service(SCHEDULER)
         self._runtime().timers.tick(key, target, message, interval)
 
     def cancel_schedule(self, key: str) -> bool:
         """Cancel what was scheduled under `key`. Nothing is sent after this. False when there was nothing."""
-        return self._runtime(even_stopping=True).timers.cancel(key)
+        return self._runtime("never").timers.cancel(key)
 
     @property
     def threadsafe(self) -> ThreadBridge:
@@ -262,9 +262,16 @@ class ActorSystem:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _runtime(self, *, even_stopping: bool = False, any_thread: bool = False) -> Runtime:
-        """The driver, bound to the running loop at the first use."""
-        if self.stopping and (not even_stopping or self._running is None):
+    def _runtime(
+        self, until: Literal["stopping", "ended", "never"] = "stopping", *, any_thread: bool = False
+    ) -> Runtime:
+        """The driver, bound to the running loop at the first use; or `SystemShutDownError` from `until` on.
+
+        Nothing new may begin once the system is stopping. What runs still may look others up and ask them until the
+        end, and stop and cancel things even after it.
+        """
+        running = self._running
+        if self.stopping and (running is None or until == "stopping" or (until == "ended" and running.ended.is_set())):
             raise SystemShutDownError(
                 f"actor system {self.name!r} is shutting down, or was shut down; create a new one"
             )
@@ -283,7 +290,7 @@ class ActorSystem:
 
     def _service(self, name: str) -> LocalRef[Any]:
         """An actor of the system itself, spawned when it is first wanted."""
-        runtime = self._runtime(even_stopping=True)
+        runtime = self._runtime("never")
         guardian = runtime.machine.system
         cell = runtime.machine.child(guardian, name)
         if cell is not None:
@@ -303,12 +310,11 @@ class ActorSystem:
         except AddressError as error:
             raise InvalidNameError(f"lookup({text!r}): {error}") from None
 
-    def _find(self, address: ActorAddress) -> Cell | None:
-        machine = self._runtime().machine
+    def _find(self, machine: ActorMachine, address: ActorAddress) -> Cell | None:
         if address.system != self.name or address.node is not None:
             return None
         first, *rest = split_path(address.path)
-        if first in self._services:
+        if first in self._services and not self.stopping:
             self._service(first)
         cell = machine.child(machine.system if is_reserved(first) else machine.user, first)
         for name in rest:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import check_ref, check_seconds
 from .errors import AskTimeoutError, SystemShutDownError, WrongThreadError
-from .generic import Answer, Asked
+from .generic import Answer, Asked, Plain
 from .refs import ActorRef
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ThreadBridge:
         self._runtime = runtime
         self._loop = runtime.loop
 
-    def tell[M](self, ref: ActorRef[M], message: M) -> None:
+    def tell[M](self, ref: ActorRef[M], message: M | Plain) -> None:
         """Send a message and go on. What a full mailbox rejects is logged.
 
         Raises `SystemShutDownError` when the loop has ended; the message was not sent then.
@@ -43,14 +43,15 @@ class ThreadBridge:
         except RuntimeError as error:
             raise self._over() from error
 
-    def ask[M](self, ref: ActorRef[M], message: M, timeout: float = 5.0) -> Any:
+    def ask[M](self, ref: ActorRef[M], message: M | Plain, timeout: float = 5.0) -> Any:
         """Send a message and block this thread, at most about `timeout` seconds, for the reply.
 
         Raises what `ActorRef.ask` raises; `WrongThreadError` in the thread of the loop, which would block itself;
         `SystemShutDownError` when the loop has ended.
         """
         check_ref("ask of another thread: the receiver", ref)
-        return self._wait(lambda: ref.ask(message, timeout), ref, timeout)
+        receiver: ActorRef[Any] = ref
+        return self._wait(lambda: receiver.ask(message, timeout), ref, timeout)
 
     def ask_with(
         self, ref: ActorRef[Asked], build: Callable[[ActorRef[Answer]], Asked], timeout: float = 5.0

@@ -13,9 +13,9 @@ in between, until the queue is empty or its quantum is used up.
     `TaskGroup` therefore see one task, as they must.
 3.  After `QUANTUM_SECONDS` of work the active worker yields, and the loop serves its sockets and timers. The clock is
     read once for so many messages as a turn of one actor has, and a turn shrinks while handlers are slow. An actor
-    with a long mailbox goes to the end of the queue after its turn. A worker that comes back from a suspension when
-    another one is active ends its turn with the next message that does not suspend again: a thousand handlers that
-    resume in one step of the loop would otherwise have a turn each before the loop has its own.
+    with a long mailbox goes to the end of the queue after its turn. After a suspension
+    a worker handles one message more, and unless that suspends again the loop is next: a thousand handlers that resume
+    in one step of the loop would otherwise have a turn each before the loop has its own.
 4.  Context variables that a handler sets must not be seen by another actor, and neither by the next message. A worker
     compares its context with the system's after every message, which is a comparison of two pointers unless something
     was set. Where the system's has values that can change, being equal says too little, and identity is compared. A
@@ -168,6 +168,7 @@ class Worker(Coroutine[Any, None, None]):
         self._inner = self._work()
         self._context = pool.base.copy()
         self._step_began = 0.0
+        self._resumed = False
         self._tickets: Any = iter(_TICKETS[0])
         self._last_ticket = 0
         self._created = False
@@ -184,7 +185,8 @@ class Worker(Coroutine[Any, None, None]):
         pool.current = self
         if pool.active is None:
             pool.active = self
-        elif pool.active is not self:
+        if self.cell is not None:
+            self._resumed = True
             self._tickets.__setstate__(self._last_ticket)  # rule 3
         self._step_began = pool.clock()
         try:
@@ -200,6 +202,7 @@ class Worker(Coroutine[Any, None, None]):
         pool.current = self
         pool.claim(self)
         # Whether this is a cancellation or not: `_soiled` looks at the end of a turn, so the turn ends.
+        self._resumed = True
         self._tickets.__setstate__(self._last_ticket + 1)
         self._step_began = pool.clock()
         try:
@@ -287,6 +290,11 @@ class Worker(Coroutine[Any, None, None]):
             if self._soiled():
                 return False
             pool.claim(self)
+            if self._resumed:
+                self._resumed = False
+                if ready and pool.active is self:
+                    await _yield_to_loop()
+                left = pool.turn
             if left > 0:
                 continue
             if pool.pace(clock() - self._step_began) and pool.active is self:
@@ -306,12 +314,13 @@ class Worker(Coroutine[Any, None, None]):
         for left in tickets:
             item = take(cell)
             if item is IDLE:
+                # An exception may lead here, from frame to frame: let go of the last message, and of what it holds.
+                message = result = None
                 return most - left - 1
             kind = type(item)
             message = item
             try:
                 if kind is Job:
-                    # Nothing of the last message is kept alive here: an ask may wait for its handle to be dropped.
                     result = None
                     await body.run(item)
                 else:
@@ -343,6 +352,7 @@ class Worker(Coroutine[Any, None, None]):
             except Exception:
                 # The values of context variables are compared, and they need not like it.
                 break
+        item = message = result = None
         pool.ready.append(cell)
         return most - left
 

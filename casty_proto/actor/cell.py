@@ -138,7 +138,7 @@ class Cell:
         self.window: RestartWindow | None = None
         self.stashed: list[Any] | None = None
         self.error: Exception | None = None
-        """Why it is restarting, or why it stopped."""
+        """Why it is suspended, restarting or stopping."""
         self.resume_at = 0
 
     @property

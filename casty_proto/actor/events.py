@@ -82,7 +82,7 @@ class Failed:
 class Renew:
     """The actor asked for its own restart: without a verdict, without back-off, and without counting.
 
-    `error` is what the hooks are told. `item` is the message in hand.
+    `error` is what the hooks are told. `item` is the message in hand. A no-op while a verdict about the actor is due.
     """
 
     cell: Cell

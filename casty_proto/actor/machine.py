@@ -97,7 +97,7 @@ class ActorMachine(Restarting):
             case Failed(cell, error, item):
                 self._on_failed(cell, error, item, now)
             case Renew(cell, error, item):
-                self._renew(cell, error, item, now)
+                self._on_renew(cell, error, item, now)
             case Stop(cell):
                 self._stop(cell, None)
             case Watch(watcher, subject):

@@ -125,6 +125,11 @@ class Restarting(Tree):
 
     # -- the restart -----------------------------------------------------------------------------------------------
 
+    def _on_renew(self, cell: Cell, error: Exception, item: Any, now: Instant) -> None:
+        # While its fate is open, an actor cannot grant itself what a verdict may deny.
+        if cell.phase != Phase.SUSPENDED:
+            self._renew(cell, error, item, now)
+
     def _renew(self, cell: Cell, error: Exception, item: Any, resume_at: Instant) -> None:
         """Begin a restart (rule 6), unless the actor is beginning anew or ending already."""
         if cell.phase >= Phase.STOPPING or cell.phase in _RENEWING or _fresh(cell):

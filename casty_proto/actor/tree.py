@@ -115,7 +115,9 @@ class Tree:
             del cell.parent.children[cell.name]
         for subject in list(cell.watching or ()):
             self._unlink(cell, subject)
-        self._out.append(Stopped(cell, cell.error))
+        # Its traceback leads to the state of the actor, which nobody should keep who keeps the cell.
+        error, cell.error = cell.error, None
+        self._out.append(Stopped(cell, error))
         for watcher in list(cell.watchers or ()):
             self._unlink(watcher, cell)
             self._out.append(Terminated(watcher, cell))

@@ -211,6 +211,7 @@ async def test_an_ordinary_life_logs_nothing(caplog: pytest.LogCaptureFixture) -
         system.tick("tick", probe.ref, "tick", 0.001)
         await probe.take(2)
         system.cancel_schedule("tick")
+        await probe.all()
         system.stop(probe.ref)
         await system.wait_stopped(probe.ref)
     assert caplog.records == []

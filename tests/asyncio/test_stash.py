@@ -107,25 +107,22 @@ async def test_the_sender_of_a_stashed_message_is_kept() -> None:
 async def test_a_stash_holds_as_many_messages_as_the_mailbox_may() -> None:
     full: list[Exception] = []
 
-    def stashing(probe: Probe) -> Behavior[Any]:
-        async def receive(ctx: ActorContext[Any], message: Any) -> Behavior[Any]:
-            try:
-                ctx.stash(message)
-            except StashFullError as error:
-                full.append(error)
-                probe.ref.tell("full")
-            return Behaviors.same()
-
-        return Behaviors.receive(receive)
+    async def receive(ctx: ActorContext[Any], message: Any) -> Behavior[Any]:
+        try:
+            ctx.stash(message)
+        except StashFullError as error:
+            full.append(error)
+        return Behaviors.same()
 
     async with ActorSystem() as system:
         probe = Probe(system)
-        ref = system.spawn(stashing(probe), "small", mailbox=Mailbox(2))
+        ref = system.spawn(Behaviors.receive(receive), "small", mailbox=Mailbox(2))
         for number in range(3):
+            assert full == []
             ref.tell(number)
-            await asyncio.sleep(0.001)
-        assert await probe.next() == "full"
-        assert "the stash of /small is full" in str(full[0])
+            await probe.all()
+        (error,) = full
+        assert "the stash of /small is full" in str(error)
         letters = Probe(system)
         await letters.all()
         for event_type in (DeadLetter, Marker):
@@ -195,8 +192,8 @@ async def test_a_notice_can_be_stashed() -> None:
         await subject.all()
         system.stop(subject.ref)
         await system.wait_stopped(subject.ref)
-        ref.tell("open")
-        assert await probe.take(2) == [1, Terminated(subject.ref)]
+        assert await ref.ask("open") == 1
+        assert await probe.next() == Terminated(subject.ref)
 
 
 def watch_then(ctx: ActorContext[Any], subject: ActorRef[Any], probe: Probe) -> Behavior[Any]:
@@ -204,7 +201,7 @@ def watch_then(ctx: ActorContext[Any], subject: ActorRef[Any], probe: Probe) -> 
 
     async def closed(ctx: ActorContext[Any], message: Any) -> Behavior[Any]:
         if message == "open":
-            probe.ref.tell(ctx.unstash_all())
+            ctx.reply(ctx.unstash_all())
             return probe.behavior()
         ctx.stash(message)
         return Behaviors.same()

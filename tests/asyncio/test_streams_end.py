@@ -237,6 +237,26 @@ async def test_a_shutdown_in_the_midst_of_the_elements_fails_the_iteration() -> 
         assert system.dead_letters == 0
 
 
+@pytest.mark.parametrize("how", ["stop", "shutdown"])
+async def test_a_consumer_that_is_stopped_after_the_completion_came_loses_nothing(how: str) -> None:
+    system = ActorSystem()
+    it = await stream(system)
+    for i in range(5):
+        await it.sink.put(i)
+    await it.sink.complete()
+    got: list[int] = []
+    async for element in it.source:
+        got.append(element)
+        if element == 1:
+            await system.wait_stopped(it.producer)
+            system.stop(it.consumer)
+            await system.wait_stopped(it.consumer)
+            if how == "shutdown":
+                await system.shutdown()
+    assert got == [0, 1, 2, 3, 4]
+    await system.shutdown()
+
+
 async def test_an_actor_that_iterates_in_its_handler_does_not_hold_up_the_shutdown() -> None:
     ended: list[str] = []
 

@@ -16,7 +16,6 @@ from casty_asyncio import (
     SourceRef,
     StreamCancel,
     StreamClosedError,
-    UsageError,
     stream_consumer,
 )
 from casty_proto.stream import Available
@@ -302,59 +301,6 @@ async def test_what_is_on_its_way_when_the_consumer_leaves_is_dropped_silently_r
             assert system.dead_letters == 0
 
 
-async def test_who_iterates_again_after_leaving_is_told_so_at_once_and_later() -> None:
-    async with ActorSystem() as system:
-        it = await stream(system)
-        await it.sink.put(0)
-        await it.sink.put(1)
-        async for _ in it.source:
-            break
-        with pytest.raises(StreamClosedError, match="left"):
-            async for _ in it.source:
-                pass
-        await it.wait_stopped()
-        with pytest.raises(StreamClosedError, match="left"):
-            await anext(aiter(it.source))
-
-
-async def test_who_iterates_again_after_the_end_gets_nothing_more() -> None:
-    async with ActorSystem() as system:
-        it = await stream(system)
-        await it.sink.put(0)
-        await it.sink.complete()
-        assert [element async for element in it.source] == [0]
-        assert [element async for element in it.source] == []
-
-
-async def test_a_second_iteration_at_the_same_time_is_refused_and_does_not_disturb_the_first() -> None:
-    async with ActorSystem() as system:
-        it = await stream(system)
-        await it.sink.put(0)
-        await it.sink.put(1)
-        got = []
-        async for element in it.source:
-            got.append(element)
-            with pytest.raises(UsageError, match="iterated already"):
-                aiter(it.source)
-            if element == 1:
-                await it.sink.complete()
-        assert got == [0, 1]
-
-
-async def test_a_second_task_that_waits_for_the_same_iteration_is_refused_and_does_not_disturb_the_first() -> None:
-    async with ActorSystem() as system:
-        it = await stream(system)
-        iteration = aiter(it.source)
-        first = asyncio.ensure_future(anext(iteration))
-        await idle()
-        with pytest.raises(UsageError, match="waits for the next element"):
-            await anext(iteration)
-        await it.sink.put(0)
-        assert await first == 0
-        await it.sink.put(1)
-        assert await anext(iteration) == 1
-
-
 async def test_an_iterator_that_is_dropped_when_the_loop_is_gone_harms_nobody() -> None:
     kept: list[Any] = []
     errors: list[BaseException] = []
@@ -377,3 +323,28 @@ async def test_an_iterator_that_is_dropped_when_the_loop_is_gone_harms_nobody() 
     await asyncio.to_thread(thread.join)
     assert not errors
     assert not kept
+
+
+async def test_the_machines_are_left_alone_when_the_collector_finds_the_iterator_while_they_work() -> None:
+    async with ActorSystem() as system:
+        it = await stream(system)
+        box: list[Any] = [aiter(it.source)]
+        end = it.source._end
+        machine = end._machine
+        seen: list[Any] = []
+
+        class Dropping:
+            deadline = machine.deadline
+            invariants = machine.invariants
+
+            def handle(self, event: Any, now: int) -> Any:
+                effects = machine.handle(event, now)
+                box.clear()
+                seen.append(end.subscriber.outcome)
+                return effects
+
+        end._machine = Dropping()
+        await it.sink.put(1)
+        await it.wait_stopped()
+        assert seen[0] is None
+        assert "left" in str(seen[-1])

@@ -82,7 +82,7 @@ class Bench:
     def __init__(self) -> None:
         self.loop = HandLoop()
         self.clock = Clock(cast(asyncio.AbstractEventLoop, self.loop), lambda: None, lambda now: None)
-        self.timers = Timers(cast(Runtime, SimpleNamespace(clock=self.clock)))
+        self.timers = Timers(cast(Runtime, SimpleNamespace(clock=self.clock, check_thread=lambda: None)))
         self.target = Target(self.loop)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -20,10 +21,12 @@ from casty_proto.actor import (
     SupervisionStrategy,
     Task,
     Undelivered,
+    machine,
 )
 from casty_proto.actor.mailbox import UNBOUNDED
+from casty_proto.machine import SECOND
 
-from .bench import Bench, Notice, Reported
+from .bench import LATER, Bench, Notice, Reported
 
 BAD = ValueError("bad")
 DROP_NEW, DROP_OLDEST, REJECT = (
@@ -103,6 +106,17 @@ def test_notices_take_up_no_room_and_are_never_dropped(overflow: MailboxOverflow
     kept = [2, "n4", 3] if overflow is DROP_OLDEST else [1, 2, "n4"]
     assert refused.item == (1 if overflow is DROP_OLDEST else 3)
     assert taken(bench, a) == ["n1", "n2", "n3", *kept]
+
+
+def test_a_notice_waits_for_an_actor_that_does_not_run_and_does_not_make_it_ready() -> None:
+    bench = Bench()
+    a = bench.start("a", policy=LATER)
+    bench.break_on(a, 1, BAD)
+    bench.run(a)
+    assert bench.engine.notify(a, "notice") is None
+    assert not a.held
+    bench.wake(SECOND)
+    assert taken(bench, a) == [Task.RESTART, "notice"]
 
 
 def test_a_notice_that_was_taken_leaves_no_room_behind() -> None:
@@ -307,6 +321,16 @@ def test_an_empty_idle_actor_holds_no_deque_and_no_job_list() -> None:
     bench.tell(a, 1, 2, 3)
     bench.run(a)
     assert (a.queue, a.put, a.jobs, a.stashed) == (None, None, None, None)
+
+
+def test_few_deques_are_kept_for_others() -> None:
+    bench = Bench()
+    cells = [bench.start(name) for name in "abc"]
+    for cell in cells:
+        bench.tell(cell, 1)
+    with patch.object(machine, "_SPARE_QUEUES", 2):
+        bench.settle()
+    assert len(bench.engine._spare) == 2
 
 
 def test_a_deque_that_was_given_back_serves_another_actor() -> None:

@@ -274,8 +274,8 @@ def test_a_verdict_about_a_failure_that_is_no_longer_open(situation: Situation) 
 def test_a_request_for_its_own_restart(situation: Situation) -> None:
     scene = scene_of(situation)
     effects = scene.feed(Renew(scene.a, LATE))
-    if situation in (start_in_hand, idle, busy, suspended, suspended_and_busy, restart_in_hand):
-        assert effects == [Ready(scene.a)] * (situation in (idle, suspended))
+    if situation in (start_in_hand, idle, busy, restart_in_hand):
+        assert effects == [Ready(scene.a)] * (situation is idle)
         assert scene.a.phase == Phase.RESTARTING
     else:
         unchanged(scene, situation, effects)

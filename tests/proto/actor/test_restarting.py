@@ -8,10 +8,12 @@ from attrs import evolve
 from casty_proto.actor import (
     IDLE,
     Cell,
+    Failure,
     MultiChildStrategy,
     Phase,
     Ready,
     Reason,
+    Renew,
     Restarted,
     Stopped,
     SupervisionStrategy,
@@ -226,6 +228,24 @@ def test_the_back_off_grows_with_each_restart_in_the_window() -> None:
     bench.end()
 
 
+def test_a_restart_is_told_to_the_operator_with_its_delay_and_its_limit() -> None:
+    bench = Bench()
+    a, b = bench.start("a", policy=LATER), bench.start("b", policy=evolve(RESTART, max_restarts=None))
+    told = [*bench.break_on(a, "bad", BAD), *bench.break_on(b, "bad", BAD)]
+    assert [effect.text for effect in told if isinstance(effect, Failure)] == [
+        "/a restarts after 1 s (restart 1; it may have 3 restarts within 60 s)",
+        "/b restarts (restart 1; it may have any number of restarts within 60 s)",
+    ]
+    bench.run(a)
+    bench.begin(b, 1)
+    bench.feed(Renew(b, BAD))
+    told = bench.fail(b, WORSE)
+    assert [effect.text for effect in told if isinstance(effect, Failure)] == [
+        "/b failed while it was already restarting"
+    ]
+    bench.end()
+
+
 def test_actors_that_back_off_wake_in_the_order_of_their_times() -> None:
     bench = Bench()
     policies = {name: evolve(LATER, backoff_initial_ns=ns) for name, ns in [("a", 3), ("b", 1), ("c", 2)]}
@@ -267,6 +287,19 @@ def test_renew_restarts_at_once_without_counting() -> None:
         assert bench.take(a) is Task.RESTART
         assert bench.ok(a) == [Restarted(a, BAD)]
     assert bench.break_on(a, "bad", BAD) == [Reported(a, BAD, SupervisionStrategy.STOP)]
+    bench.end()
+
+
+def test_renew_does_not_overtake_a_verdict() -> None:
+    bench = Bench()
+    top = bench.start("top", judges=True)
+    parent = bench.start("parent", top)
+    child = bench.start("child", parent, policy=ESCALATE)
+    bench.begin(parent, 1)
+    bench.break_on(child, "bad", BAD)
+    assert bench.renew(parent, WORSE) == []
+    assert bench.take(top) is Task.JUDGE
+    assert bench.judge(top, SupervisionStrategy.STOP)[0] == Reported(parent, BAD, SupervisionStrategy.STOP)
     bench.end()
 
 

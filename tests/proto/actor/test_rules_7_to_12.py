@@ -100,6 +100,7 @@ def test_rule_9_a_failure_that_escalates_past_the_top_stops_the_top_level_actor(
     bench.settle()
     assert bench.stopped == [a, top]
     assert bench.effects[-1] == Stopped(top, BAD)
+    assert top.error is None
     assert other.phase == bench.engine.user.phase == Phase.RUNNING
     assert [effect.text for effect in bench.effects if isinstance(effect, Failure)] == [
         "/top/a escalates to /top",

@@ -95,14 +95,14 @@ def test_no_back_off_stays_none(nth: int) -> None:
     assert backoffs(Policy(backoff_initial_ns=0, backoff_multiplier=float("inf")), nth) == [0]
 
 
-@pytest.mark.parametrize("multiplier", [10.0, 1e300, sys.float_info.max, float("inf"), 10**400])
+@pytest.mark.parametrize("multiplier", [10.0, 1e300, sys.float_info.max, float("inf"), 10**400], ids="abcde")
 @pytest.mark.parametrize("nth", [2, 3, 64, 10**6])
 def test_huge_multipliers_do_not_overflow(multiplier: float, nth: int) -> None:
     policy = Policy(backoff_initial_ns=SECOND, backoff_max_ns=5 * SECOND, backoff_multiplier=multiplier, jitter=0.0)
     assert backoffs(policy, nth) == [5 * SECOND]
 
 
-@pytest.mark.parametrize("initial", [10**300, 10**400])
+@pytest.mark.parametrize("initial", [10**300, 10**400], ids="ab")
 def test_a_huge_first_back_off_does_not_overflow(initial: int) -> None:
     assert backoffs(Policy(backoff_initial_ns=initial, backoff_max_ns=7, jitter=0.0), 1, 2, 64) == [7, 7, 7]
 

@@ -211,6 +211,18 @@ def test_an_escalation_reaches_a_parent_that_is_still_starting() -> None:
     bench.end()
 
 
+def test_an_escalation_reaches_a_parent_whose_start_is_still_due() -> None:
+    bench = Bench()
+    parent = bench.spawn("parent", policy=RESTART)
+    child = bench.start("child", parent, policy=ESCALATE)
+    bench.break_on(child, 1, BAD)
+    bench.settle()
+    hooks = [what for name, what in bench.ran if name == "parent"]
+    assert hooks == [Task.START, Task.PRE_RESTART, Task.RESTART]
+    assert parent.phase == Phase.RUNNING
+    bench.end()
+
+
 def test_an_escalation_to_a_parent_whose_fate_is_open_is_settled_with_it() -> None:
     bench = Bench()
     top = bench.start("top", judges=True)
