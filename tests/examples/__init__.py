@@ -1,0 +1,1 @@
+"""Tests that run every example, and the code of the README."""
