@@ -324,6 +324,23 @@ async def test_the_event_stream_cannot_subscribe_to_itself() -> None:
         assert await probe.events() == []
 
 
+async def test_an_event_type_that_fails_on_an_event_does_not_end_the_event_stream() -> None:
+    class Odd(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            if isinstance(instance, str):
+                raise ZeroDivisionError
+            return False
+
+    class Event(metaclass=Odd): ...
+
+    async with ActorSystem() as system:
+        probe = await subscribed(system, Event, ActorStarted, ActorRestarted)
+        system.event_stream.tell(EventStreamPublish("breaks it"))
+        ref = system.spawn(idle())
+        assert await probe.next() == ActorStarted(ref)
+        assert await probe.events() == []
+
+
 async def test_what_is_no_message_of_the_event_stream_is_unhandled() -> None:
     async with ActorSystem() as system:
         probe = await subscribed(system, str, UnhandledMessage)

@@ -1,4 +1,4 @@
-"""Semantics 2: an ask always ends, also when nobody answers: at its timeout, or at once where waiting makes no sense."""
+"""Semantics 2: an ask always ends, also when nobody answers: at its timeout, or at once where waiting is pointless."""
 
 from __future__ import annotations
 

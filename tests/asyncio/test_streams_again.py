@@ -34,6 +34,8 @@ async def test_who_iterates_again_after_the_end_gets_nothing_more() -> None:
         await it.sink.complete()
         assert [element async for element in it.source] == [0]
         assert [element async for element in it.source] == []
+        await it.source.aclose()
+        assert [element async for element in it.source] == [], "leaving after the end changes nothing"
 
 
 async def test_a_second_iteration_at_the_same_time_is_refused_and_does_not_disturb_the_first() -> None:

@@ -127,6 +127,20 @@ async def test_a_producer_that_is_stopped_fails_the_iteration() -> None:
         await it.wait_stopped()
 
 
+async def test_a_producer_that_stops_without_a_word_fails_the_iteration_at_once_after_its_last_elements() -> None:
+    async with ActorSystem() as system:
+        producer = system.spawn(hand_written_producer([], count=3))
+        consumer = system.spawn(stream_consumer(producer))
+        reader = asyncio.create_task(drain(await get_source(system, consumer)))
+        await idle()
+        system.stop(producer)
+        async with asyncio.timeout(1):
+            got, error = await reader
+        assert got == [0, 1, 2]
+        assert isinstance(error, StreamFailedError)
+        assert producer.path in str(error)
+
+
 async def test_a_producer_that_crashes_in_its_handler_fails_the_iteration() -> None:
     async with ActorSystem() as system:
         it = await stream(system)

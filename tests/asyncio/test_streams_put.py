@@ -111,6 +111,22 @@ async def test_putters_that_wait_are_served_in_the_order_in_which_they_came() ->
         await asyncio.gather(*putters)
         await it.sink.complete()
         assert await reader == (list(range(50)), None)
+        assert it.sink._end.line._has_turn is None, "a task that has put is not held on to"
+
+
+async def test_who_is_let_in_too_early_keeps_its_place() -> None:
+    async with ActorSystem() as system:
+        it = await stream(system, buffer_size=1, demand=1)
+        putters = [asyncio.create_task(it.sink.put(i)) for i in range(10)]
+        got = []
+        async for element in it.source:
+            got.append(element)
+            # With every element that is taken one is let in, and lets in another one, for whom there is no room.
+            await idle()
+            if len(got) == 9:
+                await it.sink.complete()
+        await asyncio.gather(*putters)
+        assert got == list(range(10))
 
 
 async def test_no_putter_starves_behind_others_that_put_without_a_pause() -> None:

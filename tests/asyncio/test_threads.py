@@ -23,6 +23,7 @@ from casty_asyncio import (
     MailboxOverflowStrategy,
     SystemShutDownError,
     ThreadBridge,
+    WrongThreadError,
     UsageError,
 )
 
@@ -186,6 +187,16 @@ async def test_a_receiver_that_is_no_ref_is_refused_in_the_thread_itself() -> No
             for call in (bridge.tell, bridge.ask):
                 with pytest.raises(UsageError, match="the receiver must be an ActorRef"):
                     await elsewhere(lambda call=call, wrong=wrong: call(wrong, "message"))  # type: ignore[misc]
+
+
+async def test_a_thread_may_begin_the_shutdown() -> None:
+    system = ActorSystem()
+    system.spawn(answering())
+    with pytest.raises(WrongThreadError):
+        await elsewhere(system.request_shutdown)
+    assert not system.stopping
+    await elsewhere(system.threadsafe.request_shutdown)
+    await within(system.wait_shutdown())
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -181,6 +183,58 @@ async def test_actors_of_another_system_are_not_stopped_watched_or_asked_through
                 await call()
         probe.ref.tell("but it can be told")
         assert await probe.all() == ["but it can be told"]
+
+
+async def test_a_handler_that_waits_for_an_end_that_waits_for_it_is_told_so_at_once() -> None:
+    class Parent(Actor[str]):
+        async def receive(self, msg: str, ctx: Context) -> None:
+            match msg:
+                case "itself":
+                    await ctx.system.wait_stopped(ctx.self_ref)
+                case "shutdown":
+                    await ctx.system.wait_shutdown()
+                case "child":
+                    child = await ctx.spawn(Child, "child")
+                    with pytest.raises(ActorFailedError, match="/parent/child waits for the end of /parent, which"):
+                        await child.ask(ctx.self_ref)
+                    ctx.stop(child)
+                    await ctx.system.wait_stopped(child)
+                    ctx.reply("a child may be waited for")
+
+    class Child(Actor[ActorRef[Any]]):
+        async def receive(self, msg: ActorRef[Any], ctx: Context) -> None:
+            await ctx.system.wait_stopped(msg)
+
+    async with ActorSystem() as system:
+        ref = await system.spawn(Parent, "parent", supervision=OneForOneStrategy())
+        with pytest.raises(
+            ActorFailedError, match="/parent waits for the end of /parent, which waits for this handler"
+        ):
+            await within(ref.ask("itself"))
+        with pytest.raises(ActorFailedError, match="/parent waits for the shutdown that waits for its own handler"):
+            await within(ref.ask("shutdown"))
+        assert await within(ref.ask("child")) == "a child may be waited for"
+
+
+async def test_giving_up_waiting_for_an_end_leaves_nothing_behind() -> None:
+    async with ActorSystem() as system:
+        ref: Any = Probe(system).ref
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await system.wait_stopped(ref)
+        assert not ref._cell.body._on_end
+        system.stop(ref)
+        await within(system.wait_stopped(ref))
+
+
+async def test_a_spawn_that_was_not_awaited_is_named_in_the_complaint() -> None:
+    async with ActorSystem() as system:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            system.spawn(Fine)  # type: ignore[unused-coroutine]
+            gc.collect()
+        assert [str(each.message) for each in caught] == ["coroutine 'spawn(Fine)' was never awaited"]
 
 
 def test_outside_of_a_loop_a_system_says_where_it_can_be_used() -> None:
