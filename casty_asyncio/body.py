@@ -305,6 +305,11 @@ class Body(ABC):
             self._on_end = []
         self._on_end.append(callback)
 
+    def forget_at_end(self, callback: Callable[[], None]) -> None:
+        """Undo `call_at_end`. A no-op when the actor has stopped."""
+        if self._on_end is not None:
+            self._on_end.remove(callback)
+
     def ended(self, error: Exception | None) -> None:
         """The actor has stopped: let go of everything, and tell whoever waits for that."""
         self.forget()

@@ -103,7 +103,10 @@ class StreamClosedError(StreamError):
 
 
 class StreamFailedError(StreamError):
-    """The producer failed, was lost, or broke the protocol. Elements may be missing; the stream did not complete."""
+    """The producer failed or was lost, or one of the ends was stopped or broke the protocol.
+
+    Elements may be missing; the stream did not complete.
+    """
 
 
 class StreamTimeoutError(StreamError, TimeoutError):

@@ -98,6 +98,7 @@ class Runtime:
 
     async def close(self) -> None:
         """Let go of everything that the loop holds for this system. The actors have stopped before."""
+        self.timers.clear()
         await self.tracker.close()
         self.clock.close()
         await self.pool.close()
@@ -230,7 +231,10 @@ class Runtime:
         """Spawn in either style: a ref for a behavior, a coroutine that ends in a ref for a class."""
         plan = blueprint(actor, mailbox, supervision, kwargs, where=parent)
         if plan.awaited:
-            return self._spawn_awaited(parent, plan, name)
+            starting: Any = self._spawn_awaited(parent, plan, name)
+            # What Python says when the `await` was forgotten.
+            starting.__qualname__ = f"spawn({actor.__name__})"
+            return starting
         return self.spawn_now(parent, plan, name)
 
     def spawn_now(self, parent: Cell, plan: Blueprint, name: str | None) -> LocalRef[Any]:

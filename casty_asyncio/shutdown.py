@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .workers import Worker
 
 _PATIENCE_SECONDS = 0.5
+_PATIENCE_ROUNDS = 4
 _CANCELLATIONS = 3
 _SERVICE_SECONDS = 2.0
 """How long the system's own actors may take. The task runner waits for what it cancelled."""
@@ -72,6 +73,8 @@ class _Force:
         self._runtime = runtime
         self._timeout = timeout
         self._cancelled: dict[tuple[Worker, Cell], int] = {}
+        self._stalled = 0
+        self._progress: object = None
 
     def cancel(self, workers: list[Worker]) -> None:
         for worker in workers:
@@ -87,9 +90,13 @@ class _Force:
 
     def again(self) -> bool:
         """Cancel what still runs, or has been run for a while since the last time. False when that leads nowhere."""
-        running = self._runtime.pool.running()
+        pool = self._runtime.pool
+        running = pool.running()
         hopeless = [worker for worker in running if self._count(worker) >= _CANCELLATIONS]
-        if len(hopeless) == len(running):
+        progress = pool.progress()
+        self._stalled = self._stalled + 1 if progress == self._progress else 0
+        self._progress = progress
+        if len(hopeless) == len(running) and (progress is None or self._stalled > _PATIENCE_ROUNDS):
             for worker in hopeless:
                 assert worker.cell is not None
                 self._runtime.log.error("%s: its handler ignores cancellation and is left behind", worker.cell.path)

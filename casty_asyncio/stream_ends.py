@@ -345,7 +345,7 @@ class ConsumerEnd[E](StreamEnd[SubscriberEvent, SubscriberEffect]):
     def leave(self, reason: str) -> None:
         """The user is leaving: cancel, unless the stream has ended, and stop."""
         self._iterating = False
-        if self._left is None and not self._told:
+        if not self._told:
             self._left = reason
         self.feed(Cancel(reason))
         self._stop()

@@ -47,7 +47,6 @@ class Line[E]:
         waiting[me] = self._loop.create_future()
         try:
             while True:
-                self._has_turn = None
                 await waiting[me]
                 self._has_turn = asyncio.current_task()
                 outcome = self._offer(element)

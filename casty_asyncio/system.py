@@ -103,6 +103,8 @@ class ActorSystem:
 
     def request_shutdown(self) -> asyncio.Task[tuple[str, ...]] | None:
         """Begin the shutdown and go on; for handlers. `None` when the system was never used."""
+        if self._running is not None:
+            self._running.check_thread()
         self.stopping = True
         if self._ending is None and self._running is not None:
             runtime = self._running
@@ -113,7 +115,9 @@ class ActorSystem:
         return self._ending
 
     async def wait_shutdown(self) -> None:
-        """Wait until somebody has shut the system down."""
+        """Wait until somebody has shut the system down. Raises `UsageError` in a handler, which that would wait for."""
+        if self._running is not None and (waiting := self._running.pool.in_hand()) is not None:
+            raise UsageError(f"{waiting.path} waits for the shutdown that waits for its own handler")
         if not self.stopping or self._running is not None:
             await self._runtime("never").ended.wait()
 
@@ -207,12 +211,27 @@ class ActorSystem:
         runtime.feed(Stop(_cell(ref, runtime)))
 
     async def wait_stopped(self, ref: ActorRef[Any]) -> None:
-        """Wait until an actor has stopped and its name is free."""
-        cell = _cell(ref, self._runtime("never"))
-        if cell.phase != Phase.STOPPED:
-            gone = asyncio.Event()
-            cell.body.call_at_end(gone.set)
+        """Wait until an actor has stopped and its name is free.
+
+        Raises `UsageError` in a handler of the actor itself or of one below it, which would wait for its own end.
+        """
+        runtime = self._runtime("never")
+        cell = _cell(ref, runtime)
+        if cell.phase == Phase.STOPPED:
+            return
+        above = waiting = runtime.pool.in_hand()
+        while above is not None and waiting is not None:
+            if above is cell:
+                raise UsageError(
+                    f"{waiting.path} waits for the end of {cell.path}, which waits for this handler; watch it instead"
+                )
+            above = above.parent
+        gone = asyncio.Event()
+        cell.body.call_at_end(gone.set)
+        try:
             await gone.wait()
+        finally:
+            cell.body.forget_at_end(gone.set)
 
     # -- services --------------------------------------------------------------------------------------------------
 

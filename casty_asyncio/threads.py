@@ -61,6 +61,16 @@ class ThreadBridge:
         answer: Answer = self._wait(lambda: self._runtime.system.ask(ref, build, timeout), ref, timeout)
         return answer
 
+    def request_shutdown(self) -> None:
+        """Begin the shutdown of the system, and do not wait for its end.
+
+        Raises `SystemShutDownError` when the loop has ended.
+        """
+        try:
+            self._loop.call_soon_threadsafe(self._runtime.system.request_shutdown)
+        except RuntimeError as error:
+            raise self._over() from error
+
     def _tell(self, ref: ActorRef[Any], message: Any) -> None:
         try:
             ref.tell(message)

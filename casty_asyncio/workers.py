@@ -35,6 +35,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
+from inspect import CORO_CREATED, getcoroutinestate
 from types import CoroutineType, TracebackType, coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ class Pool:
             worker = self.idle.pop()
             self.active = worker
             worker.wake()
-        elif not self.closed:
+        else:
             self.active = Worker(self)
 
     def claim(self, worker: Worker) -> None:
@@ -137,18 +138,19 @@ class Pool:
         self.turn = max(1, self.turn // 4)
         return True
 
+    def progress(self) -> object:
+        """Something that changes while actors that wait have their turns. `None` when none waits."""
+        return (self.active, len(self.ready)) if self.ready or self.active is not None else None
+
     def running(self) -> list[Worker]:
         """The workers that have an actor in hand."""
         return [worker for worker in self.workers if worker.cell is not None]
 
-    def cancel_running(self) -> None:
-        """Cancel every handler that is suspended."""
-        for worker in self.running():
-            if worker is not self.current:
-                worker.task.cancel()
-
     async def close(self) -> None:
-        """End the idle workers. A worker with a handler that does not end is left behind."""
+        """End the idle workers, and from now on every one that has nothing to do.
+
+        A worker with a handler that does not end is left behind. Should it end some day, its actor ends as well.
+        """
         self.closed = True
         tasks = [worker.task for worker in self.workers if worker.cell is None]
         for task in tasks:
@@ -201,13 +203,18 @@ class Worker(Coroutine[Any, None, None]):
         pool = self.pool
         pool.current = self
         pool.claim(self)
-        # Whether this is a cancellation or not: `_soiled` looks at the end of a turn, so the turn ends.
+        # Whether this is a cancellation or not, `_soiled` will say at the end of the turn: no message more, also not
+        # after a handler that has things to await before it ends.
         self._resumed = True
-        self._tickets.__setstate__(self._last_ticket + 1)
+        self._last_ticket = TURN
+        self._tickets.__setstate__(TURN)
         self._step_began = pool.clock()
+        unborn = getcoroutinestate(self._inner) == CORO_CREATED
         try:
             yielded = self._inner.throw(typ if val is None else val)
         finally:
+            if unborn:
+                self._leave()  # Cancelled before its first step, so that `_work` cannot do it.
             pool.current = None
         if self.cell is not None and pool.active is self:
             self._hand_over()
@@ -264,7 +271,7 @@ class Worker(Coroutine[Any, None, None]):
         if pool.active is self:
             pool.active = None
         # A worker that is thrown away with its loop leaves as well, but there is nobody left to take its place.
-        if pool.current is self and pool.active is None and pool.ready and not pool.closed:
+        if pool.current is self and pool.active is None and pool.ready:
             pool.activate()
 
     async def _rest(self) -> None:
@@ -343,6 +350,7 @@ class Worker(Coroutine[Any, None, None]):
                 if isinstance(error, KeyboardInterrupt | SystemExit):
                     context._sender = context._ask = None
                     pool.ready.append(cell)
+                    self.task.add_done_callback(asyncio.Task.exception)  # It is raised by the loop, and so not unseen.
                     raise
             if message is not item:
                 body.settle(item)

@@ -107,8 +107,7 @@ class WordCounter(Actor[Batch]):
             raise CrashOnPurposeError(crash)
 
     def crash_at(self, batch: Batch) -> str | None:
-        # The same seed gives the same crashes, whatever the timing.
-        dice = Random(f"{self.seed}/{batch.number}/{batch.attempt}")
+        dice = Random(f"{self.seed}/{batch.number}/{batch.attempt}")  # the same seed, the same crashes
         return dice.choice(MOMENTS) if batch.lines and dice.random() < self.crash_rate else None
 
     def pre_restart(self, exc: Exception, msg: Batch | None) -> None:
@@ -167,7 +166,7 @@ async def count_with_actors(options: argparse.Namespace, screen: Screen) -> tupl
     async with ActorSystem("word-count") as system:
         progress = await system.spawn(Progress, "progress", screen=screen, files=len(files))
         system.event_stream.tell(EventStreamSubscribe(CrashOnPurposeError | ActorRestarted | Finish, progress))
-        system.tick("draw", progress, "draw", interval=screen.interval)
+        system.tick("draw", progress, "draw", interval=0.1 if screen.live else 1.0)
         pool = [await system.spawn(WordCounter, f"counter-{n}", **dice) for n in range(1, workers + 1)]
 
         # As many batches as there are workers are on their way, and as many wait at the producer.
@@ -265,12 +264,12 @@ class Screen:
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.live = sys.stdout.isatty()
-        self.interval = 0.1 if self.live else 1.0
 
     def progress(self, line: str, end: str = "") -> None:
         width = shutil.get_terminal_size().columns - 1
-        if not self.quiet:
-            print(f"\r{line[:width]:<{width}}" if self.live else line, end=end if self.live else "\n", flush=True)
+        with suppress(BrokenPipeError):  # whoever read it has left, as `head` does
+            if not self.quiet:
+                print(f"\r{line[:width]:<{width}}" if self.live else line, end=end if self.live else "\n", flush=True)
 
     def paint(self, text: str, code: int) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.live and not os.environ.get("NO_COLOR") else text
@@ -314,7 +313,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def count_twice(options: argparse.Namespace) -> bool:
     """Count both ways and show the result: whether they agree."""
-    screen = Screen(options.quiet)
+    screen, started = Screen(options.quiet), time.time()
     began = time.perf_counter()
     ours, tally = run(count_with_actors(options, screen))
     halfway = time.perf_counter()
@@ -329,6 +328,8 @@ def count_twice(options: argparse.Namespace) -> bool:
         f"restarts  {tally['restarts']:,}\n"
         f"    time  {halfway - began:.2f} s with {options.workers} actors, {ended - halfway:.2f} s without"
     )
+    if ours != plain and (changed := [str(file) for file in options.files if file.stat().st_mtime > started]):
+        print(f"Somebody changed what was being counted: {', '.join(changed)}")
     return screen.compare(ours, plain)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -269,23 +268,6 @@ async def test_a_consumer_that_is_stopped_after_the_completion_came_loses_nothin
                 await system.shutdown()
     assert got == [0, 1, 2, 3, 4]
     await system.shutdown()
-
-
-async def test_an_actor_that_iterates_in_its_handler_does_not_hold_up_the_shutdown() -> None:
-    ended: list[str] = []
-
-    async with ActorSystem() as system:
-        it = await stream(system)
-
-        async def iterate(ctx: Any, message: Any) -> Any:
-            ended.append(type((await drain(it.source))[1]).__name__)
-            return Behaviors.same()
-
-        system.spawn(Behaviors.receive(iterate)).tell("go")
-        await idle()
-        began = time.monotonic()
-    assert time.monotonic() - began < system.shutdown_timeout
-    assert ended == ["StreamFailedError"]
 
 
 async def test_a_producer_that_has_stopped_before_fails_the_iteration() -> None:

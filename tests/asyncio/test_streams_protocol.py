@@ -301,6 +301,22 @@ async def test_a_mailbox_that_refuses_elements_breaks_the_stream_at_both_ends() 
         gate.set()
 
 
+async def test_an_answer_that_the_mailbox_of_somebody_else_refuses_breaks_nothing() -> None:
+    async with ActorSystem() as system:
+        it = await stream(system)
+        reader = asyncio.create_task(drain(it.source))
+        await idle()
+        full = system.spawn(recorder([]), mailbox=Mailbox(capacity=1, overflow=MailboxOverflowStrategy.reject))
+        with records_of_log() as records:
+            it.producer.tell(GetSink(full))
+            it.consumer.tell(GetSource(full))
+            await idle()
+        assert [full.path in record.getMessage() for record in records] == [True]
+        await it.sink.put(1)
+        await it.sink.complete()
+        assert await reader == ([1], None)
+
+
 async def test_a_demand_that_a_mailbox_drops_is_a_dead_letter() -> None:
     async with ActorSystem() as system:
         it = await stream(system, demand=1, mailboxes=Mailbox(capacity=1))

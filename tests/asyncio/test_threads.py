@@ -23,8 +23,8 @@ from casty_asyncio import (
     MailboxOverflowStrategy,
     SystemShutDownError,
     ThreadBridge,
-    WrongThreadError,
     UsageError,
+    WrongThreadError,
 )
 
 from .probe import Gate, Probe, within
