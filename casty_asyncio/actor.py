@@ -10,7 +10,7 @@ from casty_proto.actor import Behavior, SupervisionStrategy
 
 from .body import Body
 from .context import ActorContext
-from .errors import InvalidBehaviorError
+from .errors import InvalidBehaviorError, UsageError
 from .refs import ActorRef, LocalRef
 
 if TYPE_CHECKING:
@@ -64,8 +64,11 @@ class Actor[M]:
 
     @property
     def context(self) -> ActorContext[M]:
-        """The same context that `receive` gets, for the hooks. Not there yet in `__init__`."""
-        return self._casty_context
+        """The same context that `receive` gets, for the hooks. Raises `UsageError` in `__init__`: not there yet."""
+        context: ActorContext[M] | None = getattr(self, "_casty_context", None)
+        if context is None:
+            raise UsageError(f"{type(self).__name__}.context is not there yet in __init__; use it from on_start on")
+        return context
 
 
 class ClassBody(Body):

@@ -74,6 +74,10 @@ _METHODS = {
 """What an actor class may define, and the arguments that it will be called with."""
 
 
+_SPAWNS_OWN = ("actor", "name", "mailbox", "supervision")
+"""Arguments of `spawn` that never reach `__init__`."""
+
+
 def class_problem(cls: type[Any]) -> str | None:
     """Why an actor class could not run: a method that cannot be called, or not with what it expects."""
     if "_casty_checked" in cls.__dict__:
@@ -93,6 +97,14 @@ def class_problem(cls: type[Any]) -> str | None:
                 return f"{called} has a yield, and its body would never run"
         elif not callable(getattr(cls, name)):
             return f"{called} is not a method but {method!r}"
+    init = getattr_static(cls, "__init__")
+    if isinstance(init, FunctionType):
+        for parameter in inspect.signature(init, follow_wrapped=False).parameters.values():
+            if parameter.name in _SPAWNS_OWN and parameter.default is parameter.empty:
+                return (
+                    f"{cls.__name__}.__init__ wants an argument called {parameter.name!r}, which spawn keeps for "
+                    "itself; give the parameter another name"
+                )
     cls._casty_checked = True
     return None
 

@@ -88,7 +88,7 @@ class StreamEnd[V, F](ABC):
         self._machine = machine
         self._armed: Instant | None = None
         self._partner: ActorRef[Any] | None = None
-        self._unsent: ActorRef[Any] | None = None
+        self._unsent: object = None
         self._closed = False
 
     def feed(self, event: V | LinkLost | Wake) -> None:
@@ -116,19 +116,24 @@ class StreamEnd[V, F](ABC):
         else:
             self.runtime.clock.set_at(self, deadline)
 
-    def send(self, to: object, message: object) -> None:
-        """Tell an actor something, and go on if its mailbox refuses it."""
+    def send(self, to: object, message: object) -> bool:
+        """Tell an actor something, and go on if its mailbox refuses it. False when it did."""
         if not isinstance(to, ActorRef):
             self.warn(f"{to!r} is no actor that could be sent {message!r}")
-            return
+            return True
         try:
             to.tell(message, self.ref)
         except MailboxFullError as error:
             self.warn(str(error))
-            self._unsent = to
+            return False
+        return True
+
+    def _send(self, effect: Send) -> None:
+        if not self.send(effect.to, effect.message):
+            self._unsent = effect.to
 
     def _on_unsent(self) -> None:
-        """A mailbox has refused a message. In a stream none may be missing: this is what a lost link is."""
+        """A mailbox has refused a message of the stream, of which none may be missing: this is what a lost link is."""
         to, self._unsent = self._unsent, None
         if to == self._partner:
             self.feed(_LINK_LOST)
@@ -229,8 +234,8 @@ class ProducerEnd[E](StreamEnd[PublisherEvent, PublisherEffect]):
 
     def _carry_out(self, effect: PublisherEffect) -> None:
         match effect:
-            case Send(to, message):
-                self.send(to, message)
+            case Send():
+                self._send(effect)
             case Continue():
                 self._nudge()
             case Room(count):
@@ -363,8 +368,8 @@ class ConsumerEnd[E](StreamEnd[SubscriberEvent, SubscriberEffect]):
 
     def _carry_out(self, effect: SubscriberEffect) -> None:
         match effect:
-            case Send(to, message):
-                self.send(to, message)
+            case Send():
+                self._send(effect)
             case Available():
                 if self._waiter is not None and not self._waiter.done():
                     self._waiter.set_result(None)

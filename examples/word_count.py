@@ -340,7 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], CrashOnPurposeError)))
     try:
         return 0 if count_twice(options) else 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         print("\nword_count.py: interrupted", file=sys.stderr)
         return 130
 

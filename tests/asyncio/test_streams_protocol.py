@@ -142,6 +142,17 @@ async def test_sinks_and_sources_may_be_asked_for_many_times() -> None:
         assert it.source.consumer == it.consumer
 
 
+async def test_a_sink_and_a_source_say_what_they_belong_to_and_how_it_ended() -> None:
+    async with ActorSystem() as system:
+        it = await stream(system)
+        assert repr(it.sink) == f"SinkRef({it.producer.path}, open)"
+        assert repr(it.source) == f"SourceRef({it.consumer.path}, open)"
+        await it.sink.complete()
+        await drain(it.source)
+        assert "completed" in repr(it.sink)
+        assert "Completed" in repr(it.source)
+
+
 # -- rubbish -----------------------------------------------------------------------------------------------------------
 
 
@@ -271,33 +282,35 @@ async def test_a_mailbox_that_does_not_take_the_end_of_the_stream_fails_it(overf
         await it.wait_stopped()
 
 
-async def test_a_mailbox_that_refuses_elements_breaks_the_stream_at_both_ends() -> None:
+def slow(gate: asyncio.Event) -> Behavior[Any]:
+    async def receive(ctx: ActorContext[Any], message: Any) -> Behavior[Any]:
+        await gate.wait()
+        return Behaviors.same()
+
+    return Behaviors.receive(receive)
+
+
+@pytest.mark.parametrize("refused", ["the acceptance", "an element"])
+async def test_a_mailbox_that_refuses_what_the_producer_says_ends_the_stream_at_the_producer(refused: str) -> None:
     async with ActorSystem() as system:
-        log: list[Any] = []
         producer = system.spawn(stream_producer(buffer_size=1))
         sink = await get_sink(system, producer)
         gate = asyncio.Event()
-
-        async def slow(ctx: ActorContext[Any], message: Any) -> Behavior[Any]:
-            log.append(message)
-            await gate.wait()
-            return Behaviors.same()
-
-        slow_ref = system.spawn(
-            Behaviors.receive(slow), mailbox=Mailbox(capacity=1, overflow=MailboxOverflowStrategy.reject)
-        )
+        consumer = system.spawn(slow(gate), mailbox=Mailbox(capacity=1, overflow=MailboxOverflowStrategy.reject))
+        consumer.tell("one in hand")
+        await idle()
+        if refused == "the acceptance":
+            consumer.tell("and one in the mailbox")
         with records_of_log() as records:
-            producer.tell(Subscribe(slow_ref, demand=10))
+            producer.tell(Subscribe(consumer, demand=10))
             await idle()
-            await sink.put(1)
-            await idle()
-            assert not sink.closed
-            await sink.put(2)
-            waiting = asyncio.create_task(sink.put(3))
-            with pytest.raises(StreamClosedError):
-                await waiting
+            assert sink.closed == (refused == "the acceptance")
+            if refused == "an element":
+                await sink.put(1)
+                with pytest.raises(StreamClosedError):
+                    await asyncio.create_task(sink.put(2))
             await system.wait_stopped(producer)
-        assert slow_ref.path in records[0].getMessage()
+        assert [consumer.path in record.getMessage() for record in records] == [True]
         gate.set()
 
 

@@ -22,6 +22,7 @@ from casty_asyncio import (
     CastyError,
     Context,
     InvalidBehaviorError,
+    NotAnActorError,
     OneForOneStrategy,
     SupervisionStrategy,
     SupervisorConfig,
@@ -280,3 +281,42 @@ async def test_after_the_shutdown_everything_is_refused_and_nothing_begins_again
     assert await system.shutdown() == ()
     await within(system.wait_shutdown())
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_an_init_that_wants_an_argument_of_spawn_is_refused_with_what_to_do() -> None:
+    class Named(Actor[int]):
+        def __init__(self, name: str) -> None:
+            self.called = name
+
+        def receive(self, msg: int, ctx: Context) -> None:
+            ctx.reply(self.called)
+
+    async with ActorSystem() as system:
+        with pytest.raises(NotAnActorError, match="'name', which spawn keeps for itself; give the parameter another"):
+            await system.spawn(Named, name="alice")
+
+
+async def test_an_init_that_has_a_default_for_an_argument_of_spawn_is_fine() -> None:
+    class Named(Actor[int]):
+        def __init__(self, name: str = "nobody") -> None:
+            self.called = name
+
+        def receive(self, msg: int, ctx: Context) -> None:
+            ctx.reply(self.called)
+
+    async with ActorSystem() as system:
+        ref = await system.spawn(Named, name="alice")
+        assert await ref.ask(1) == "nobody"
+
+
+async def test_the_context_in_init_is_refused_with_where_it_is_there() -> None:
+    class Early(Actor[int]):
+        def __init__(self) -> None:
+            self.path = self.context.path
+
+        def receive(self, msg: int, ctx: Context) -> None:
+            """Never called."""
+
+    async with ActorSystem() as system:
+        with pytest.raises(UsageError, match=r"Early\.context is not there yet in __init__; use it from on_start on"):
+            await system.spawn(Early)

@@ -382,3 +382,21 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     assert err.endswith("\nword_count.py: interrupted\n")
     assert "Traceback" not in err
     assert "EXACT" not in out
+
+
+def test_a_reader_that_leaves_early_is_no_reason_for_a_traceback(corpus: Path) -> None:
+    process = subprocess.Popen(
+        command(PROGRAM, ".", "--crash-rate", "0.9"),
+        cwd=corpus,
+        env=environment({"PYTHONUNBUFFERED": "1"}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr:
+        err = process.stderr.read()
+    assert process.wait(TIMEOUT) == 130
+    assert err == "\nword_count.py: interrupted\n"
