@@ -143,8 +143,9 @@ async def ask_actor(
             f"{cell.path} asks itself and waits, so it can never answer; tell itself a message, or use "
             "ctx.pipe_to_self(ref.ask(...))"
         )
-    runtime.check_thread()
-    if not can_wait(timeout):
+    if asyncio._get_running_loop() is not runtime.loop:
+        runtime.check_thread()
+    if not (type(timeout) is float and 0.0 <= timeout <= MAX_SECONDS) and not can_wait(timeout):
         raise UsageError(
             f"the timeout of an ask of {cell.path} must be a number of seconds, 0 or more and at most "
             f"{MAX_SECONDS:g}, not {timeout!r}"

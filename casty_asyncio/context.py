@@ -95,7 +95,10 @@ class ActorContext(Generic[Message]):  # noqa: UP046 - Python 3.12 cannot write 
         `ctx.sender` instead.
         """
         body = self._body
-        self._check_in_hand("reply", "keep `to = ctx.sender` in the handler, and call to.tell(answer) when it is there")
+        worker = body.runtime.pool.current
+        if worker is None or worker.cell is not body.cell or worker.task is not asyncio.current_task():
+            # The same check at length: it is written out above because it is made for every answer.
+            self._check_in_hand("reply", "keep `to = ctx.sender` in the handler, and call to.tell(answer) later")
         if self._ask is not None:
             self._ask.resolve(message)
         elif self._sender is None:

@@ -352,7 +352,9 @@ class Worker(Coroutine[Any, None, None]):
                     pool.ready.append(cell)
                     self.task.add_done_callback(asyncio.Task.exception)  # It is raised by the loop, and so not unseen.
                     raise
-            if message is not item:
+            if kind is Ask and item.future.done():
+                context._ask = None  # As `settle` would, for what most asks come to.
+            elif message is not item:
                 body.settle(item)
             try:
                 if own != base:
