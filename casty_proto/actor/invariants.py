@@ -61,6 +61,8 @@ def _check(cell: Cell) -> None:
     for watcher in cell.watchers or ():
         assert watcher.watching is not None, f"{watcher} is told of {cell} without watching it"
         assert cell in watcher.watching, f"{watcher} is told of {cell} without watching it"
+        assert watcher.phase != Phase.STOPPED, f"{cell} remembers {watcher}, which has stopped"
     for subject in cell.watching or ():
         assert subject.watchers is not None, f"{cell} watches {subject}, which does not know"
         assert cell in subject.watchers, f"{cell} watches {subject}, which does not know"
+        assert subject.phase != Phase.STOPPED, f"{cell} remembers {subject}, which has stopped"

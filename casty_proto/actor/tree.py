@@ -110,7 +110,6 @@ class Tree:
     def _end(self, cell: Cell) -> None:
         """The actor is gone: free its name first, then tell everybody (rule 12)."""
         cell.phase = Phase.STOPPED
-        cell.jobs = None
         if cell.parent is not None and cell.parent.children is not None:
             del cell.parent.children[cell.name]
         for subject in list(cell.watching or ()):

@@ -251,8 +251,12 @@ class Subscriber[E]:
         return ()
 
     def _on_cancel(self, event: Cancel) -> _Effects:
+        outcome = Cancelled(event.reason)
+        if self._buffer and self._phase is _Phase.ENDED:
+            # Whoever leaves before the last element has not seen the stream complete (rule 19).
+            self.outcome = outcome
         self._buffer.clear()
-        return self._leave(Cancelled(event.reason))
+        return self._leave(outcome)
 
     # Messages -------------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,19 @@ def child(**values: object) -> Callable[[Bench, Cell], None]:
     return lambda bench, cell: change(**values)(bench, (cell.children or {})["child"])
 
 
+def linked(watches: bool) -> Callable[[Bench, Cell], None]:
+    """Leave a link to an actor that has stopped, one way or the other."""
+
+    def apply(bench: Bench, cell: Cell) -> None:
+        gone = bench.start("gone")
+        bench.stop(gone)
+        bench.settle()
+        watcher, subject = (cell, gone) if watches else (gone, cell)
+        watcher.watching, subject.watchers = {subject: None}, {watcher: None}
+
+    return apply
+
+
 CASES: list[tuple[str, Callable[[Bench], Cell], Callable[[Bench, Cell], None]]] = [
     ("is in the tree", idle, change(phase=Phase.STOPPED)),
     ("limit", idle, change(limit=CLOSED)),
@@ -95,6 +108,8 @@ CASES: list[tuple[str, Callable[[Bench], Cell], Callable[[Bench, Cell], None]]] 
     ("to end twice", stopping, change(jobs=[Job(Task.POST_STOP)] * 2, held=True)),
     ("without watching it", idle, lambda bench, cell: change(watchers={bench.start("b"): None})(bench, cell)),
     ("which does not know", idle, lambda bench, cell: change(watching={bench.start("b"): None})(bench, cell)),
+    ("remembers", idle, linked(watches=True)),
+    ("remembers", idle, linked(watches=False)),
     ("without a deadline", backing_off, lambda bench, cell: bench.engine._deadlines.clear()),
     ("without an actor", idle, lambda bench, cell: bench.engine._deadlines.set(cell, 1)),
     ("is filed under", clearing, child(parent=None)),

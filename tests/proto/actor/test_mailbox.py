@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from casty_proto.actor import (
     Envelope,
     Mailbox,
     MailboxOverflowStrategy,
+    MultiChildStrategy,
     Reason,
     Renew,
     SupervisionStrategy,
@@ -26,7 +28,7 @@ from casty_proto.actor import (
 from casty_proto.actor.mailbox import UNBOUNDED
 from casty_proto.machine import SECOND
 
-from .bench import LATER, Bench, Notice, Reported
+from .bench import LATER, RESTART, Bench, Notice, Reported
 
 BAD = ValueError("bad")
 DROP_NEW, DROP_OLDEST, REJECT = (
@@ -256,6 +258,18 @@ def test_a_restart_puts_the_stash_before_what_came_later() -> None:
     bench.break_on(a, 2, BAD)
     bench.tell(a, 3)
     assert taken(bench, a) == [Task.PRE_RESTART, Task.RESTART, 1, 3]
+
+
+def test_the_stash_of_an_idle_actor_that_restarts_for_a_siblings_sake_fills_its_mailbox() -> None:
+    bench = Bench()
+    sibling = bench.start("sibling", policy=evolve(RESTART, multi_child=MultiChildStrategy.ONE_FOR_ALL))
+    a = bench.start("a")
+    bench.begin(a, 1)
+    bench.stash(a)
+    bench.run(a)
+    assert a.queue is None
+    bench.break_on(sibling, "bad", BAD)
+    assert taken(bench, a) == [Task.PRE_RESTART, Task.RESTART, 1]
 
 
 def test_what_is_stashed_between_a_siblings_failure_and_the_restart_is_kept_too() -> None:

@@ -222,7 +222,11 @@ def test_stop(situation: Situation) -> None:
         assert effects == [Ready(scene.a)] * (situation in (idle, suspended, backing_off))
     assert scene.a.phase >= Phase.STOPPING
     assert scene.engine.deadline() is None
+    before = len(scene.ran)
     end(scene)
+    # Whatever else was due is not run any more.
+    last = [] if situation in (start_due, post_stop_in_hand, stopped) else [("a", Task.POST_STOP)]
+    assert [each for each in scene.ran[before:] if each[0] == "a"] == last
 
 
 @pytest.mark.parametrize("situation", BUSY, ids=lambda situation: situation.__name__)

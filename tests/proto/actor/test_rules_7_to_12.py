@@ -20,7 +20,7 @@ from casty_proto.actor import (
 )
 from casty_proto.machine import SECOND
 
-from .bench import ESCALATE, RESTART, Bench, Notice, Reported
+from .bench import ESCALATE, RESTART, STOP, Bench, Notice, Reported
 
 BAD = ValueError("bad")
 
@@ -133,6 +133,29 @@ def test_rule_10_the_last_hook_waits_for_the_handler_in_hand_and_runs_once() -> 
     bench.stop(a)
     assert bench.jobs(Task.POST_STOP) == ["a"]
     assert bench.stopped == [a]
+
+
+def test_rule_10_to_stop_what_is_stopping_changes_nothing_not_even_the_reason() -> None:
+    bench = Bench()
+    parent = bench.start("parent")
+    a = bench.start("a", parent, policy=STOP)
+    bench.break_on(a, 1, BAD)
+    assert bench.stop(a) == bench.stop(parent) == []
+    bench.settle()
+    assert [effect for effect in bench.effects if isinstance(effect, Stopped)] == [
+        Stopped(a, BAD),
+        Stopped(parent, None),
+    ]
+
+
+def test_rule_10_an_actor_that_is_stopped_before_the_verdict_stopped_because_of_its_failure() -> None:
+    bench = Bench()
+    parent = bench.start("parent", judges=True)
+    a = bench.start("a", parent)
+    bench.break_on(a, 1, BAD)
+    bench.stop(a)
+    bench.settle()
+    assert Stopped(a, BAD) in bench.effects
 
 
 def test_rule_11_nothing_can_be_delivered_from_the_moment_that_an_actor_stops() -> None:

@@ -52,6 +52,11 @@ def test_without_a_limit_restarts_are_granted_for_ever_and_few_are_remembered() 
     assert len(window._instants) == 64
 
 
+def test_with_a_limit_all_restarts_are_remembered_that_count() -> None:
+    window, policy = RestartWindow(), Policy(max_restarts=100, within_ns=10**6)
+    assert [window.grant(policy, now) for now in range(101)] == [*range(1, 101), None]
+
+
 @given(
     st.one_of(st.none(), st.integers(0, 5)),
     st.integers(1, 20),

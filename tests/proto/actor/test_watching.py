@@ -125,6 +125,7 @@ def test_an_actor_that_watches_itself_is_told_nothing() -> None:
     bench = Bench()
     a = bench.start("a")
     assert bench.watch(a, a) == []
+    assert (a.watchers, a.watching) == (None, None)
     assert ended(bench, a) == [Stopped(a, None)]
     assert bench.watch(a, a) == []
     bench.end()

@@ -96,13 +96,23 @@ def test_rule_22_where_there_is_no_producer_nobody_is_told(opened: bool) -> None
     assert subscriber.handle(Cancel("enough"), 0) == (Ended(Cancelled("enough")),)
 
 
-def test_rule_22_leaving_after_the_end_changes_only_what_is_buffered() -> None:
+def test_rule_22_leaving_after_the_end_and_the_last_element_changes_nothing() -> None:
     subscriber = flowing()
     subscriber.handle(Received("p", StreamElement(1, 0)), 0)
     subscriber.handle(Received("p", StreamCompleted(1)), 0)
+    assert subscriber.take() == 1
     assert subscriber.handle(Cancel(), 0) == ()
     assert subscriber.take() is EMPTY
     assert subscriber.outcome == Completed()
+
+
+def test_rule_19_leaving_after_the_end_but_before_the_last_element_does_not_look_complete() -> None:
+    subscriber = flowing()
+    subscriber.handle(Received("p", StreamElement(1, 0)), 0)
+    subscriber.handle(Received("p", StreamCompleted(1)), 0)
+    assert subscriber.handle(Cancel("enough"), 0) == ()
+    assert subscriber.take() is EMPTY
+    assert subscriber.outcome == Cancelled("enough")
 
 
 def test_rule_23_rs_1_8_3_12_a_cancelled_producer_sends_neither_elements_nor_the_end() -> None:
