@@ -53,6 +53,7 @@ from casty_asyncio import (
     GetSource,
     SinkRef,
     SourceRef,
+    StreamClosedError,
     SupervisionStrategy,
     run,
     stream_consumer,
@@ -190,12 +191,13 @@ async def count_with_actors(options: argparse.Namespace, screen: Screen) -> tupl
 async def read(files: list[Path], sink: SinkRef[Batch]) -> None:
     """Push the lines of all files into the stream."""
     number = itertools.count(1)
-    for position, file in enumerate(files, 1):
-        pieces = itertools.batched(lines_of(file), 500)
-        while piece := await asyncio.to_thread(next, pieces, ()):  # a disk may be slow; the loop has more to do
-            for lines in itertools.batched(piece, LINES_PER_BATCH):
-                await sink.put(Batch(next(number), position, lines))  # waits here while all workers are busy
-    await sink.complete()
+    with suppress(StreamClosedError):  # whoever iterates has left, and says why: an error, or Ctrl-C
+        for position, file in enumerate(files, 1):
+            pieces = itertools.batched(lines_of(file), 500)
+            while piece := await asyncio.to_thread(next, pieces, ()):  # a disk may be slow; the loop has more to do
+                for lines in itertools.batched(piece, LINES_PER_BATCH):
+                    await sink.put(Batch(next(number), position, lines))  # waits here while all workers are busy
+        await sink.complete()
 
 
 async def count(source: SourceRef[Batch], pool: list[ActorRef[Batch]], progress: ActorRef[ProgressMsg]) -> Counts:
