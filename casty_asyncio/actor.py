@@ -39,7 +39,10 @@ class Actor[M]:
         """Called once before the first message. By default also called by `post_restart`."""
 
     def on_stop(self) -> Awaitable[None] | None:
-        """Called once after the last message, when the children have stopped."""
+        """Called once after the last message, when the children have stopped; also when `on_start` had failed.
+
+        Not called at a restart: that is what `pre_restart` is for.
+        """
 
     def pre_restart(self, exc: Exception, msg: M | None) -> Awaitable[None] | None:
         """Called on the instance that failed with `exc`, on the message `msg` if it was handling one.

@@ -13,7 +13,6 @@ from casty_proto.actor import (
     BehaviorError,
     Cell,
     Layers,
-    Lifecycle,
     Receive,
     Setup,
     Stop,
@@ -87,7 +86,12 @@ class BehaviorBody(Body):
 
     async def become(self, behavior: Behavior[Any]) -> None:
         if isinstance(behavior, Setup):
+            before = len(self._hooks)
             behavior = await self._set_up(behavior)
+            # Hooks that come with it are the innermost ones now. They begin here, and end with the actor.
+            for hook in reversed(self._hooks[: len(self._hooks) - before]):
+                if hook.pre_start is not None:
+                    await _call(hook.pre_start, self.context)
         if isinstance(behavior, Receive):
             self.install(behavior.handler)
         elif behavior is IGNORE:
@@ -107,7 +111,18 @@ class BehaviorBody(Body):
                 await _call(hook.pre_restart, self.context, error, message)
 
     async def post_stop(self) -> None:
-        await _each(self._hooks, self)
+        """Run every last hook, even when one raises. The first error is raised; the others are reported."""
+        first: BaseException | None = None
+        for hook in self._hooks:
+            if hook.post_stop is None:
+                continue
+            error = await self._outcome(_call(hook.post_stop, self.context))
+            if first is None:
+                first = error
+            elif error is not None:
+                self.runtime.hook_failed(self.ref, "post_stop", error)
+        if first is not None:
+            raise first
 
     async def judge(self, child: LocalRef[Any], error: Exception) -> None:
         return None
@@ -118,17 +133,6 @@ class BehaviorBody(Body):
 
 
 _FORGOTTEN = Layers(IGNORE)
-
-
-async def _each(hooks: tuple[Lifecycle[Any], ...], body: BehaviorBody) -> None:
-    """Run every last hook, even when one raises."""
-    for hook in hooks:
-        if hook.post_stop is None:
-            continue
-        try:
-            await _call(hook.post_stop, body.context)
-        except Exception as error:
-            body.runtime.hook_failed(body.ref, "post_stop", error)
 
 
 async def _call(hook: Callable[..., Any], *args: Any) -> None:

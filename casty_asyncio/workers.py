@@ -227,6 +227,7 @@ class Worker(Coroutine[Any, None, None]):
         return self._inner.__await__()
 
     # What tools that print the stack of a task look at.
+    __name__ = property(lambda self: "idle worker" if self.cell is None else f"worker of {self.cell.path}")
     cr_await = property(lambda self: self._inner.cr_await)
     cr_code = property(lambda self: self._inner.cr_code)
     cr_frame = property(lambda self: self._inner.cr_frame)

@@ -1,14 +1,11 @@
-"""Nothing hangs and nothing leaks: floods, endless spawning, long chains, short lives, and the end of the program."""
+"""Nothing hangs and nothing leaks: floods, endless spawning, long chains, and very many short lives."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import subprocess
 import sys
-import textwrap
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,8 +29,6 @@ from casty_asyncio import (
 
 from .probe import Marker, Probe, within
 from .styles import RESTARTS, Life, Script, Style, Turn, body_of, both, runtime_of
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def echo(turn: Turn, message: Any) -> None:
@@ -262,10 +257,10 @@ async def lives(system: ActorSystem, friend: ActorRef[Any], count: int) -> None:
         refs: list[ActorRef[Any]] = [
             await system.spawn(Short, f"class-{number}-{n}", friend=friend) for n in range(100)
         ]
-        refs += [system.spawn(Behaviors.receive(lambda ctx, msg: Behaviors.same())) for _ in range(900)]
+        refs += [system.spawn(Behaviors.receive(lambda ctx, msg: Behaviors.same())) for _ in range(980)]
         for ref in refs:
             ref.tell("x")
-        await asyncio.gather(*(ref.ask("x") for ref in refs[:100]))
+        await asyncio.gather(*(ref.ask("x") for ref in refs[:20]))
         for ref in refs:
             system.stop(ref)
         for ref in refs:
@@ -306,57 +301,3 @@ async def test_two_hundred_thousand_lives_and_asks_leave_memory_as_it_was(what: 
         assert after - before < 5_000, "what is left of each would be at least one block"
         assert len(runtime_of(friend).clock) == 0
         assert len(body_of(friend).debts) == 0
-
-
-# -- the end of the program --------------------------------------------------------------------------------------------
-
-
-PROGRAM = """
-import asyncio, sys
-import casty_asyncio
-from casty_asyncio import Actor, ActorSystem, Behaviors
-
-class Bad(Actor[str]):
-    async def receive(self, msg, ctx):
-        if msg == "later":
-            await asyncio.sleep(0.01)
-        raise {error}
-
-    async def on_stop(self):
-        print("stop")
-
-async def main():
-    async with ActorSystem() as system:
-        ref = await system.spawn(Bad)
-        other = await system.spawn(Bad)
-        ref.tell("{when}")
-        try:
-            await asyncio.sleep(60)
-        finally:
-            print("end")
-
-try:
-    {run}(main())
-except BaseException as error:
-    print(type(error).__name__)
-"""
-
-
-@pytest.mark.parametrize("when", ["now", "later"])
-@pytest.mark.parametrize("error", ["KeyboardInterrupt", "SystemExit"])
-@pytest.mark.parametrize("run", ["casty_asyncio.run", "asyncio.run"])
-def test_what_ends_a_program_ends_it_from_a_handler_too_and_every_actor_has_its_last_hook(
-    run: str, error: str, when: str
-) -> None:
-    program = textwrap.dedent(PROGRAM).format(run=run, error=error, when=when)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert sorted(done.stdout.split()) == sorted(["end", "stop", "stop", error]), done.stderr
-    assert "never retrieved" not in done.stderr
-    assert done.returncode == 0

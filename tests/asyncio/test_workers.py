@@ -337,6 +337,29 @@ async def test_rule_7_workers_are_not_run_in_the_call_that_makes_them() -> None:
     assert order == ["outside"] + ["told"] * 2000
 
 
+@pytest.mark.parametrize("steps", range(5))
+async def test_rule_6_a_worker_that_somebody_cancels_at_any_time_is_replaced(steps: int) -> None:
+    """Also before its first step: `asyncio.run` cancels all tasks at its end, and the system has still to shut down."""
+    async with ActorSystem() as system:
+        ref = await Style.CLASS.spawn(system, Script(lambda turn, message: turn.answer(message)), supervision=RESTARTS)
+        for _ in range(3):
+            ref.tell("x")
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            assert await within(ref.ask("x")) == "x"
+
+
+async def test_a_worker_says_whose_handler_it_runs() -> None:
+    names: list[str] = []
+    async with ActorSystem() as system:
+        ref = await Style.CLASS.spawn(system, Script(lambda turn, message: names.append(repr(asyncio.current_task()))))
+        ref.tell("x")
+        await Probe(system).all()
+    assert f"worker of {ref.path}" in names[0]
+
+
 # -- handlers of all kinds ---------------------------------------------------------------------------------------------
 
 
