@@ -1,0 +1,265 @@
+"""What a driver tells the machine, and what the machine asks of it. Nothing here is sent to another server.
+
+Effects are to be carried out in order. In particular, a `Reply` stands after the `Apply` of what it answers, and a read
+after everything that it must see.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from attrs import field, frozen
+from attrs.validators import ge, instance_of, optional
+
+from ..machine import Note, Persist, Persisted, Rejected, Reply, Wake
+from .configuration import Change, Configuration, NodeId
+from .entries import Entry, Proposable
+from .messages import Message
+
+# Events ------------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Start:
+    """The server begins. Once, before anything else. Answered by `Restore` where there is a snapshot."""
+
+
+@frozen
+class Received:
+    """A message came from `peer`. Anything that is not a message of the protocol is rubbish, and noted."""
+
+    peer: NodeId
+    message: object
+
+
+@frozen
+class Unreachable:
+    """Messages to `peer` may have been lost: the connection broke, or the peer restarted. A hint, never needed."""
+
+    peer: NodeId
+
+
+@frozen
+class Proposal:
+    """Something to be committed. Answered with `Reply(request, Result)`, when it is applied or cannot be."""
+
+    request: Any
+    payload: Proposable = field(validator=instance_of(Proposable.__value__))
+
+
+@frozen
+class Propose:
+    """Commit these, in this order. Each is taken or rejected for itself; those that are taken share one write."""
+
+    proposals: tuple[Proposal, ...]
+
+
+@frozen
+class Read:
+    """Ask for permission to read the applied state, on any server. It is then as new as if the leader had been asked.
+
+    Answered with `Reply(request, ReadReady)`, and the read is to be made when that is carried out; or with `Rejected`,
+    and nothing happened.
+    """
+
+    request: Any
+
+
+@frozen
+class ChangeMembership:
+    """Make these changes as one, on the leader. At most one voter may come or go with them.
+
+    Answered with `Reply(request, Changed | Unknown | Rejected)`.
+    """
+
+    request: Any
+    changes: tuple[Change, ...]
+
+
+@frozen
+class TransferLeadership:
+    """Let `target` lead, soon and without an interruption (thesis 3.10). Proposals are rejected meanwhile.
+
+    Answered with `Reply(request, SteppedDown)`, or `Rejected` where this server still leads. A follower passes it on
+    and answers `Forwarded`. The leader's own name ends a transfer that is under way, and is answered with `None`.
+    """
+
+    request: Any
+    target: NodeId
+
+
+@frozen
+class SnapshotTaken:
+    """The application's state after the entry `index`: the answer to `TakeSnapshot`.
+
+    The application may also offer the state after the last entry that it applied. `None`: it could not; it is asked
+    again later.
+    """
+
+    index: int = field(validator=[instance_of(int), ge(0)])
+    data: bytes | None = field(validator=optional(instance_of(bytes)))
+
+
+type RaftEvent = (
+    Received
+    | Persisted
+    | Propose
+    | Wake
+    | Read
+    | SnapshotTaken
+    | ChangeMembership
+    | TransferLeadership
+    | Unreachable
+    | Start
+)
+
+
+# Results -----------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Committed:
+    """It was committed at `index` and has been applied. For `OpenSession` this is the session's number."""
+
+    index: int
+    term: int
+
+
+@frozen
+class Duplicate:
+    """A command of this session and serial was applied before, or the client gave it up. Now it was not."""
+
+    session: int
+    serial: int
+
+
+@frozen
+class SessionUnknown:
+    """The session is over or never was. Now nothing was applied; whether an earlier copy was, nobody knows."""
+
+    session: int
+
+
+@frozen
+class Unknown:
+    """It may still be committed, or never. With a session it can safely be proposed again."""
+
+    reason: str
+
+
+@frozen
+class NotLeader(Rejected):
+    """Nothing happened. Ask `leader`, or anybody where that is `None`."""
+
+    leader: NodeId | None = None
+
+
+@frozen
+class ReadReady:
+    """Everything up to `index` is applied, and nothing that was answered before the read was asked for is beyond it."""
+
+    index: int
+
+
+@frozen
+class Changed:
+    """The configuration is committed."""
+
+    index: int
+    configuration: Configuration
+
+
+@frozen
+class SteppedDown:
+    """This server does not lead any more. Most likely the one that was to follow it does, or is about to."""
+
+    term: int
+
+
+@frozen
+class Forwarded:
+    """The request was passed on to `leader`. Nobody says what becomes of it."""
+
+    leader: NodeId
+
+
+type Result = Committed | Duplicate | SessionUnknown | Unknown | Rejected
+
+
+# Effects -----------------------------------------------------------------------------------------------------------
+
+
+class Role(Enum):
+    """What a server is at the moment."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+@frozen
+class Send:
+    """Send `message` to `to`. It may be lost."""
+
+    to: NodeId
+    message: Message
+
+
+@frozen
+class Apply:
+    """Execute these entries, in order; each has a `Command`. Every server executes the same ones, each once.
+
+    What is missing in their indexes is not for the application: configurations, sessions, and commands that were
+    executed before. The answer to a command of a session is to be kept, as part of the state, for the client that asks
+    again: until a command of the session names a `floor` above its serial, or `SessionsEnded` names the session.
+    """
+
+    entries: tuple[Entry, ...]
+
+
+@frozen
+class SessionsEnded:
+    """These sessions are over, on every server at this point: forget the answers that were kept for them."""
+
+    sessions: tuple[int, ...]
+
+
+@frozen
+class TakeSnapshot:
+    """Feed `SnapshotTaken(index, data)` with the state as it is now, at once or when it has been written out."""
+
+    index: int
+
+
+@frozen
+class Restore:
+    """Replace the state by the one that `data` holds, from `SnapshotTaken(index, data)` on some server."""
+
+    index: int
+    term: int
+    data: bytes
+
+
+@frozen
+class ConfigurationChanged:
+    """This configuration is in effect. First with `committed` off; it may then still give way to an earlier one."""
+
+    index: int
+    configuration: Configuration
+    committed: bool
+
+
+@frozen
+class RoleChanged:
+    """What this server is from now on, and whom it takes for the leader of `term`."""
+
+    role: Role
+    term: int
+    leader: NodeId | None
+
+
+type RaftEffect = (
+    Send | Persist | Apply | Reply | SessionsEnded | TakeSnapshot | Restore | ConfigurationChanged | RoleChanged | Note
+)

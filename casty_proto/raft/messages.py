@@ -1,0 +1,186 @@
+"""What servers say to each other.
+
+Every message names the term of its sender. Each is small: entries and chunks are bounded by the options, and a
+heartbeat is three numbers. Messages may be lost, doubled, delayed and reordered; a reliable link is not needed.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from .configuration import NodeId
+from .entries import Entry
+
+# Elections ---------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class RequestVote:
+    """Candidate to all: let me lead `term` (paper 5.2)."""
+
+    term: int
+    last_index: int
+    last_term: int
+    pre: bool = False
+    """It is only asked who would vote if there were an election in `term`; the sender is one term behind it."""
+    transfer: bool = False
+    """The leader itself wants this election: having heard of it lately is no reason to ignore it (thesis 4.2.3)."""
+
+
+@frozen
+class Vote:
+    """To a candidate: yes or no. A granted pre-vote names the term that was asked for, all others the sender's."""
+
+    term: int
+    granted: bool
+    pre: bool = False
+
+
+@frozen
+class TimeoutNow:
+    """Leader to the one that is to follow it: hold an election at once (thesis 3.10)."""
+
+    term: int
+
+
+@frozen
+class RequestTransfer:
+    """Follower to leader: let `target` lead."""
+
+    term: int
+    target: NodeId
+
+
+# Replication -------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class AppendEntries:
+    """Leader to follower: after the entry (`prev_index`, `prev_term`) come these (paper 5.3)."""
+
+    term: int
+    prev_index: int
+    prev_term: int
+    entries: tuple[Entry, ...]
+    commit: int
+
+
+@frozen
+class AppendAccepted:
+    """Follower to leader: up to `match` my log equals yours, and is durable."""
+
+    term: int
+    match: int
+
+
+@frozen
+class AppendRejected:
+    """Follower to leader: I do not have the entry before yours, at `prev_index`.
+
+    Above (`hint_index`, `hint_term`) nothing can match: it is my last entry of a term that is not beyond the one that
+    you named. So each exchange skips a whole term (paper 5.3, end).
+    """
+
+    term: int
+    prev_index: int
+    hint_index: int
+    hint_term: int
+
+
+@frozen
+class Heartbeat:
+    """Leader to follower: I am here, and of what you acknowledged, all up to `commit` is committed."""
+
+    term: int
+    commit: int
+    round: int
+    """To be returned. 0: no answer is wanted, this only tells the commit index."""
+
+
+@frozen
+class HeartbeatReply:
+    """Follower to leader: in round `round` you were my leader."""
+
+    term: int
+    round: int
+
+
+@frozen
+class Stale:
+    """To whoever acts as leader of a term that is over: `term` is the present one."""
+
+    term: int
+
+
+# Snapshots ---------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class InstallSnapshot:
+    """Leader to follower: the bytes from `offset` on of the snapshot after the entry (`index`, `snapshot_term`)."""
+
+    term: int
+    index: int
+    snapshot_term: int
+    size: int
+    """How many bytes there are in all."""
+    offset: int
+    data: bytes
+
+
+@frozen
+class SnapshotReply:
+    """Follower to leader: of the snapshot `index` I have the first `received` bytes. It is not installed yet."""
+
+    term: int
+    index: int
+    received: int
+
+
+# Reads -------------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class ReadRequest:
+    """Follower to leader: which index must I have applied, to read nothing old (thesis 6.4)?"""
+
+    term: int
+    id: int
+
+
+@frozen
+class ReadReply:
+    """Leader to follower: `index`, or `None` where it cannot know."""
+
+    term: int
+    id: int
+    index: int | None
+
+
+type Message = (
+    AppendEntries
+    | AppendAccepted
+    | AppendRejected
+    | Heartbeat
+    | HeartbeatReply
+    | RequestVote
+    | Vote
+    | Stale
+    | InstallSnapshot
+    | SnapshotReply
+    | TimeoutNow
+    | RequestTransfer
+    | ReadRequest
+    | ReadReply
+)
+
+
+_LIMIT = 2**63
+
+
+def naturals(*values: object) -> bool:
+    """Whether all are numbers from 0 to 2**63 - 1, as a peer that speaks the protocol sends them."""
+    for value in values:  # noqa: SIM110 - a generator would take three times as long, for every message
+        if type(value) is not int or not 0 <= value < _LIMIT:
+            return False
+    return True

@@ -1,0 +1,83 @@
+"""What can be set for a server. Servers of one cluster may differ in most of it: none of it decides what is applied."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import Attribute, field, frozen
+from attrs.validators import ge, instance_of
+
+from ..machine import MILLISECOND, SECOND, Nanoseconds
+
+
+def _over_heartbeat(options: RaftOptions, attribute: Attribute[Any], value: int) -> None:
+    if value <= options.heartbeat_interval_ns:
+        raise ValueError(f"{attribute.name} must be over the heartbeat interval of {options.heartbeat_interval_ns}")
+
+
+def _over_minimum(options: RaftOptions, attribute: Attribute[Any], value: int) -> None:
+    if value < options.election_timeout_min_ns:
+        raise ValueError(f"{attribute.name} must not be under the minimum of {options.election_timeout_min_ns}")
+
+
+def _with_quorum(options: RaftOptions, attribute: Attribute[Any], value: bool) -> None:
+    if value and not options.check_quorum:
+        raise ValueError(f"{attribute.name} needs check_quorum: without it nobody waits for a lease to end")
+
+
+_POSITIVE = [instance_of(int), ge(1)]
+
+
+@frozen
+class RaftOptions:
+    """How a server behaves. Raises `ValueError` or `TypeError` for what makes no sense."""
+
+    heartbeat_interval_ns: Nanoseconds = field(default=300 * MILLISECOND, validator=_POSITIVE)
+    """How often a leader makes itself heard."""
+    election_timeout_min_ns: Nanoseconds = field(default=SECOND, validator=[instance_of(int), _over_heartbeat])
+    """The shortest silence after which a server tries to become leader. Nobody votes earlier after having heard of a
+    leader, and a leader that has not heard of a majority for that long steps down."""
+    election_timeout_max_ns: Nanoseconds = field(default=2 * SECOND, validator=[instance_of(int), _over_minimum])
+    """The longest. Each server draws its own, evenly between the two, and again for each attempt."""
+    pre_vote: bool = field(default=True, validator=instance_of(bool))
+    """Whether to ask who would vote before raising the term (thesis 9.6)."""
+    check_quorum: bool = field(default=True, validator=instance_of(bool))
+    """Whether a leader steps down without a majority, and others ignore votes while they hear a leader (thesis 6.2,
+    4.2.3)."""
+    lease_reads: bool = field(default=False, validator=[instance_of(bool), _with_quorum])
+    """Whether a leader answers reads without asking anybody while it is sure that nobody else can lead (thesis 6.4.1).
+    It needs `check_quorum`, clocks whose speeds differ by no more than `clock_drift_percent`, and the same election
+    timeouts and the same choice on all servers."""
+    clock_drift_percent: int = field(default=10, validator=[instance_of(int), ge(0)])
+    """By how much one server's clock may run faster than another's."""
+
+    max_message_entries: int = field(default=1024, validator=_POSITIVE)
+    """The most entries in one message."""
+    max_message_bytes: int = field(default=256 * 1024, validator=_POSITIVE)
+    """The most bytes of entries in one message. One entry is sent however large it is."""
+    max_inflight_messages: int = field(default=64, validator=_POSITIVE)
+    """The most messages with entries that are under way to one follower."""
+    max_inflight_bytes: int = field(default=4 * 1024 * 1024, validator=_POSITIVE)
+    """The most bytes of entries that are under way to one follower. A message that begins below it is sent whole."""
+    max_command_bytes: int = field(default=1024 * 1024, validator=_POSITIVE)
+    """The largest command that is taken."""
+    max_uncommitted_bytes: int = field(default=64 * 1024 * 1024, validator=_POSITIVE)
+    """What a leader takes without having committed it. It always takes a first command."""
+    max_sessions: int = field(default=100_000, validator=_POSITIVE)
+    """How many sessions may be open when another is asked for."""
+
+    snapshot_entries: int = field(default=8192, validator=_POSITIVE)
+    """The fewest entries from one snapshot to the next."""
+    snapshot_factor: int = field(default=4, validator=[instance_of(int), ge(0)])
+    """How many times the size of the last snapshot the log must have grown before the next (thesis 5.1.3)."""
+    trailing_entries: int = field(default=1024, validator=[instance_of(int), ge(0)])
+    """How many entries before a snapshot are kept, so that a follower that is a little late needs no snapshot."""
+    snapshot_chunk_bytes: int = field(default=128 * 1024, validator=_POSITIVE)
+    """The most bytes of a snapshot in one message."""
+    max_snapshot_bytes: int = field(default=1024 * 1024 * 1024, validator=_POSITIVE)
+    """The largest snapshot that is received."""
+
+    catch_up_rounds: int = field(default=10, validator=_POSITIVE)
+    """How many rounds of replication a new voter has to get up to date (thesis 4.2.1)."""
+    read_timeout_ns: Nanoseconds = field(default=2 * SECOND, validator=_POSITIVE)
+    """How long a follower waits for the leader's answer to a read, and to have applied what it names."""
