@@ -154,15 +154,16 @@ class Nemesis:
     def _next(self) -> None:
         if self._over or not self._menu:
             return
-        wait = int(2 * self._stream.raw() * self._options.every_ns) + 1
+        # The plainest choice, 0.0, is the longest wait: a tape of zeros must be quiet, and must end.
+        wait = int(2 * (1.0 - self._stream.raw()) * self._options.every_ns) + 1
         self._world.after(wait, self._strike)
 
     def _strike(self) -> None:
         if self._over:
             return
-        kind = self._stream.pick(self._menu)
-        host = self._stream.pick(self._hosts)
-        self._acts[kind](host)
+        kind = self._stream.pick(["nothing", *self._menu])
+        if kind != "nothing":
+            self._acts[kind](self._stream.pick(self._hosts))
         self._next()
 
     def _later(self, undo: Callable[[], None]) -> None:

@@ -151,9 +151,12 @@ class Tape:
         """What was drawn, by label, without the streams that drew nothing. Empty unless the tape records."""
         return {label: list(stream.record) for label, stream in self._streams.items() if stream.record}
 
-    def save(self, path: Path, about: dict[str, Any]) -> None:
-        """Write the tape as a small readable file. `about` says what it is a tape of, for people and for `load`."""
-        write_tape(path, self.seed, self.recorded(), about, edited=self.edited)
+    def save(self, path: Path, about: dict[str, Any], numbers: dict[str, list[float]] | None = None) -> None:
+        """Write the tape as a small readable file. `about` says what it is a tape of, for people and for `load`.
+
+        `numbers` are what to write, where that is not what was recorded.
+        """
+        write_tape(path, self.seed, self.recorded() if numbers is None else numbers, about, edited=self.edited)
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, dict[str, Any]]:

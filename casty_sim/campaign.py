@@ -1,0 +1,103 @@
+"""Many runs of one scenario: seeds spread over processes, and what came of them added up."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+from attrs import define, field
+
+from casty_proto.machine import SECOND
+
+from .scenario import Outcome, Scenario, Settings, run
+from .tape import Tape
+
+CHUNK = 8
+"""Seeds that a process runs before it reports."""
+
+
+@define
+class Summary:
+    """What a campaign has found so far."""
+
+    scenario: str
+    seeds: int = 0
+    events: int = 0
+    simulated_ns: int = 0
+    wall_seconds: float = 0.0
+    unknown: int = 0
+    reached: dict[str, int] = field(factory=dict)
+    """In how many runs each interesting state was reached."""
+    failures: list[Outcome] = field(factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one run."""
+        self.seeds += 1
+        self.events += outcome.events
+        self.simulated_ns += outcome.simulated_ns
+        self.unknown += outcome.unknown
+        for state in outcome.reached:
+            self.reached[state] = self.reached.get(state, 0) + 1
+        if outcome.failed:
+            self.failures.append(outcome)
+
+    def never(self, states: Iterable[str]) -> list[str]:
+        """The states that no run has reached."""
+        return [state for state in states if state not in self.reached]
+
+    @property
+    def seeds_per_second(self) -> float:
+        """Runs per second of wall clock, over all processes."""
+        return self.seeds / self.wall_seconds if self.wall_seconds else 0.0
+
+    @property
+    def speed(self) -> float:
+        """Simulated seconds per second of wall clock."""
+        return self.simulated_ns / SECOND / self.wall_seconds if self.wall_seconds else 0.0
+
+
+def campaign(
+    scenario: Scenario,
+    seeds: range,
+    settings: Settings,
+    *,
+    jobs: int = 1,
+    stop_at_first: bool = False,
+    progress: Callable[[Summary], None] | None = None,
+) -> Summary:
+    """Run every seed. With several jobs, runs are spread over processes; the result does not depend on how."""
+    summary = Summary(scenario.name)
+    began = time.perf_counter()
+    for outcomes in _outcomes(scenario, seeds, settings, jobs):
+        for outcome in outcomes:
+            summary.add(outcome)
+        summary.wall_seconds = time.perf_counter() - began
+        if progress is not None:
+            progress(summary)
+        if stop_at_first and summary.failures:
+            break
+    summary.failures.sort(key=lambda outcome: outcome.seed)
+    return summary
+
+
+def _outcomes(scenario: Scenario, seeds: range, settings: Settings, jobs: int) -> Iterator[list[Outcome]]:
+    chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
+    if jobs <= 1:
+        for chunk in chunks:
+            yield _run_chunk(scenario, chunk, settings)
+        return
+    # Fresh interpreters: a forked child would inherit whatever state this process has come into.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        futures = [pool.submit(_run_chunk, scenario, chunk, settings) for chunk in chunks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_chunk(scenario: Scenario, seeds: range, settings: Settings) -> list[Outcome]:
+    return [run(scenario, Tape(seed), settings) for seed in seeds]

@@ -1,0 +1,8 @@
+"""The scenarios that come with the simulator."""
+
+from __future__ import annotations
+
+from ..scenario import Scenario
+from .raft import RaftScenario
+
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (RaftScenario(),)}

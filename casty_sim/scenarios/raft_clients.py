@@ -1,0 +1,157 @@
+"""Clients of the replicated map: one operation at a time, retried until there is an answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from casty_proto.machine import MILLISECOND, SECOND, Instant, Rejected
+from casty_proto.raft import (
+    Command,
+    Committed,
+    Duplicate,
+    NotLeader,
+    OpenSession,
+    Proposal,
+    Propose,
+    Read,
+    ReadReady,
+    Role,
+    SessionUnknown,
+)
+
+from ..checkers.linearizability import NEVER, Operation, Write
+from ..checkers.linearizability import Read as ReadOperation
+
+if TYPE_CHECKING:
+    from .raft import RaftProgram, RaftWorld
+
+KEYS = ("x", "y")
+TIMEOUT = 700 * MILLISECOND
+THINK = 150 * MILLISECOND
+HOP = 2 * MILLISECOND
+"""From a client to a server, and back."""
+
+
+class Client:
+    """A client that never gives an operation up while it has a session.
+
+    A write that is retried has the number of the original, so it must be executed once at most. A client whose session
+    is gone cannot know what became of its write: the operation stays without an answer, and a new session begins.
+    """
+
+    def __init__(self, cluster: RaftWorld, name: str) -> None:
+        self.name = name
+        self.completed = 0
+        self._cluster = cluster
+        self._world = cluster.world
+        self._stream = cluster.world.tape.stream(f"client/{name}")
+        self._done: list[Operation] = []
+        self._session = 0
+        self._serial = 0
+        self._attempt = 0
+        self._target = self._stream.pick(cluster.servers).name
+        self._key = ""
+        self._argument: Write | ReadOperation | None = None
+        self._called: Instant = 0
+        self._values = 0
+
+    def begin(self) -> None:
+        """Open a session, then work."""
+        self._try()
+
+    def history(self) -> list[Operation]:
+        """Everything that this client did, with what it is waiting for."""
+        return [*self._done, *self._unanswered()]
+
+    def _unanswered(self) -> list[Operation]:
+        if not isinstance(self._argument, Write):
+            return []
+        return [Operation(self.name, self._key, self._called, NEVER, self._argument)]
+
+    # -- one operation after the other -----------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        # The plainest choice, 0.0, is the longest pause.
+        self._world.after(int(2 * (1.0 - self._stream.raw()) * THINK) + 1, self._choose)
+
+    def _choose(self) -> None:
+        self._key = self._stream.pick(KEYS)
+        self._called = self._world.now
+        if self._stream.chance(0.5):
+            self._argument = ReadOperation()
+            # Reads may go to any server.
+            self._target = self._stream.pick(self._cluster.servers).name
+        else:
+            self._values += 1
+            self._serial += 1
+            self._argument = Write(f"{self.name}.{self._values}")
+        self._try()
+
+    def _answered(self, result: Any) -> None:
+        assert self._argument is not None
+        self._done.append(Operation(self.name, self._key, self._called, self._world.now, self._argument, result))
+        self._argument = None
+        self.completed += 1
+        self._next()
+
+    # -- one attempt after the other -------------------------------------------------------------------------------
+
+    def _try(self) -> None:
+        self._attempt += 1
+        attempt = self._attempt
+        server = self._world.hosts[self._target]
+        if server.up:
+            server.local(HOP, lambda: self._request(server.program, attempt))
+        self._world.after(TIMEOUT, lambda: self._on_timeout(attempt))
+
+    def _on_timeout(self, attempt: int) -> None:
+        if attempt == self._attempt:
+            self._retry(None)
+
+    def _retry(self, target: str | None) -> None:
+        self._attempt += 1
+        self._target = target or self._stream.pick(self._cluster.servers).name
+        self._world.after(20 * MILLISECOND, self._try)
+
+    def _request(self, program: Any, attempt: int) -> None:
+        """On the server: hand the request to the machine."""
+
+        def answer(server: RaftProgram, result: Any) -> None:
+            value = server.state.get(self._key)
+            follower = server.raft.role is Role.FOLLOWER
+            self._world.after(HOP, lambda: self._on_answer(attempt, result, value, follower))
+
+        if not self._session:
+            program.feed(Propose((Proposal(answer, OpenSession(60 * SECOND)),)))
+        elif isinstance(self._argument, Write):
+            data = json.dumps((self._key, self._argument.value)).encode()
+            program.feed(Propose((Proposal(answer, Command(data, self._session, self._serial, self._serial)),)))
+        else:
+            program.feed(Read(answer))
+
+    def _on_answer(self, attempt: int, result: Any, value: Any, follower: bool) -> None:
+        if attempt != self._attempt:
+            return
+        self._attempt += 1
+        match result:
+            case Committed(index) if not self._session:
+                self._session, self._serial = index, 0
+                self._next()
+            case ReadReady() if isinstance(self._argument, ReadOperation):
+                if follower:
+                    self._world.reach("a read was served by a follower")
+                self._answered(value)
+            case Committed():
+                self._answered(None)
+            case Duplicate():
+                self._world.reach("a retry was answered as a duplicate")
+                self._answered(None)
+            case SessionUnknown():
+                self._done += self._unanswered()
+                self._argument, self._session = None, 0
+                self._retry(None)
+            case NotLeader(leader=leader):
+                self._retry(leader)
+            case Rejected() | _:
+                self._retry(None)
