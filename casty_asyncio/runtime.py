@@ -304,7 +304,7 @@ class Runtime:
     def _spawn_error(self, parent: Cell, name: str | None, reason: str) -> Exception:
         if parent.parent is None and parent.phase >= Phase.STOPPING:
             return SystemShutDownError(f"actor system {self.name!r}: {reason}")
-        if parent.phase >= Phase.STOPPING:
+        if parent.phase not in (Phase.STARTING, Phase.RUNNING, Phase.SUSPENDED, Phase.RESTARTING):
             return SpawnError(reason)
         taken = name is not None and name in (parent.children or {})
         return DuplicateNameError(reason) if taken else InvalidNameError(reason)
