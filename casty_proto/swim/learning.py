@@ -135,7 +135,6 @@ class Learning:
         member = _told(update)
         self._members.put(member)
         self._deadlines.cancel((FORGET, member.identity.node_id))
-        self._deadlines.cancel((RECENT, member.identity.node_id))
         was_seen = known is not None and known.identity == member.identity and known.address
         out.append(MemberAlive(member, known.state if known is not None and was_seen else None))
         self._core.pass_on(update, now)
@@ -187,7 +186,6 @@ class Learning:
         if was_live:
             self._deadlines.set((FORGET, node_id), now + self._core.options.reclaim_ns)
         if update.state is State.LEFT:
-            self._deadlines.cancel((RECENT, node_id))
             if known.address and known.state is not State.LEFT:
                 out.append(MemberLeft(gone))
         elif was_live:
@@ -201,7 +199,6 @@ class Learning:
         node_id = update.identity.node_id
         self._members.put(Member(update.identity, update.incarnation, update.state, "", b"", 0))
         self._members.recent.discard(node_id)
-        self._deadlines.cancel((RECENT, node_id))
         self._deadlines.set((FORGET, node_id), now + self._core.options.reclaim_ns)
 
     def _declare_dead(self, member: Member, now: Instant, out: Effects) -> None:
@@ -225,12 +222,11 @@ class Learning:
         self._declare_dead(self._members[node_id], now, out)
 
     def on_recent_due(self, node_id: str) -> None:
-        """One who is dead for long is sent no gossip any more (rule 22)."""
+        """One who is dead for long is sent no gossip any more (rule 22). Harmless for one who is not dead any more."""
         self._members.recent.discard(node_id)
 
     def on_forget_due(self, node_id: str) -> None:
         """A name is free again (rule 28)."""
-        self._deadlines.cancel((RECENT, node_id))
         self._members.forget(node_id)
         self._core.rumours.drop(node_id)
 

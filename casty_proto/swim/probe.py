@@ -127,6 +127,8 @@ class Probing:
         assert probe is not None
         core.deadlines.set(_PROBE_KEY, now + probe.rest_ns)
         target = probe.target
+        if not self._is_there(target):
+            return
         helpers = draw(core.rng, core.options.indirect_probes, core.members.alive, but=(target.node_id,))
         for node_id in helpers:
             probe.helpers[node_id] = False
@@ -143,12 +145,16 @@ class Probing:
 
     def _fail(self, probe: _Probe, now: Instant, out: Effects) -> None:
         """No answer by any way. It costs health for as many helpers as are silent, or for the target if none helped."""
-        known = self._core.members.get(probe.target.node_id)
-        if known is None or not is_live(known) or known.identity != probe.target:
+        if not self._is_there(probe.target):
             return
         missed = sum(not nacked for nacked in probe.helpers.values())
         self._core.health.change(missed if probe.helpers else +1)
         self._learning.suspect(probe.target, probe.incarnation, now, out)
+
+    def _is_there(self, target: Identity) -> bool:
+        """Whether the target has not left, died or been replaced since its probe began."""
+        known = self._core.members.get(target.node_id)
+        return known is not None and is_live(known) and known.identity == target
 
     def on_ack(self, message: Ack, out: Effects) -> None:
         """The target has answered us, or somebody for whom we probe it."""

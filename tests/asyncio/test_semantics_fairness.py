@@ -235,11 +235,12 @@ async def test_rule_3_many_handlers_that_resume_together_have_one_message_more_e
 
     async with ActorSystem() as system:
         refs = [await style.spawn(system, Script(receive)) for _ in range(actors)]
+        load.measure(refs[0])
         for ref in refs:
             for message in ("wait", *range(1, 30)):
                 ref.tell(message)
         await within(all_wait.wait())
-        load.measure(refs[0])
+        load.steps.clear()
         load.cost = QUANTUM_SECONDS / PER_QUANTUM
         go_on.set()
         await within(asyncio.gather(*(style.ask(system, ref, "end") for ref in refs)))

@@ -240,3 +240,12 @@ def test_a_ticket_that_was_never_given_out_is_noted_and_one_that_was_settled_is_
     assert server.feed(Persisted(1)) == []
     assert [note.severity for note in notes(server.feed(Persisted(99)))] == [Severity.ERROR]
     assert server.tell("n2", RequestVote(3, 0, 0)) == [Send("n2", Vote(3, True))]
+
+
+def test_r_114_a_write_for_one_leader_is_not_acknowledged_to_the_next() -> None:
+    """What n2 sent in term 1 is on disk; whether n3, which leads term 2, has the same is not known yet."""
+    server = held(term=1)
+    server.tell("n2", AppendEntries(1, 0, 0, entries(1, 1, 1), 0))
+    server.tell("n3", Heartbeat(2, 0, 1))
+    assert sends(server.sync(2)) == [Send("n3", HeartbeatReply(2, 1))]
+    assert server.tell("n3", AppendEntries(2, 1, 1, (), 0)) == [Send("n3", AppendAccepted(2, 1))]

@@ -71,7 +71,7 @@ def test_r_93_a_learner_votes_for_it_may_be_a_voter_that_does_not_know_it() -> N
     """[etcd] The promotion of n3 is committed by n1 and n2; n3 has not got it, n1 dies, and n2 needs its vote."""
     cluster = with_learner()
     cluster.cut("n1", "n3")
-    cluster["n1"].handle(Received("n3", AppendAccepted(1, 2)), cluster.now)
+    cluster.feed("n1", Received("n3", AppendAccepted(1, 2)))
     cluster.change("n1", AddVoter("n3"))
     cluster.settle()
     assert voters(cluster, "n2") == "n1 n2 n3"

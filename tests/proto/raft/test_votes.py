@@ -174,6 +174,27 @@ def test_r_23_a_pre_vote_is_not_counted_as_a_vote() -> None:
     assert server.state == (Role.LEADER, 1)
 
 
+def test_r_23_a_vote_of_an_earlier_candidacy_is_not_counted() -> None:
+    server = Server()
+    server.time_out()
+    server.time_out()
+    assert server.state == (Role.CANDIDATE, 2)
+    server.tell("n2", Vote(1, True))
+    assert server.state == (Role.CANDIDATE, 2)
+    server.tell("n2", Vote(2, True))
+    assert server.state == (Role.LEADER, 2)
+
+
+def test_r_23_a_pre_vote_for_an_earlier_term_is_not_counted() -> None:
+    server = Server(term=3, options=PRE_VOTE)
+    server.time_out()
+    server.tell("n2", Vote(2, True, pre=True))
+    server.tell("n2", Vote(3, True, pre=True))
+    assert server.state == (Role.PRE_CANDIDATE, 3)
+    server.tell("n2", Vote(4, True, pre=True))
+    assert server.state == (Role.CANDIDATE, 4)
+
+
 def test_section_5_2_giving_a_vote_puts_off_the_own_election_and_refusing_it_does_not() -> None:
     """Paper, rules for followers: the timeout runs without a message of the leader or a vote that is given."""
     server = Server(terms=(1,), term=1)

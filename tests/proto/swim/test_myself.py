@@ -59,6 +59,14 @@ def test_rule_2_s_39_a_stale_accusation_is_answered_with_the_present_state() -> 
     assert sent(effects, Ack) == [(at("p"), Ack(ME, 7, (alive("me", 5),)))]
 
 
+def test_rule_7_an_answer_does_not_wait_for_its_turn() -> None:
+    """There is other news, larger and never told, and room for one."""
+    script = Script("p", incarnation=5, payload=bytes(800))
+    script.hear(alive("x", 0, bytes(900)))
+    effects = script.receive(Ping(who("p"), 7, ME, (suspect("me", 4),)))
+    assert sent(effects, Ack) == [(at("p"), Ack(ME, 7, (alive("me", 5, bytes(800)),)))]
+
+
 def test_rule_20_a_repeated_answer_is_not_counted_from_the_beginning() -> None:
     script = Script("p", incarnation=5)
     script.hear(suspect("me", 4))

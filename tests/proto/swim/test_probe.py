@@ -186,14 +186,16 @@ def test_rule_11_whoever_said_something_new_during_the_probe_is_not_suspected() 
     assert quiet(script.wake()) == []
 
 
-@pytest.mark.parametrize("gone", [dead, left])
-def test_rule_11_whoever_went_during_the_probe_costs_no_health(gone: type) -> None:
+@pytest.mark.parametrize("gone", ["dead", "left", "replaced"])
+def test_rule_11_whoever_went_during_the_probe_costs_no_health(gone: str) -> None:
     script = Script(*"pqr")
     _, ping = script.probe()
-    script.hear(gone(ping.target.node_id))
-    script.wake()
-    script.wake()
+    name = ping.target.node_id
+    script.hear({"dead": dead(name), "left": left(name), "replaced": alive(f"{name}/2")}[gone])
+    before = script.state(name)
+    assert indirect(script) == []
     assert script.machine.health == 0
+    assert script.state(name) == before
 
 
 # Rule 13 -------------------------------------------------------------------------------------------------------------
@@ -224,6 +226,13 @@ def test_rule_13_an_answer_after_the_nack_is_still_passed_on_within_the_period()
     ((_, ping),) = sent(script.receive(PingRequest(who("p"), 78, who("y"), at("y"))), Ping)
     script.advance(1)
     assert script.answer(ping) == []
+
+
+def test_rule_15_a_helper_that_was_away_keeps_silent_about_a_probe_that_is_over() -> None:
+    script = Script("p", "q")
+    script.receive(PingRequest(who("p"), 77, who("y"), at("y")))
+    assert sent(script.sleep(10), Nack) == []
+    assert sent(script.advance(10), Nack) == []
 
 
 def test_rule_13_a_helper_trusts_the_address_that_it_knows() -> None:

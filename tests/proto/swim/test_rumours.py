@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from casty_proto.machine import SECOND
 from casty_proto.swim import Ack, Gossip, Ping, SwimOptions, Update, message_size
+from casty_proto.swim.core import GOSSIP_KEY
 from casty_proto.swim.gossip import Rumours
 
-from .script import Script, alive, sent, suspect, who
+from .script import Script, alive, left, sent, suspect, who
 
 NAMES = "abcdefgh"
 
@@ -75,6 +76,19 @@ def test_rule_20_the_limit_falls_with_the_cluster_and_nothing_is_kept_for_ever()
     assert about(rumours.take(100, 4)) == "z"
     rumours.expire(4)
     assert len(rumours) == 1
+
+
+def test_rule_22_a_member_falls_silent_when_the_cluster_shrinks() -> None:
+    """13 members tell an item 8 times, 4 members 4 times. Told 6 times, it is not told again, and not kept."""
+    names = "abcdefghijkl"
+    script = Script(*names, options=SwimOptions(retransmit_mult=4))
+    script.hear(alive("a", 1))
+    script.advance(0.4)
+    assert script.news() == [alive("a", 1)]
+    script.hear(*(left(name) for name in names[3:]))
+    script.advance(10)
+    assert script.news() == []
+    assert GOSSIP_KEY not in script.machine._deadlines
 
 
 def test_rule_20_news_travels_in_pings_and_acks() -> None:
