@@ -80,6 +80,7 @@ class Ask:
     def fail_undelivered(self, reason: Reason) -> None:
         """The message did not reach the handler."""
         what = f"{self._kind()} was not handled by {self.cell.path}: {reason}"
+        self.message = None
         self.fail(ActorStoppedError(what) if reason is Reason.STOPPED else MailboxFullError(what))
 
     def on_due(self, now: Instant) -> None:
@@ -123,6 +124,17 @@ class Ask:
 
     def _kind(self) -> str:
         return self.message.kind if type(self.message) is _Handled else type(self.message).__name__
+
+
+class _Over:
+    """Stands for the future of an ask that nobody waits for any more."""
+
+    @staticmethod
+    def done() -> bool:
+        return True
+
+
+_OVER: Any = _Over()
 
 
 class _Handled:
@@ -169,5 +181,6 @@ async def ask_actor(
         clock.forget(ask)
         if ask._debtor is not None:
             ask._debtor.debts.pop(ask, None)
-        # An exception knows this frame by its traceback, and the future of the ask knows the exception: no circle.
-        del ask
+        # The future knows the exception, whose traceback knows this frame, and by its cause also that of the handler,
+        # with the message, the handle, and so the ask: no circle.
+        ask.future = _OVER

@@ -196,7 +196,12 @@ class Body(ABC):
         context = self.context
         context._sender = context._ask = None
         ask = item if type(item) is Ask else opened(item)[2]
-        if ask is not None and not ask.future.done():
+        if ask is None:
+            return
+        if ask.future.done():
+            # It may lead to the handle, which leads to the ask: no circle.
+            ask.message = None
+        else:
             ask.owe(self)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
@@ -216,8 +221,6 @@ class Body(ABC):
                 await self._run_judge(job)
             case Task.NOTICE:
                 await self._run_notice(job.item)
-        # The worker's frame knows the job for a while; and the traceback of an error knows that frame.
-        job.error = job.item = job.subject = None
 
     async def _run_start(self, job: Job) -> None:
         error = await self._outcome(self._begin(job))
@@ -239,6 +242,8 @@ class Body(ABC):
         error = await self._outcome(hook)
         if error is not None:
             self.runtime.hook_failed(self.ref, name, error)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.runtime.feed(Stop(self.cell))
         self.runtime.feed(Done(self.cell, job.task))
         _let_through(error)
 

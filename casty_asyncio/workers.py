@@ -140,7 +140,8 @@ class Pool:
 
     def progress(self) -> object:
         """Something that changes while actors that wait have their turns. `None` when none waits."""
-        return (self.active, len(self.ready)) if self.ready or self.active is not None else None
+        ready = self.ready
+        return (self.active, len(ready), ready[0] if ready else None) if ready or self.active is not None else None
 
     def running(self) -> list[Worker]:
         """The workers that have an actor in hand."""
@@ -354,7 +355,7 @@ class Worker(Coroutine[Any, None, None]):
                     self.task.add_done_callback(asyncio.Task.exception)  # It is raised by the loop, and so not unseen.
                     raise
             if kind is Ask and item.future.done():
-                context._ask = None  # As `settle` would, for what most asks come to.
+                context._ask = item.message = None  # As `settle` would, for what most asks come to.
             elif message is not item:
                 body.settle(item)
             try:

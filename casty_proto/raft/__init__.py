@@ -28,7 +28,8 @@ Replication
 
 Clients
 11. A command of a session is applied at most once, however often it is proposed (thesis 6.3).
-12. A read sees everything that was answered before it was asked for, at whichever server (thesis 6.4).
+12. A read sees everything that was answered before it was asked for, at whichever server (thesis 6.4). It takes a round
+    of heartbeats, or, where clocks may be trusted, a lease (thesis 6.4.1; off by default).
 13. What was asked of a leader is answered: when it is applied, or when this server cannot know any more.
 
 Members
@@ -37,15 +38,24 @@ Members
 15. A leader can hand over without an interruption (thesis 3.10).
 
 Driving it
-    A founder's disk gets `bootstrap(configuration)` before its first start; a server that joins has no records. Then:
+    A founder's disk gets `bootstrap(configuration)` before its first start; a server that joins has no records, and is
+    added by the leader (`ChangeMembership`). Then:
 
         raft = Raft(name, rng, options, recover(records))
         perform(raft.handle(Start(), now))
 
-    `Persist` effects go to the disk in order, and come back as `Persisted`. `Send` goes to a peer, and `Received` comes
-    from one; neither order nor delivery is needed. One alarm is kept at `deadline()`, for `Wake`. The application's
-    state begins empty; `Restore` replaces it, `Apply` changes it, `TakeSnapshot` asks for it. The effects of one call
-    are carried out in order, and those of one call before those of the next.
+    `Persist` effects go to the disk in order, and come back as `Persisted`; several may be synced at once. `Send` goes
+    to a peer, and `Received` comes from one; neither order nor delivery is needed. One alarm is kept at `deadline()`,
+    for `Wake`. The effects of one call are carried out in order, and those of one call before those of the next.
+    `checkpoint` shrinks what is on disk. A name stands for one disk: who lost its records joins under another.
+
+What the application owes
+    Its state begins empty at every start; it is not kept on disk but by snapshots and the log. `Restore` replaces it,
+    `Apply` changes it, and `TakeSnapshot` asks for it. It must follow from the entries alone. For sessions it keeps, as
+    a part of the state, the answer to each command by session and serial, so that a client whose command turns out
+    to be a `Duplicate` gets the answer of the first time; it forgets those below a command's `floor`, and those of the
+    sessions that `SessionsEnded` names. A client opens a session with `OpenSession`, numbers its commands from 1, and
+    proposes a command again, with the same number and anywhere, until it learns what became of it.
 """
 
 from .configuration import (

@@ -48,7 +48,10 @@ class Contact(Replicating):
     # Heartbeats -----------------------------------------------------------------------------------------------------
 
     def _on_heartbeat_due(self, lead: Leadership, now: Instant) -> None:
-        """Begin a round. The next one is due an interval later."""
+        self._begin_round(lead, now)
+
+    def _begin_round(self, lead: Leadership, now: Instant) -> None:
+        """Send everybody a heartbeat with a new number. The next is due an interval later."""
         lead.heartbeat_at = now + self.options.heartbeat_interval_ns
         lead.round = number = lead.round + 1
         if self.options.lease_reads:
@@ -176,7 +179,7 @@ class Contact(Replicating):
                 self._permit(index, request)
             if not reads or reads[-1][0] <= lead.round or answered < lead.read_round:
                 return
-            self._on_heartbeat_due(lead, now)
+            self._begin_round(lead, now)
             lead.read_round = lead.round
 
     def _answered(self, lead: Leadership) -> int:

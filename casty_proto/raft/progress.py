@@ -62,7 +62,7 @@ class Progress:
         self.inflight_bytes = 0
         self.outgoing: Outgoing | None = None
         self.commit_told = 0
-        """The commit index that the follower knows if nothing was lost."""
+        """The commit index that the follower knows if nothing was lost. If something was, a heartbeat tells it."""
         self.round = 0
         """The latest round of heartbeats that it answered."""
         self.heard_at = now
@@ -125,7 +125,6 @@ class Progress:
         self.inflight.clear()
         self.inflight_bytes = 0
         self.outgoing = None
-        self.commit_told = min(self.commit_told, self.match)
 
     def invariants(self) -> None:
         """What holds between two messages."""

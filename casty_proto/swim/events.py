@@ -41,7 +41,7 @@ def _texts(_: object, attribute: Attribute[Any], value: object) -> None:
 class Join:
     """Begin, and find the cluster through any of `seeds`. Without seeds but oneself: be the first of a new one.
 
-    Answered with `Reply(request, None)`, or `Rejected` after `Leave` or `Defunct`; `Joined` follows once a seed has
+    Answered with `Reply(request, None)`, or `Rejected` after `Leave` or `Defunct`; `Joined` follows once somebody has
     told all that it knows. Seeds are asked again until then. May be repeated, with other seeds.
     """
 
@@ -158,7 +158,7 @@ class Joined:
     """The cluster that `Join` asked for is known here."""
 
     contact: str | None
-    """The seed that told of it. `None` where there was none to ask."""
+    """The seed that told of it, or another member that was faster. `None` where there was no seed to ask."""
 
 
 @frozen

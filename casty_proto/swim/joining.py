@@ -1,4 +1,4 @@
-"""Finding the cluster through its seeds.
+"""Finding the cluster through its seeds (rule 26).
 
 Theory of operation
 -------------------
@@ -79,7 +79,7 @@ class Joining:
             self.finish(None, out)
 
     def finish(self, contact: str | None, out: Effects) -> None:
-        """All that the seed knows is known here."""
+        """All that `contact` knows is known here. Mostly that is a seed; any member that found us will do."""
         if self.is_joining:
             self.is_joining = False
             self._core.deadlines.cancel(_KEY)

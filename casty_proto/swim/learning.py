@@ -51,13 +51,8 @@ class Learning:
             known = members.get(update.identity.node_id)
             if known is members.me:
                 learn_about_me(self._core, update, now, out)
-            elif not _is_credible(update, known, source):
-                text = f"dropped from {source}: {update}: no incarnation rises so far at once (rule 8)"
-                out.append(Note(Severity.WARNING, text))
-            elif known is None:
-                self._learn_about_stranger(update, now, out)
-            elif prevails(update, known):
-                self._learn_news(update, known, now, out)
+            elif known is None or prevails(update, known):
+                self._learn_news(update, known, source, now, out)
             elif update.state is State.SUSPECT and known.state is State.SUSPECT:
                 self._confirm(update, known, now, out)
 
@@ -80,16 +75,14 @@ class Learning:
         me = self._core.identity
         self.learn((Update(identity, incarnation, State.SUSPECT, me.node_id),), me, now, out)
 
-    # Who is there ---------------------------------------------------------------------------------------------------
-
-    def _learn_about_stranger(self, update: Update, now: Instant, out: Effects) -> None:
-        if update.state is State.ALIVE:
-            self._enter(update, None, now, out)
-        elif update.state is not State.SUSPECT:
-            # Remembered, so that older news that comes later does not raise a ghost; but nobody is told (rule 5).
-            self._bury_unseen(update, now)
-
-    def _learn_news(self, update: Update, known: Member, now: Instant, out: Effects) -> None:
+    def _learn_news(self, update: Update, known: Member | None, source: Identity, now: Instant, out: Effects) -> None:
+        if not _is_credible(update, known, source):
+            text = f"dropped from {source}: {update}: no incarnation rises so far at once (rule 8)"
+            out.append(Note(Severity.WARNING, text))
+            return
+        if known is None:
+            self._learn_about_stranger(update, now, out)
+            return
         if update.identity.generation != known.identity.generation:
             self._learn_of_successor(update, known, now, out)
             return
@@ -100,6 +93,15 @@ class Learning:
                 self._learn_suspect(update, known, now, out)
             case State.DEAD | State.LEFT:
                 self._learn_gone(update, known, now, out)
+
+    # Who is there ---------------------------------------------------------------------------------------------------
+
+    def _learn_about_stranger(self, update: Update, now: Instant, out: Effects) -> None:
+        if update.state is State.ALIVE:
+            self._enter(update, None, now, out)
+        elif update.state is not State.SUSPECT:
+            # Remembered, so that older news that comes later does not raise a ghost; but nobody is told (rule 5).
+            self._bury_unseen(update, now)
 
     def _learn_of_successor(self, update: Update, known: Member, now: Instant, out: Effects) -> None:
         """A higher generation is or was there, so the one that we know is gone (rule 1)."""
@@ -198,7 +200,6 @@ class Learning:
         """Remember one who was gone before we heard of it."""
         node_id = update.identity.node_id
         self._members.put(Member(update.identity, update.incarnation, update.state, "", b"", 0))
-        self._members.recent.discard(node_id)
         self._deadlines.set((FORGET, node_id), now + self._core.options.reclaim_ns)
 
     def _declare_dead(self, member: Member, now: Instant, out: Effects) -> None:

@@ -1,4 +1,4 @@
-"""Saying goodbye.
+"""Saying goodbye (rule 27).
 
 Theory of operation
 -------------------
@@ -10,7 +10,7 @@ Whoever asks us anything after that is told that we have left, for as long as th
 others say is not listened to any more, except that a claim about ourselves that goes beyond our goodbye makes us raise
 it above that.
 
-The rules that are cited by number are those of the package.
+The rule that is cited by number is one of the package's.
 """
 
 from __future__ import annotations

@@ -79,8 +79,6 @@ from .pool import draw
 from .probe import Probing
 from .sync import Sync
 
-_SEEDS_AT_ONCE = 3
-_JOIN_KEY: Key = (JOIN, 0)
 _SYNC_KEY: Key = (SYNC, 0)
 
 
@@ -282,9 +280,9 @@ class Swim:
             case SyncRequest():
                 self._sync.on_request(peer, message, out)
             case SyncReply():
-                seed = self._sync.on_reply(peer, message, now, out)
-                if seed is not None:
-                    self._joining.finish(seed, out)
+                contact = self._sync.on_reply(peer, message, now, out)
+                if contact is not None:
+                    self._joining.finish(contact, out)
             case _:
                 assert_never(message)
         if core.contradicted:
@@ -365,9 +363,7 @@ class Swim:
         lost_seeds = self._joining.lost_seeds()
         picked = int(core.rng.random() * (len(members.dead) + len(lost_seeds)))
         if picked < len(members.dead):
-            member = members[members.dead[picked]]
-            if member.address:
-                self._sync.ask(member, now, out)
+            self._sync.ask(members[members.dead[picked]], now, out)
         elif lost_seeds:
             self._sync.ask_seed(lost_seeds[picked - len(members.dead)], now, out)
 

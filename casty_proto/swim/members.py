@@ -46,21 +46,20 @@ def is_live(member: Member | Digest) -> bool:
 class Members:
     """All records, oneself included, and the groups that others are drawn from."""
 
-    __slots__ = ("_node_ids", "_pools", "_records", "me", "recent", "rotation", "version")
+    __slots__ = ("_node_ids", "_pools", "_records", "_unseen", "me", "recent", "rotation", "version")
 
     def __init__(self, me: Member, rng: Random) -> None:
         self.me = me
         self._records = {me.identity.node_id: me}
         self._node_ids = [me.identity.node_id]
         self._pools = {state: Pool() for state in State}
+        self._unseen = Pool()
+        """Those who were never seen alive here, and are remembered as dead or left."""
         self.recent = Pool()
         """Those of the dead who are still sent gossip."""
         self.rotation = Rotation(rng)
         self.version = 0
         """Counts the changes, for the invariants."""
-
-    def __len__(self) -> int:
-        return len(self._records)
 
     @property
     def alive(self) -> Pool:
@@ -74,7 +73,7 @@ class Members:
 
     @property
     def dead(self) -> Pool:
-        """The others who died, and are remembered."""
+        """The others who were there, died, and are remembered."""
         return self._pools[State.DEAD]
 
     @property
@@ -102,17 +101,21 @@ class Members:
         if old is self.me:
             self.me = member
             return
+        pool = self._pool(member)
         if old is None:
             insort(self._node_ids, node_id)
-        elif old.state is not member.state:
-            self._pools[old.state].discard(node_id)
+        elif pool is not self._pool(old):
+            self._pool(old).discard(node_id)
             self.recent.discard(node_id)
-        self._pools[member.state].add(node_id)
+        pool.add(node_id)
         was_live = old is not None and is_live(old)
         if is_live(member) and not was_live:
             self.rotation.add(node_id)
         elif was_live and not is_live(member):
             self.rotation.remove(node_id)
+
+    def _pool(self, member: Member) -> Pool:
+        return self._pools[member.state] if member.address else self._unseen
 
     def forget(self, node_id: str) -> None:
         """Drop the record of one who is dead or left."""
@@ -121,7 +124,7 @@ class Members:
         assert member is not self.me
         assert not is_live(member), member
         del self._node_ids[bisect_left(self._node_ids, node_id)]
-        self._pools[member.state].discard(node_id)
+        self._pool(member).discard(node_id)
         self.recent.discard(node_id)
 
     def between(self, after: str, upto: str | None) -> list[str]:
@@ -157,11 +160,11 @@ class Members:
         me = self.me
         assert self._records[me.identity.node_id] is me
         assert self._node_ids == sorted(self._records)
-        for state, pool in self._pools.items():
+        pools = (*self._pools.values(), self._unseen)
+        assert sum(map(len, pools)) == len(self._records) - 1
+        assert all(member.identity.node_id in self._pool(member) for member in self.others())
+        for pool in pools:
             pool.invariants()
-            others = [m.identity.node_id for m in self._records.values() if m.state is state and m is not me]
-            assert len(pool) == len(others), state
-            assert all(node_id in pool for node_id in others), state
         self.recent.invariants()
         assert all(self.recent[n] in self.dead for n in range(len(self.recent)))
         self.rotation.invariants(self.count - 1)

@@ -12,7 +12,8 @@ In each period one member is probed, and there is one probe at a time:
 A helper pings the target with a number of its own, and passes the answer on. If none has come after 80% of its probe
 timeout it says so with a `Nack`. That says nothing about the target, but something about us: who gets no answers from
 helpers either is probably deaf itself, or slow, and raises its health score for each answer that it misses. With the
-score grow period and timeout.
+score grow period and timeout. (The paper also counts the failed probe itself. As in memberlist it counts here only
+where nobody could be asked: a dead target says nothing about us if all helpers are heard.)
 
 An answer counts if it has the number of the probe that is going on and comes from the target, or from a helper that
 was asked. Everything else is old, or none of our business, and is dropped without a word.

@@ -133,7 +133,7 @@ class Sync:
         return tuple(digests), None
 
     def on_reply(self, peer: str, message: SyncReply, now: Instant, out: Effects) -> str | None:
-        """One step is done: give what is wanted, and take the next. Returns the seed, once all of it is known."""
+        """One step is done: give what is wanted, and take the next. Returns whom the walk led along, at its end."""
         walk = self._walks.get(message.number)
         if walk is None or (walk.partner is not None and walk.partner != message.source):
             return None
@@ -145,7 +145,7 @@ class Sync:
         done = walk.upto if message.covered is None else message.covered
         if done is None or done <= walk.after:
             self._resume = ""
-            return walk.seed
+            return walk.seed or peer
         self._resume = done
         self._step(peer, message.source, walk.seed, now, out)
         return None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import logging
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from casty_asyncio import (
     ActorStoppedError,
     ActorSystem,
     AskError,
+    AskTimeoutError,
     CastyError,
     Mailbox,
     MailboxFullError,
@@ -21,6 +25,7 @@ from casty_asyncio import (
     SupervisorConfig,
     SystemShutDownError,
 )
+from casty_asyncio.asks import Ask
 
 from .probe import within
 from .styles import RESTARTS, Life, Script, Style, Turn, both, found, runtime_of
@@ -148,6 +153,32 @@ async def test_semantics_2_a_failure_ends_the_ask_in_hand_and_no_other(style: St
         assert isinstance(failed, ActorFailedError)
 
 
+@both
+async def test_semantics_2_asks_however_they_end_leave_no_circles_for_the_collector(style: Style) -> None:
+    async def receive(turn: Turn, message: Any) -> None:
+        if message == "fail":
+            raise ValueError(message)
+        if message == "answer":
+            turn.answer(None)
+
+    async with ActorSystem("unlogged") as system:
+        logging.getLogger("casty.unlogged").disabled = True
+        ref = await style.spawn(system, Script(receive), supervision=RESTARTS)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                await style.ask(system, ref, "answer")
+                with contextlib.suppress(ActorFailedError):
+                    await style.ask(system, ref, "fail")
+                with contextlib.suppress(AskTimeoutError):
+                    await style.ask(system, ref, "forget", 0)
+            asks = sum(isinstance(each, Ask) for each in gc.get_objects())
+        finally:
+            gc.enable()
+    assert asks <= 1
+
+
 # -- the actor stops ---------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +193,7 @@ async def test_semantics_2_an_ask_of_an_actor_that_has_stopped_ends_at_once(styl
         with pytest.raises(ActorStoppedError, match="/gone"):
             await within(style.ask(system, ref, "stopped"))
         assert len(runtime_of(ref).clock) == 0
+        assert runtime_of(ref).clock._alarm is None
 
 
 @both

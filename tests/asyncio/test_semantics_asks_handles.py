@@ -18,6 +18,7 @@ from casty_asyncio import (
     Behavior,
     Behaviors,
 )
+from casty_asyncio.workers import TURN
 
 from .probe import within
 from .styles import RESTARTS, Life, Script, Style, Turn, body_of, both
@@ -169,6 +170,46 @@ async def test_semantics_2_an_ask_whose_handle_was_state_ends_with_the_state(sty
             ref.tell(end)
         with pytest.raises(ActorStoppedError if end == "stop" else ActorFailedError):
             await within(asking)
+
+
+async def test_semantics_2_an_ask_whose_handle_was_state_ends_wherever_in_a_turn_the_state_was_lost() -> None:
+    """The traceback of a failure leads to the frame of the worker, and that must not lead back to the failure."""
+    async with ActorSystem("unlogged") as system:
+        logging.getLogger("casty.unlogged").disabled = True
+        for before in range(TURN):
+            ref = await Style.CLASS.spawn(system, Script(keeping), supervision=RESTARTS)
+            asking = await asked(system, Style.CLASS, ref, "keep")
+            for message in [*["nothing"] * before, "fail"]:
+                ref.tell(message)
+            with pytest.raises(ActorFailedError):
+                await within(asking)
+
+
+async def test_semantics_2_who_keeps_the_failure_of_one_ask_keeps_no_handle_of_another() -> None:
+    """Wherever in the same turn that came: the traceback of the failure leads to the frame of the worker."""
+    style = Style.BEHAVIOR
+
+    async def tell(ref: ActorRef[Any], count: int) -> None:
+        for _ in range(count):
+            ref.tell("nothing")
+
+    async with ActorSystem("unlogged") as system:
+        logging.getLogger("casty.unlogged").disabled = True
+        kept = []
+        for between in range(TURN):
+            ref = await style.spawn(system, Script(keeping), supervision=RESTARTS)
+            await style.ask(system, ref, "ping")
+            failing, _, asking = map(
+                asyncio.ensure_future,
+                (style.ask(system, ref, "fail"), tell(ref, between), style.ask(system, ref, "forget")),
+            )
+            await asyncio.wait([failing])
+            kept.append(failing.exception())
+            assert await style.ask(system, ref, "ping") == "pong"
+            system.stop(ref)
+            with pytest.raises(ActorStoppedError):
+                await within(asking)
+        assert {type(each) for each in kept} == {ActorFailedError}
 
 
 async def test_semantics_2_an_ask_whose_handle_is_in_the_closure_of_a_behavior_ends_when_that_stops() -> None:

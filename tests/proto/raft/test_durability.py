@@ -55,6 +55,17 @@ def test_r_114_a_candidate_counts_itself_when_its_vote_is_durable() -> None:
     assert server.state == (Role.LEADER, 1)
 
 
+def test_r_114_another_write_that_comes_through_does_not_make_its_vote_count() -> None:
+    server = held(term=1)
+    server.tell("n2", AppendEntries(1, 0, 0, entries(1, 1), 0))
+    server.time_out()
+    server.tell("n3", Vote(2, True))
+    server.sync()
+    assert server.state == (Role.CANDIDATE, 2)
+    server.sync()
+    assert server.state == (Role.LEADER, 2)
+
+
 def test_r_114_a_pre_vote_waits_for_nothing() -> None:
     server = Server(options=PRE_VOTE)
     server.held = True

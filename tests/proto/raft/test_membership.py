@@ -246,6 +246,17 @@ def test_a_server_that_is_removed_learns_of_it_and_keeps_quiet() -> None:
     assert list(cluster["n1"].lead.progress) == ["n2"]
 
 
+def test_a_server_that_is_removed_and_silent_is_forgotten_after_an_election_timeout() -> None:
+    cluster = Cluster("n1", "n2", "n3").elect("n1")
+    cluster.crash("n3")
+    cluster.change("n1", Remove("n3"))
+    cluster.settle()
+    assert cluster["n1"].lead is not None
+    assert list(cluster["n1"].lead.progress) == ["n2", "n3"]
+    cluster.advance(ELECTION)
+    assert list(cluster["n1"].lead.progress) == ["n2"]
+
+
 def test_r_98_the_only_one_that_knows_of_its_own_removal_may_still_be_elected() -> None:
     """Thesis 4.2.2, Figure 4.6: of {1,2}, n1 removes itself and fails; only its log has the entry."""
     cluster = Cluster("n1", "n2", options=PLAIN).elect("n1")

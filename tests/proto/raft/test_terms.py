@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from casty_proto.machine import Wake
+from casty_proto.machine import Machine, Wake
 from casty_proto.raft import (
     AppendAccepted,
     AppendEntries,
@@ -17,6 +17,8 @@ from casty_proto.raft import (
     HeartbeatReply,
     InstallSnapshot,
     Raft,
+    RaftEffect,
+    RaftEvent,
     RequestVote,
     Role,
     Send,
@@ -76,6 +78,13 @@ def test_r_02_a_message_of_an_earlier_term_changes_nothing_and_is_told_the_prese
     assert server.tell("n2", message) == [Send("n2", one) for one in answer]
     assert server.state == (Role.FOLLOWER, 2)
     assert (server.terms, server.raft.commit, server.raft.leader) == ([2], 0, None)
+
+
+def test_a_server_has_the_shape_of_a_machine() -> None:
+    machine: Machine[RaftEvent, RaftEffect] = Raft("n1", Random(1))
+    assert machine.deadline() is None
+    assert machine.handle(Wake(), 0) == ()
+    machine.invariants()
 
 
 def test_r_03_a_server_starts_as_a_follower_with_the_term_and_the_vote_of_its_records() -> None:

@@ -207,3 +207,11 @@ def test_section_5_2_giving_a_vote_puts_off_the_own_election_and_refusing_it_doe
     after = server.raft.deadline()
     assert after is not None
     assert after >= server.now + PLAIN.election_timeout_min_ns
+    undecided = Server(term=1)
+    before = undecided.raft.deadline()
+    assert before is not None
+    undecided.now = before - 1
+    undecided.tell("n2", RequestVote(1, 0, 0))
+    after = undecided.raft.deadline()
+    assert after is not None
+    assert after >= undecided.now + PLAIN.election_timeout_min_ns

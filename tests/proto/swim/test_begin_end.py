@@ -26,6 +26,7 @@ from casty_proto.swim import (
     SyncRequest,
     UpdatePayload,
 )
+from casty_proto.swim.core import JOIN
 
 from .script import ME, Script, alive, at, left, quiet, sent, suspect, who
 
@@ -117,6 +118,17 @@ def test_rule_26_silent_seeds_are_asked_again_in_turn_at_growing_intervals() -> 
     assert times[:7] == [1, 3, 7, 15, 31, 61, 91]
     assert set(asked[:2]) == {"s3:1", "s4:1"}
     assert set(asked) == set(seeds)
+
+
+def test_rule_26_who_is_found_by_others_before_its_seeds_answer_has_joined() -> None:
+    script = Script()
+    script.do(Join((at("s"),)))
+    script.hear(alive("p"), source="p")
+    while not (asked := [to for to in sent(script.wake(), SyncRequest) if to[0] == at("p")]):
+        pass
+    ((_, request),) = asked
+    assert quiet(script.receive(SyncReply(who("p"), request.number, (), None))) == [Joined(at("p"))]
+    assert (JOIN, 0) not in script.machine._deadlines
 
 
 def test_rule_26_a_seed_that_turns_out_to_be_ourselves_is_no_seed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from casty_proto.machine import MILLISECOND, SECOND
+from casty_proto.machine import SECOND
 from casty_proto.swim import (
     Gossip,
     Joined,
@@ -136,9 +136,9 @@ def test_rule_28_a_dead_name_may_come_back() -> None:
 # Loss, slowness, partitions ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("loss", "periods"), [(0.05, 400), (0.25, 100)])
+@pytest.mark.parametrize(("loss", "periods"), [(0.05, 1000), (0.25, 300)])
 def test_p_2_without_a_crash_nobody_dies_of_lost_messages(loss: float, periods: int) -> None:
-    """1000 to 4000 member periods. Suspicions there are, and they are refuted."""
+    """3000 to 10,000 member periods. Suspicions there are, and they are refuted."""
     bench = cluster(10)
     bench.loss = loss
     bench.run(periods)
@@ -244,6 +244,15 @@ def test_p_5_messages_per_member_and_period_do_not_grow() -> None:
     assert all(2 <= rate < 2.3 for rate in rates)
 
 
+@pytest.mark.parametrize(("count", "rounds"), [(10, 5), (100, 7)])
+def test_section_4_an_item_of_news_is_everywhere_within_its_rounds(count: int, rounds: int) -> None:
+    """Section 4: at most 5 rounds of gossip for 10 members and 7 for 100; the one that is going on comes on top."""
+    bench = cluster(count, watched=False, settle=5)
+    bench.feed("n7", UpdatePayload(b"news"))
+    took = bench.run_until(lambda: all(bench.view(n)["n7"].payload == b"news" for n in bench.hosts), 5)
+    assert took <= (rounds + 1) * 0.2
+
+
 def test_p_5_one_item_of_news_costs_each_member_a_bounded_number_of_messages() -> None:
     bench = cluster(30, watched=False)
     carried: dict[str, int] = {}
@@ -257,20 +266,3 @@ def test_p_5_one_item_of_news_costs_each_member_a_bounded_number_of_messages() -
     assert bench.run_until(lambda: all(bench.view(n)["n7"].payload == b"news" for n in bench.hosts), 5) < 2
     bench.run(10)
     assert max(carried.values()) <= retransmit_limit(4, 30)
-
-
-# Determinism ---------------------------------------------------------------------------------------------------------
-
-
-def test_p_6_the_same_seed_gives_the_same_run() -> None:
-    def run(seed: int) -> list[object]:
-        bench = Bench(seed, loss=0.1, delay_ns=(MILLISECOND, 300 * MILLISECOND))
-        bench.grow(7)
-        bench.run(10)
-        bench.crash("n2")
-        bench.leave("n3")
-        bench.run(20)
-        return [bench.sent, *(host.log for host in bench.hosts.values())]
-
-    assert run(1) == run(1)
-    assert run(1) != run(2)

@@ -266,6 +266,13 @@ def test_rule_25_a_dead_member_is_asked_now_and_then_and_told_what_is_believed()
     assert [str(update) for update in requests[at("x")].updates] == ["dead x/1.0"]
 
 
+def test_rule_25_the_dead_who_were_never_seen_alive_are_not_asked() -> None:
+    """Nobody knows where they were. They do not take the turn of those who can be asked."""
+    script = Script("p", "x")
+    script.hear(dead("x"), *(dead(f"unseen{number}") for number in range(9)))
+    assert [to for to, _ in sent(script.advance(300), SyncRequest)].count(at("x")) in (10, 11)
+
+
 def test_rule_25_one_who_has_left_is_left_alone() -> None:
     script = Script("p", "x")
     script.hear(left("x"))
