@@ -24,8 +24,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, Protocol
 
-from attrs import field, frozen
+from attrs import field
 from attrs.validators import instance_of
+
+from .values import value
 
 type Instant = int
 """Nanoseconds on a monotonic clock whose zero has no meaning."""
@@ -63,12 +65,12 @@ class Machine[E, F](Protocol):
         ...
 
 
-@frozen
+@value
 class Wake:
     """Event: the deadline has come. Harmless when it has not."""
 
 
-@frozen
+@value
 class Persist:
     """Effect: write `record` durably, then feed `Persisted(ticket)`. Tickets are written in the order given."""
 
@@ -76,7 +78,7 @@ class Persist:
     record: Any
 
 
-@frozen
+@value
 class Persisted:
     """Event: the record of `ticket`, and those of all tickets before it, would survive a power cut."""
 
@@ -92,7 +94,7 @@ class Severity(IntEnum):
     ERROR = 40
 
 
-@frozen
+@value
 class Note:
     """Effect: something an operator may want to read. `text` names the actor or the peer and what was done about it."""
 
@@ -100,14 +102,14 @@ class Note:
     text: str
 
 
-@frozen
+@value
 class Rejected:
     """The answer to an illegal local request. The machine's state is what it was before the request."""
 
     reason: str
 
 
-@frozen
+@value
 class Reply:
     """Effect: the answer to the local request `request`, which is the token its event carried."""
 

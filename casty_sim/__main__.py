@@ -29,6 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (TapeError, NotReproducible) as error:
         print(f"casty_sim: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. Nothing more can be written, not even at the end of the interpreter.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130

@@ -83,10 +83,11 @@ class Network:
                 max(now, self._wire_free.get(way, now)) + size * SECOND // link.bytes_per_second
             )
         at = now + self._delay(link, stream)
+        self.delivered += 1
         if self.ordered:
             at = self._last[way] = max(at, self._last.get(way, 0))
-        self.delivered += 1
-        if self.ordered or not link.duplicate or not stream.chance(link.duplicate):
+            return (at,)
+        if not link.duplicate or not stream.chance(link.duplicate):
             return (at,)
         self.duplicated += 1
         return (at, now + self._delay(link, stream))

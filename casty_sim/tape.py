@@ -16,7 +16,7 @@ Rules
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -37,19 +37,29 @@ def seed_of(seed: int, label: str) -> int:
 class Stream:
     """The choices of one chooser."""
 
-    __slots__ = ("_played", "_position", "_random", "_then_zero", "label", "record")
+    __slots__ = ("_played", "_position", "_random", "_then_zero", "label", "raw", "record")
 
-    def __init__(self, label: str, seed: int, played: Sequence[float] = (), *, then_zero: bool = False) -> None:
+    def __init__(
+        self,
+        label: str,
+        seed: int,
+        played: Sequence[float] = (),
+        *,
+        then_zero: bool = False,
+        record: bool = False,
+    ) -> None:
         self.label = label
         self._random = Random(seed).random
         self._played = played
         self._position = 0
         self._then_zero = then_zero
-        self.record: list[float] | None = None
+        self.record: list[float] | None = [] if record else None
         """What was drawn so far, on a tape that records."""
-
-    def raw(self) -> float:
+        # Most streams do nothing but draw, and they draw often.
+        self.raw: Callable[[], float] = self._random if not (record or played or then_zero) else self._next
         """The next number in [0, 1)."""
+
+    def _next(self) -> float:
         # The seed's number is drawn in any case, so that what comes after a played part is what came after it before.
         value = self._random()
         position = self._position
@@ -137,9 +147,8 @@ class Tape:
         stream = self._streams.get(label)
         if stream is None:
             seed = seed_of(self.seed, label)
-            stream = Stream(label, seed, self._played.get(label, ()), then_zero=self.edited)
-            if self._record:
-                stream.record = []
+            played = self._played.get(label, ())
+            stream = Stream(label, seed, played, then_zero=self.edited, record=self._record)
             self._streams[label] = stream
         return stream
 

@@ -11,7 +11,8 @@ passes in between.
 2.  A crash is a power cut. The program is dropped as it stands, unsynced writes are gone, and every entry of that life
     of the host is void: the `life` in the entry no longer matches.
 3.  A paused host handles nothing. What becomes due meanwhile is put off until it goes on, in its order.
-4.  A host has one alarm, for the deadline of its program. An entry of an alarm that was set anew since is void.
+4.  A host has one alarm, for the deadline of its program. A deadline that moves away leaves the entry in the heap where
+    it is: when that comes due too early, it is put off to the deadline of then, and the program hears nothing of it.
 5.  A write that fails stops the host, as a driver must that cannot promise durability any more.
 """
 
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from enum import IntEnum
 from heapq import heappop, heappush
 from typing import Any
 
@@ -30,6 +30,7 @@ from .network import Link, Network
 from .tape import Stream, Tape
 from .trace import Trace
 
+NEVER: Instant = 2**63 - 1
 STATE_EVERY = 64
 """After so many events the states of all machines go into the digest."""
 
@@ -42,14 +43,13 @@ class Violation(AssertionError):
         self.rule = rule
 
 
-class Kind(IntEnum):
-    """What an entry of the heap is."""
-
-    DELIVER = 0
-    WRITTEN = 1
-    ALARM = 2
-    CALL = 3
-    LOCAL = 4
+type Kind = int
+"""What an entry of the heap is: plain numbers, because every event compares them and goes into the digest."""
+DELIVER: Kind = 0
+WRITTEN: Kind = 1
+ALARM: Kind = 2
+CALL: Kind = 3
+LOCAL: Kind = 4
 
 
 class Program(ABC):
@@ -104,7 +104,10 @@ class Host:
         self.starts = 0
         self._make = make
         self._paused_until: Instant = 0
-        self._armed: Instant | None = None
+        self._armed: Instant = NEVER
+        """When the earliest alarm of this life comes due."""
+        self._armed_local: Instant = NEVER
+        """The same on the clock of this host."""
         self._rate = 1.0
         self._local_base: Instant = 0
         self._global_base: Instant = 0
@@ -122,8 +125,20 @@ class Host:
         return self.world.tape.stream(f"{label}/{self.name}")
 
     def send(self, target: str, message: Any, size: int = 100) -> None:
-        """Send a packet to the host of that name."""
-        self.world.send(self, target, message, size)
+        """Send a packet to the host of that name: ask the network for its verdict, and deliver accordingly."""
+        world = self.world
+        now = world.now
+        arrivals = world.network.verdict(self.name, target, size, now)
+        trace = world.trace
+        if trace.lines is not None:
+            trace.note(now, self.name, "send", repr(message), peer=target, arrives=arrivals)
+        host = world.hosts.get(target)
+        if host is None:
+            return
+        for at in arrivals:
+            # A packet is for whoever runs when it arrives, so it belongs to no life.
+            world.seq = seq = world.seq + 1
+            heappush(world.heap, (at, seq, DELIVER, host, -1, self, message))
 
     def persist(self, ticket: int, record: Any) -> None:
         """Write a record; `Program.persisted` follows, or the host stops (rule 5)."""
@@ -131,13 +146,13 @@ class Host:
         at = self.disk.write(ticket, record, world.now)
         if at is None:
             world.trace.note(world.now, self.name, "disk", "a write failed; the node stops")
-            world.push(world.now, Kind.CALL, None, self.crash, None)
+            world.at(world.now, self.crash)
         else:
-            world.push(at, Kind.WRITTEN, self, ticket, None)
+            world.push(at, WRITTEN, self, ticket, None)
 
     def local(self, delay_ns: Nanoseconds, what: Callable[[], None]) -> None:
         """Call back on this host after a delay, unless it has crashed by then."""
-        self.world.push(self.world.now + delay_ns, Kind.LOCAL, self, what, None)
+        self.world.push(self.world.now + delay_ns, LOCAL, self, what, None)
 
     # -- what is done to it ----------------------------------------------------------------------------------------
 
@@ -159,16 +174,16 @@ class Host:
         self.world.trace.note(self.world.now, self.name, "start", f"start {self.starts}")
         self.program = program = self._make()
         program.start(self, self.disk.records())
-        self._after_event(program)
+        self.after_event(program)
 
-    def crash(self, _: Any = None) -> None:
+    def crash(self) -> None:
         """A power cut (rule 2). A no-op when it is down."""
         if self.program is None:
             return
         self.world.trace.note(self.world.now, self.name, "crash", "power cut")
         self.program = None
         self.life += 1
-        self._armed = None
+        self._disarm()
         self._paused_until = 0
         self.disk.power_cut()
 
@@ -194,45 +209,41 @@ class Host:
 
     # -- the loop's side -------------------------------------------------------------------------------------------
 
-    def handle(self, kind: Kind, a: Any, b: Any) -> None:
-        """One entry of the heap has come due for the running program."""
-        program = self.program
-        assert program is not None
-        match kind:
-            case Kind.DELIVER:
-                program.receive(a, b)
-            case Kind.WRITTEN:
-                self.disk.written(a)
-                program.persisted(a)
-            case Kind.ALARM:
-                if a != self._armed:
-                    return
-                self._armed = None
-                program.wake()
-            case _:
-                a()
-        self._after_event(program)
+    def after_event(self, program: Program) -> None:
+        """The program has handled something: see to its alarm."""
+        deadline = program.deadline()
+        # Most events move the deadline away from an alarm that is set, which can stay (rule 4).
+        if deadline is not None and deadline < self._armed_local:
+            self._arm(deadline)
+
+    def alarm(self, at: Instant) -> bool:
+        """An alarm has come due. Whether the program is to be woken; if not, the alarm is put off (rule 4)."""
+        if at != self._armed:
+            return False
+        self._disarm()
+        assert self.program is not None
+        deadline = self.program.deadline()
+        if deadline is None or deadline <= self.now():
+            return deadline is not None
+        self._arm(deadline)
+        return False
 
     def put_off(self, kind: Kind, a: Any, b: Any) -> None:
         """Handle an entry when the pause is over."""
         self.world.push(self._paused_until, kind, self, a, b)
 
-    def _after_event(self, program: Program) -> None:
-        if self.world.check_invariants:
-            program.invariants()
-        deadline = program.deadline()
-        if deadline is None:
-            self._armed = None
-            return
-        at = self._global(deadline)
-        if at != self._armed:
-            self._armed = at
-            self.world.push(at, Kind.ALARM, self, at, None)
+    def _arm(self, deadline: Instant) -> None:
+        self._armed_local = deadline
+        self._armed = at = self._global(deadline)
+        self.world.push(at, ALARM, self, at, None)
 
     def _rearm(self) -> None:
         if self.program is not None:
-            self._armed = None
-            self._after_event(self.program)
+            self._disarm()
+            self.after_event(self.program)
+
+    def _disarm(self) -> None:
+        self._armed = self._armed_local = NEVER
 
     def _global(self, local: Instant) -> Instant:
         """The first instant of the world at which the clock of this host shows `local`."""
@@ -268,8 +279,8 @@ class World:
         self.reached: dict[str, int] = {}
         """Interesting states, and how often they were reached."""
         self.events = 0
-        self._heap: list[tuple[Instant, int, Kind, Host | None, int, Any, Any]] = []
-        self._seq = 0
+        self.heap: list[tuple[Instant, int, Kind, Host | None, int, Any, Any]] = []
+        self.seq = 0
 
     def add_host(self, name: str, make: Callable[[], Program]) -> Host:
         """A host that is down until it is started. `make` creates its program at each start."""
@@ -280,23 +291,9 @@ class World:
         """An interesting state was reached; campaigns report which ones never are."""
         self.reached[state] = self.reached.get(state, 0) + 1
 
-    def send(self, source: Host, target: str, message: Any, size: int) -> None:
-        """Ask the network for the verdict on a packet, and deliver accordingly."""
-        arrivals = self.network.verdict(source.name, target, size, self.now)
-        host = self.hosts.get(target)
-        trace = self.trace
-        if trace.lines is not None:
-            trace.note(self.now, source.name, "send", repr(message), peer=target, arrives=arrivals)
-        if host is None:
-            return
-        for at in arrivals:
-            # A packet is for whoever runs when it arrives, so it belongs to no life.
-            self._seq = seq = self._seq + 1
-            heappush(self._heap, (at, seq, Kind.DELIVER, host, -1, source, message))
-
     def at(self, instant: Instant, what: Callable[[], None]) -> None:
         """Call something of the world itself (a fault, a client, a check) at an instant."""
-        self.push(max(instant, self.now), Kind.CALL, None, _ignoring_argument(what), None)
+        self.push(max(instant, self.now), CALL, None, what, None)
 
     def after(self, delay_ns: Nanoseconds, what: Callable[[], None]) -> None:
         """Call something of the world itself after a delay."""
@@ -304,27 +301,43 @@ class World:
 
     def push(self, at: Instant, kind: Kind, host: Host | None, a: Any, b: Any) -> None:
         """Put an entry into the heap."""
-        self._seq = seq = self._seq + 1
-        heappush(self._heap, (at, seq, kind, host, -1 if host is None else host.life, a, b))
+        self.seq = seq = self.seq + 1
+        heappush(self.heap, (at, seq, kind, host, -1 if host is None else host.life, a, b))
 
     def run(self, until: Instant) -> None:
         """Let everything happen up to an instant, and set the clock to it."""
-        heap, trace = self._heap, self.trace
+        heap, trace, check = self.heap, self.trace, self.check_invariants
         while heap and heap[0][0] <= until:
             at, _, kind, host, life, a, b = heappop(heap)
             self.now = at
             if host is None:
-                a(b)
+                a()
                 continue
-            if host.program is None or (life >= 0 and life != host.life):
+            program = host.program
+            if program is None or (life >= 0 and life != host.life):
                 continue
             if host._paused_until > at:
                 host.put_off(kind, a, b)
                 continue
-            self.events += 1
-            trace.event(at, host.number, int(kind), b if kind == Kind.DELIVER else None)
-            host.handle(kind, a, b)
-            if self.events % STATE_EVERY == 0:
+            if kind == ALARM and not host.alarm(a):
+                continue
+            self.events = events = self.events + 1
+            if kind == DELIVER:
+                trace.event(at, host.number, kind, b)
+                program.receive(a, b)
+            else:
+                trace.event(at, host.number, kind, None)
+                if kind == ALARM:
+                    program.wake()
+                elif kind == WRITTEN:
+                    host.disk.written(a)
+                    program.persisted(a)
+                else:
+                    a()
+            if check:
+                program.invariants()
+            host.after_event(program)
+            if events % STATE_EVERY == 0:
                 self.digest_states()
         self.now = until
 
@@ -332,7 +345,3 @@ class World:
         """Take the states of all machines into the digest."""
         for host in self.hosts.values():
             self.trace.state(host.number, None if host.program is None else host.program.fingerprint())
-
-
-def _ignoring_argument(what: Callable[[], None]) -> Callable[[Any], None]:
-    return lambda _: what()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field
 from attrs.validators import ge, instance_of, lt
 
 from ..machine import Nanoseconds
+from ..values import value
 from .configuration import Configuration
 
 OVERHEAD = 64
@@ -16,12 +17,12 @@ OVERHEAD = 64
 _NATURAL = [instance_of(int), ge(0), lt(2**63)]
 
 
-@frozen
+@value
 class NoOp:
     """What a new leader commits first, so that it learns what is committed (thesis 6.4)."""
 
 
-@frozen
+@value
 class Command:
     """What the application is to do. Raises `TypeError` or `ValueError` where a field is not as it should be."""
 
@@ -34,7 +35,7 @@ class Command:
     """The client has the answers to all serials below this one, or does not want them any more."""
 
 
-@frozen
+@value
 class OpenSession:
     """Begin a session. Its number is the index at which this is committed (thesis 6.3)."""
 
@@ -42,14 +43,14 @@ class OpenSession:
     """How long the session lives without being used, on the cluster's clock."""
 
 
-@frozen
+@value
 class RenewSession:
     """Keep a session alive that has nothing to do. Every command of the session does that too."""
 
     session: int = field(validator=[*_NATURAL, ge(1)])
 
 
-@frozen
+@value
 class CloseSession:
     """End a session. Harmless where it has ended."""
 
@@ -62,7 +63,7 @@ type Payload = Proposable | NoOp | Configuration
 PAYLOADS: tuple[type[Any], ...] = (Command, NoOp, Configuration, OpenSession, RenewSession, CloseSession)
 
 
-@frozen
+@value
 class Entry:
     """One place in the log. Two entries with the same index and term are equal (Log Matching, paper 5.3)."""
 

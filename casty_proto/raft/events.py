@@ -9,10 +9,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field
 from attrs.validators import ge, instance_of, optional
 
 from ..machine import Note, Persist, Persisted, Rejected, Reply, Wake
+from ..values import value
 from .configuration import Change, Configuration, NodeId
 from .entries import Entry, Proposable
 from .messages import Message
@@ -20,12 +21,12 @@ from .messages import Message
 # Events ------------------------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class Start:
     """The server begins. Once, before anything else. Answered by `Restore` where there is a snapshot."""
 
 
-@frozen
+@value
 class Received:
     """A message came from `peer`. Anything that is not a message of the protocol is rubbish, and noted."""
 
@@ -33,14 +34,14 @@ class Received:
     message: object
 
 
-@frozen
+@value
 class Unreachable:
     """Messages to `peer` may have been lost: the connection broke, or the peer restarted. A hint, never needed."""
 
     peer: NodeId
 
 
-@frozen
+@value
 class Proposal:
     """Something to be committed. Answered with `Reply(request, Result)`, when it is applied or cannot be."""
 
@@ -48,14 +49,14 @@ class Proposal:
     payload: Proposable = field(validator=instance_of(Proposable.__value__))
 
 
-@frozen
+@value
 class Propose:
     """Commit these, in this order. Each is taken or rejected for itself; those that are taken share one write."""
 
     proposals: tuple[Proposal, ...]
 
 
-@frozen
+@value
 class Read:
     """Ask for permission to read the applied state, on any server. It is then as new as if the leader had been asked.
 
@@ -66,7 +67,7 @@ class Read:
     request: Any
 
 
-@frozen
+@value
 class ChangeMembership:
     """Make these changes as one, on the leader. At most one voter may come or go with them.
 
@@ -77,7 +78,7 @@ class ChangeMembership:
     changes: tuple[Change, ...]
 
 
-@frozen
+@value
 class TransferLeadership:
     """Let `target` lead, soon and without an interruption (thesis 3.10). Proposals are rejected meanwhile.
 
@@ -89,7 +90,7 @@ class TransferLeadership:
     target: NodeId
 
 
-@frozen
+@value
 class SnapshotTaken:
     """The application's state after the entry `index`: the answer to `TakeSnapshot`.
 
@@ -118,7 +119,7 @@ type RaftEvent = (
 # Results -----------------------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class Committed:
     """It was committed at `index` and has been applied. For `OpenSession` this is the session's number."""
 
@@ -126,7 +127,7 @@ class Committed:
     term: int
 
 
-@frozen
+@value
 class Duplicate:
     """A command of this session and serial was applied before, or the client gave it up. Now it was not."""
 
@@ -134,35 +135,35 @@ class Duplicate:
     serial: int
 
 
-@frozen
+@value
 class SessionUnknown:
     """The session is over or never was. Now nothing was applied; whether an earlier copy was, nobody knows."""
 
     session: int
 
 
-@frozen
+@value
 class Unknown:
     """It may still be committed, or never. With a session it can safely be proposed again."""
 
     reason: str
 
 
-@frozen
+@value
 class NotLeader(Rejected):
     """Nothing happened. Ask `leader`, or anybody where that is `None`."""
 
     leader: NodeId | None = None
 
 
-@frozen
+@value
 class ReadReady:
     """Everything up to `index` is applied, and nothing that was answered before the read was asked for is beyond it."""
 
     index: int
 
 
-@frozen
+@value
 class Changed:
     """The configuration is committed."""
 
@@ -170,14 +171,14 @@ class Changed:
     configuration: Configuration
 
 
-@frozen
+@value
 class SteppedDown:
     """This server does not lead any more. Most likely the one that was to follow it does, or is about to."""
 
     term: int
 
 
-@frozen
+@value
 class Forwarded:
     """The request was passed on to `leader`. Nobody says what becomes of it."""
 
@@ -199,7 +200,7 @@ class Role(Enum):
     LEADER = "leader"
 
 
-@frozen
+@value
 class Send:
     """Send `message` to `to`. It may be lost."""
 
@@ -207,7 +208,7 @@ class Send:
     message: Message
 
 
-@frozen
+@value
 class Apply:
     """Execute these entries, in order; each has a `Command`. Every server executes the same ones, each once.
 
@@ -219,21 +220,21 @@ class Apply:
     entries: tuple[Entry, ...]
 
 
-@frozen
+@value
 class SessionsEnded:
     """These sessions are over, on every server at this point: forget the answers that were kept for them."""
 
     sessions: tuple[int, ...]
 
 
-@frozen
+@value
 class TakeSnapshot:
     """Feed `SnapshotTaken(index, data)` with the state as it is now, at once or when it has been written out."""
 
     index: int
 
 
-@frozen
+@value
 class Restore:
     """Replace the state by the one that `data` holds, from `SnapshotTaken(index, data)` on some server."""
 
@@ -242,7 +243,7 @@ class Restore:
     data: bytes
 
 
-@frozen
+@value
 class ConfigurationChanged:
     """This configuration is in effect. First with `committed` off; it may then still give way to an earlier one."""
 
@@ -251,7 +252,7 @@ class ConfigurationChanged:
     committed: bool
 
 
-@frozen
+@value
 class RoleChanged:
     """What this server is from now on, and whom it takes for the leader of `term`."""
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from attrs import frozen
-
 from ..machine import Instant, Nanoseconds
+from ..values import value
 from .configuration import NodeId
 from .events import ChangeMembership
 from .progress import Progress
 
 
-@frozen
+@value
 class RemoteRead:
     """A read that a follower asked for."""
 

@@ -69,6 +69,7 @@ from .messages import (
     TimeoutNow,
     Vote,
 )
+from .progress import REPLICATE
 
 
 class Raft(Election, Membership, Contact, Following):
@@ -111,11 +112,12 @@ class Raft(Election, Membership, Contact, Following):
 
     def deadline(self) -> Instant | None:
         """When the machine wants `Wake`, or `None`."""
-        lead = self.lead
+        lead, at = self.lead, self._reads_at
         if lead is None:
-            at = min(self._election_at, self._reads_at)
+            if self._election_at < at:
+                at = self._election_at
         else:
-            at = min(lead.heartbeat_at, lead.quorum_at, self._reads_at)
+            at = min(at, lead.heartbeat_at, lead.quorum_at)
             if lead.transfer is not None:
                 at = min(at, lead.transfer.due_at)
         return None if at == NEVER else at
@@ -241,5 +243,13 @@ class Raft(Election, Membership, Contact, Following):
             self._answer_reads(lead, now)
         if lead.transfer is not None:
             self._go_on_transferring(lead)
+        last, commit = self.log.last_index, self.commit
         for peer, progress in lead.progress.items():
-            self._serve(peer, progress, now)
+            # Most of the time there is nothing to say, so that is found out here.
+            if (
+                progress.next <= last
+                or progress.commit_told < commit
+                or progress.check_due
+                or progress.state is not REPLICATE
+            ):
+                self._serve(peer, progress, now)

@@ -6,15 +6,14 @@ heartbeat is three numbers. Messages may be lost, doubled, delayed and reordered
 
 from __future__ import annotations
 
-from attrs import frozen
-
+from ..values import value
 from .configuration import NodeId
 from .entries import Entry
 
 # Elections ---------------------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class RequestVote:
     """Candidate to all: let me lead `term` (paper 5.2)."""
 
@@ -27,7 +26,7 @@ class RequestVote:
     """The leader itself wants this election: having heard of it lately is no reason to ignore it (thesis 4.2.3)."""
 
 
-@frozen
+@value
 class Vote:
     """To a candidate: yes or no. A granted pre-vote names the term that was asked for, all others the sender's."""
 
@@ -36,14 +35,14 @@ class Vote:
     pre: bool = False
 
 
-@frozen
+@value
 class TimeoutNow:
     """Leader to the one that is to follow it: hold an election at once (thesis 3.10)."""
 
     term: int
 
 
-@frozen
+@value
 class RequestTransfer:
     """Follower to leader: let `target` lead."""
 
@@ -54,7 +53,7 @@ class RequestTransfer:
 # Replication -------------------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class AppendEntries:
     """Leader to follower: after the entry (`prev_index`, `prev_term`) come these (paper 5.3)."""
 
@@ -65,7 +64,7 @@ class AppendEntries:
     commit: int
 
 
-@frozen
+@value
 class AppendAccepted:
     """Follower to leader: up to `match` my log equals yours, and is durable."""
 
@@ -73,7 +72,7 @@ class AppendAccepted:
     match: int
 
 
-@frozen
+@value
 class AppendRejected:
     """Follower to leader: I do not have the entry before yours, at `prev_index`.
 
@@ -87,7 +86,7 @@ class AppendRejected:
     hint_term: int
 
 
-@frozen
+@value
 class Heartbeat:
     """Leader to follower: I am here, and of what you acknowledged, all up to `commit` is committed."""
 
@@ -97,7 +96,7 @@ class Heartbeat:
     """To be returned. 0: no answer is wanted, this only tells the commit index."""
 
 
-@frozen
+@value
 class HeartbeatReply:
     """Follower to leader: in round `round` you were my leader."""
 
@@ -105,7 +104,7 @@ class HeartbeatReply:
     round: int
 
 
-@frozen
+@value
 class Stale:
     """To whoever acts as leader of a term that is over: `term` is the present one."""
 
@@ -115,7 +114,7 @@ class Stale:
 # Snapshots ---------------------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class InstallSnapshot:
     """Leader to follower: the bytes from `offset` on of the snapshot after the entry (`index`, `snapshot_term`)."""
 
@@ -128,7 +127,7 @@ class InstallSnapshot:
     data: bytes
 
 
-@frozen
+@value
 class SnapshotReply:
     """Follower to leader: of the snapshot `index` I have the first `received` bytes. It is not installed yet."""
 
@@ -140,7 +139,7 @@ class SnapshotReply:
 # Reads -------------------------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class ReadRequest:
     """Follower to leader: which index must I have applied, to read nothing old (thesis 6.4)?"""
 
@@ -148,7 +147,7 @@ class ReadRequest:
     id: int
 
 
-@frozen
+@value
 class ReadReply:
     """Leader to follower: `index`, or `None` where it cannot know."""
 
@@ -180,7 +179,7 @@ _LIMIT = 2**63
 
 def naturals(*values: object) -> bool:
     """Whether all are numbers from 0 to 2**63 - 1, as a peer that speaks the protocol sends them."""
-    for value in values:  # noqa: SIM110 - a generator would take three times as long, for every message
-        if type(value) is not int or not 0 <= value < _LIMIT:
+    for number in values:  # noqa: SIM110 - a generator would take three times as long, for every message
+        if type(number) is not int or not 0 <= number < _LIMIT:
             return False
     return True

@@ -17,15 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from attrs import frozen
-
+from ..values import value
 from .configuration import Configuration, NodeId
 from .entries import Entry
 from .log import Log
 from .snapshot import Snapshot
 
 
-@frozen
+@value
 class Ballot:
     """The term, and the vote in it (paper, Figure 2)."""
 
@@ -33,21 +32,21 @@ class Ballot:
     vote: NodeId | None
 
 
-@frozen
+@value
 class Append:
     """These entries, in place of whatever the log had from the first of them on."""
 
     entries: tuple[Entry, ...]
 
 
-@frozen
+@value
 class SaveSnapshot:
     """A snapshot, taken here or received."""
 
     snapshot: Snapshot
 
 
-@frozen
+@value
 class Base:
     """The log begins after (`index`, `term`), where `configuration` was in effect."""
 
@@ -63,7 +62,7 @@ class RecoveryError(ValueError):
     """The records do not follow from one another: something is missing in the middle of them."""
 
 
-@frozen
+@value
 class Recovered:
     """What a server starts with. Without arguments: one that nobody has told anything yet."""
 

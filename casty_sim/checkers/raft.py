@@ -29,6 +29,8 @@ class RaftChecker:
         """The last index that each server has applied in its present life."""
         self.committed: list[tuple[int, Configuration]] = []
         """Committed configurations, in order."""
+        self._acknowledged: dict[int, bytes] = {}
+        """The commands that clients were told are committed, by index."""
 
     def started(self, server: str) -> None:
         """A server began a new life: its application is empty."""
@@ -58,7 +60,7 @@ class RaftChecker:
             key = (entry.index, entry.term)
             previous = -1 if before is None else before.term
             payload, known = self.written.setdefault(key, (entry.payload, previous))
-            if payload != entry.payload:
+            if payload is not entry.payload and payload != entry.payload:
                 raise Violation("log matching", f"{server} has another entry at index {key[0]} of term {key[1]}")
             if previous >= 0:
                 if known >= 0 and known != previous:
@@ -74,7 +76,7 @@ class RaftChecker:
                 raise Violation("state machine safety", f"{server} applies {entry.index} after {position}")
             self.positions[server] = entry.index
             first = self.applied.setdefault(entry.index, entry)
-            if first != entry:
+            if first is not entry and first != entry:
                 raise Violation(
                     "state machine safety",
                     f"{server} applies {entry.payload} at {entry.index}, somebody applied {first.payload}",
@@ -98,6 +100,33 @@ class RaftChecker:
         if effect.index < position:
             raise Violation("state machine safety", f"{server} goes back from {position} to {effect.index}")
         self.positions[server] = effect.index
+
+    def acknowledged(self, index: int, data: bytes) -> None:
+        """A client was told that its command is committed at `index`."""
+        entry = self.applied.get(index)
+        if entry is None or not isinstance(entry.payload, Command) or entry.payload.data != data:
+            was = "nothing" if entry is None else entry.payload
+            raise Violation("durability", f"{data!r} was acknowledged at {index}, where {was} was applied")
+        self._acknowledged[index] = data
+
+    def acknowledged_are_applied(self) -> None:
+        """At the end: the servers that lead or follow have everything that was acknowledged."""
+        last = max(self._acknowledged, default=0)
+        furthest = max(self.positions.values(), default=0)
+        if furthest < last:
+            raise Violation("durability", f"{last} was acknowledged, and nobody has applied more than {furthest}")
+
+    def same_state(self, server: str, state: dict[str, str]) -> None:
+        """The state of a server is what the entries up to its position make of an empty one."""
+        position = self.positions[server]
+        expected: dict[str, str] = {}
+        for index in sorted(self.applied):
+            command = self.applied[index].payload
+            if index <= position and isinstance(command, Command):
+                key, _, value = command.data.decode().partition("=")
+                expected[key] = value
+        if state != expected:
+            raise Violation("state machine safety", f"{server} has {state} at {position}, and not {expected}")
 
     def configuration_committed(self, index: int, configuration: Configuration) -> None:
         """Configuration safety: each committed configuration differs from the one before by one voter at most."""

@@ -1,50 +1,32 @@
-"""A replicated map on Raft, with clients, under every fault that Raft must bear."""
+"""A replicated map on Raft, with clients and an operator, under every fault that Raft must bear.
+
+Each run draws, besides its faults, how the servers are set up: who votes at first, whether an operator changes the
+membership and moves the leadership, and which options the servers have.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any
+from attrs import evolve
 
-from casty_proto.machine import MILLISECOND, SECOND, Instant, Note, Persist, Persisted, Reply, Wake
-from casty_proto.raft import (
-    Append,
-    Apply,
-    Command,
-    Configuration,
-    ConfigurationChanged,
-    Raft,
-    RaftEffect,
-    RaftEvent,
-    RaftOptions,
-    Received,
-    Restore,
-    Role,
-    RoleChanged,
-    Send,
-    SessionsEnded,
-    SnapshotTaken,
-    Start,
-    TakeSnapshot,
-    bootstrap,
-    checkpoint,
-    recover,
-)
+from casty_proto.machine import MILLISECOND, SECOND
+from casty_proto.raft import Configuration, Raft, RaftOptions, bootstrap, recover
 
 from ..checkers.linearizability import Verdict, check, draw, register
 from ..checkers.raft import RaftChecker
-from ..faults import KINDS, FaultOptions, Nemesis, draw_plan
+from ..faults import KINDS, FaultOptions, FaultPlan, Nemesis, draw_plan
 from ..network import Link
 from ..scenario import Outcome, Scenario, Settings
-from ..tape import Tape
+from ..tape import Stream, Tape
 from ..trace import Trace
-from ..world import Host, Program, Violation, World
+from ..world import Host, Violation, World
 from .raft_clients import Client
+from .raft_operator import Operator
+from .raft_program import RaftProgram
 
 OPTIONS = RaftOptions(
-    heartbeat_interval_ns=100 * MILLISECOND,
-    election_timeout_min_ns=500 * MILLISECOND,
-    election_timeout_max_ns=1000 * MILLISECOND,
+    heartbeat_interval_ns=225 * MILLISECOND,
+    election_timeout_min_ns=600 * MILLISECOND,
+    election_timeout_max_ns=1200 * MILLISECOND,
     max_message_entries=8,
     max_inflight_messages=4,
     snapshot_entries=24,
@@ -61,108 +43,47 @@ CLIENTS = 3
 FAULTS = FaultOptions(kinds=tuple(kind for kind in KINDS if kind != "wipe"), down_at_once=2)
 
 
-class RaftProgram(Program):
-    """One server with its application, a map of keys to values."""
-
-    def __init__(self, world: RaftWorld) -> None:
-        self.cluster = world
-        self.state: dict[str, int] = {}
-
-    def start(self, host: Host, records: list[Any]) -> None:
-        self.host = host
-        self.name = host.name
-        self.checker = self.cluster.checker
-        recovered = recover(records)
-        if len(records) > 64:
-            host.disk.compact(list(checkpoint(recovered)))
-        self.raft = Raft(host.name, host.world.tape.random(f"raft/{host.name}"), self.cluster.options, recovered)
-        self.checker.started(host.name)
-        self.feed(Start())
-
-    def feed(self, event: RaftEvent) -> None:
-        """One event to the machine, and all of its effects."""
-        for effect in self.raft.handle(event, self.host.now()):
-            self._carry_out(effect)
-
-    def receive(self, peer: Host, message: Any) -> None:
-        self.feed(Received(peer.name, message))
-
-    def persisted(self, ticket: int) -> None:
-        self.feed(Persisted(ticket))
-
-    def wake(self) -> None:
-        self.feed(Wake())
-
-    def deadline(self) -> Instant | None:
-        return self.raft.deadline()
-
-    def invariants(self) -> None:
-        self.raft.invariants()
-
-    def fingerprint(self) -> Any:
-        raft = self.raft
-        return (raft.term, raft.vote, raft.role, raft.leader, raft.commit, raft.log.last_index, raft.log.last_term)
-
-    def label(self) -> str:
-        return self.raft.role.value
-
-    def _carry_out(self, effect: RaftEffect) -> None:
-        match effect:
-            case Send(to, message):
-                self.host.send(to, message)
-            case Persist(ticket, record):
-                self.checker.persisted(self.name, record)
-                if isinstance(record, Append) and record.entries[0].index in self.checker.applied:
-                    self.cluster.world.reach("an applied index was written again")
-                self.host.persist(ticket, record)
-            case Apply(entries):
-                self.checker.apply(self.name, effect)
-                for entry in entries:
-                    if isinstance(entry.payload, Command):
-                        key, value = json.loads(entry.payload.data)
-                        self.state[key] = value
-            case Reply(request, result):
-                request(self, result)
-            case TakeSnapshot(index):
-                data = json.dumps(self.state).encode()
-                self.host.local(20 * MILLISECOND, lambda: self.feed(SnapshotTaken(index, data)))
-            case Restore(_, _, data):
-                self.checker.restored(self.name, effect)
-                self.state = json.loads(data)
-                self.cluster.world.reach("a snapshot was restored")
-            case ConfigurationChanged(index, configuration, committed):
-                if committed:
-                    self.checker.configuration_committed(index, configuration)
-            case RoleChanged():
-                self._role_changed(effect)
-            case SessionsEnded() | Note():
-                pass
-
-    def _role_changed(self, effect: RoleChanged) -> None:
-        world = self.cluster.world
-        world.trace.note(world.now, self.name, "role", f"{effect.role.value} in term {effect.term}")
-        self.checker.role_changed(self.name, effect)
-        if effect.role is Role.LEADER:
-            world.reach("a leader was elected")
-            if len(self.checker.leaders) > 1:
-                world.reach("another leader was elected")
-            self.checker.leader_has(self.name, self.raft.log.term, self.raft.log.base_index + 1)
-        elif effect.role is Role.CANDIDATE:
-            world.reach("somebody was a candidate")
+def draw_options(stream: Stream, plan: FaultPlan) -> RaftOptions:
+    """The options of this run's servers. The plainest are `OPTIONS`."""
+    return evolve(
+        OPTIONS,
+        pre_vote=not stream.chance(0.2),
+        # A lease trusts clocks, and a clock that jumps is none to be trusted (thesis 6.4.1).
+        lease_reads=stream.chance(0.3) and "jump" not in plan.enabled,
+        max_message_entries=stream.pick((8, 1, 64)),
+        snapshot_entries=stream.pick((24, 8, 1000)),
+        trailing_entries=stream.pick((8, 0)),
+    )
 
 
 class RaftWorld:
     """The cluster of one run."""
 
-    def __init__(self, tape: Tape, settings: Settings, trace: Trace, make: Callable[[RaftWorld], RaftProgram]) -> None:
+    def __init__(self, tape: Tape, settings: Settings, trace: Trace, machine: type[Raft]) -> None:
         self.world = World(tape, ordered=False, trace=trace, check_invariants=settings.check_invariants)
-        self.options = OPTIONS
+        self.machine = machine
+        self.plan = draw_plan(tape.stream("plan"), FAULTS, self.world.network.default)
+        if not settings.faults:
+            self.plan.enabled = ()
+            self.plan.link = self.world.network.default
+        variety = tape.stream("variety")
+        self.options = draw_options(variety, self.plan)
         self.checker = RaftChecker()
-        names = tuple(f"n{number}" for number in range(1, settings.nodes + 1))
-        self.servers = [self.world.add_host(name, lambda: make(self)) for name in names]
-        for server in self.servers:
-            server.disk.compact(list(bootstrap(Configuration(voters=names))))
+        names = [f"n{number}" for number in range(1, settings.nodes + 1)]
+        self.servers = [self.world.add_host(name, self._make) for name in names]
+        self.operator = Operator(self) if settings.nodes > 2 and variety.chance(0.5) else None
+        voters = len(names) if self.operator is None else max(2, len(names) - variety.below(3))
+        learners = voters + variety.below(len(names) - voters + 1)
+        self.first = Configuration(tuple(names[:voters]), tuple(names[voters:learners]))
+        self.checker.configuration_committed(0, self.first)
+        for server in self.servers[:learners]:
+            server.disk.compact(list(bootstrap(self.first)))
         self.clients = [Client(self, f"c{number}") for number in range(1, CLIENTS + 1)]
+
+    def _make(self) -> RaftProgram:
+        program = RaftProgram(self)
+        program.machine = self.machine
+        return program
 
     def begin(self) -> None:
         """Start everything."""
@@ -170,13 +91,43 @@ class RaftWorld:
             server.start()
         for client in self.clients:
             client.begin()
+        if self.operator is not None:
+            self.operator.begin()
+
+    def programs(self) -> list[RaftProgram]:
+        """What runs at the moment."""
+        return [server.program for server in self.servers if isinstance(server.program, RaftProgram)]
+
+    def configurations(self) -> list[Configuration]:
+        """Every configuration that a server would act on, or has on its disk, and the last one that was committed."""
+        found = [program.raft.configurations.latest for program in self.programs()]
+        for server in self.servers:
+            recovered = recover(server.disk.records())
+            found.append(recovered.base.configuration)
+            found += [entry.payload for entry in recovered.entries if isinstance(entry.payload, Configuration)][-1:]
+        found.append(self.checker.committed[-1][1])
+        return [configuration for configuration in found if configuration.voters]
+
+    def draw_core(self, stream: Stream) -> list[Host]:
+        """Servers that could make progress by themselves: a majority of every configuration that may be in effect."""
+        order = stream.shuffled(self.servers)
+        configurations = self.configurations()
+        size = stream.between(len(order) // 2 + 1, len(order))
+        while not all(_has_majority(order[:size], configuration) for configuration in configurations):
+            size += 1
+        return order[:size]
+
+
+def _has_majority(core: list[Host], configuration: Configuration) -> bool:
+    voters = dict.fromkeys(configuration.voters)
+    return 2 * sum(host.name in voters for host in core) > len(voters)
 
 
 class RaftScenario(Scenario):
     """See the module."""
 
     name = "raft"
-    help = "a replicated map with clients on 5 servers; elections, replication, snapshots, sessions, reads"
+    help = "a replicated map with clients: elections, replication, snapshots, sessions, reads, membership, transfers"
     states = (
         "a leader was elected",
         "another leader was elected",
@@ -186,27 +137,28 @@ class RaftScenario(Scenario):
         "a retry was answered as a duplicate",
         "a read was served by a follower",
         "an operation got no answer",
+        "a server was made a voter",
+        "a server was made a learner",
+        "a server was removed",
+        "the leadership was transferred",
+        "a configuration was rolled back",
     )
 
-    def make(self, world: RaftWorld) -> RaftProgram:
-        """The program of a server; planted bugs override this."""
-        return RaftProgram(world)
+    def __init__(self, machine: type[Raft] = Raft) -> None:
+        self.machine = machine
 
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
-        cluster = RaftWorld(tape, settings, trace, self.make)
+        cluster = RaftWorld(tape, settings, trace, self.machine)
         world = cluster.world
         outcome.reached = world.reached
-        plan = draw_plan(tape.stream("plan"), FAULTS, world.network.default)
-        if not settings.faults:
-            plan.enabled = ()
-            plan.link = world.network.default
-        outcome.plan = plan.words()
-        nemesis = Nemesis(world, cluster.servers, plan, FAULTS)
+        outcome.plan = cluster.plan.words()
+        nemesis = Nemesis(world, cluster.servers, cluster.plan, FAULTS)
         cluster.begin()
         nemesis.begin()
         try:
             world.run(settings.safety_ns)
             self._check_liveness(cluster, nemesis, settings)
+            self._check_states(cluster)
             self._check_history(cluster, outcome)
         finally:
             outcome.events = world.events
@@ -215,18 +167,26 @@ class RaftScenario(Scenario):
 
     def _check_liveness(self, cluster: RaftWorld, nemesis: Nemesis, settings: Settings) -> None:
         world = cluster.world
-        stream = world.tape.stream("core")
-        size = stream.between(settings.nodes // 2 + 1, settings.nodes)
-        core = stream.shuffled(cluster.servers)[:size]
+        if cluster.operator is not None:
+            cluster.operator.end()
+        core = cluster.draw_core(world.tape.stream("core"))
         nemesis.end(core, Link())
         before = {client.name: client.completed for client in cluster.clients}
         deadline = world.now + settings.liveness_ns
         while world.now < deadline:
-            world.run(min(deadline, world.now + SECOND))
+            world.run(min(deadline, world.now + SECOND // 4))
             if all(client.completed > before[client.name] + 1 for client in cluster.clients):
                 return
         stuck = [client.name for client in cluster.clients if client.completed <= before[client.name] + 1]
-        raise Violation("liveness", f"clients {stuck} made no progress with a healthy core of {size}")
+        names = [host.name for host in core]
+        raise Violation("liveness", f"clients {stuck} made no progress with a healthy core of {names}")
+
+    def _check_states(self, cluster: RaftWorld) -> None:
+        """What was acknowledged is there, and every server has the state that its part of the log makes."""
+        checker = cluster.checker
+        checker.acknowledged_are_applied()
+        for program in cluster.programs():
+            checker.same_state(program.name, program.state)
 
     def _check_history(self, cluster: RaftWorld, outcome: Outcome) -> None:
         history = [operation for client in cluster.clients for operation in client.history()]

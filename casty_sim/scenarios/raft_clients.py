@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.machine import MILLISECOND, SECOND, Instant, Rejected
@@ -24,11 +23,14 @@ from ..checkers.linearizability import NEVER, Operation, Write
 from ..checkers.linearizability import Read as ReadOperation
 
 if TYPE_CHECKING:
-    from .raft import RaftProgram, RaftWorld
+    from .raft import RaftWorld
+    from .raft_program import RaftProgram
 
 KEYS = ("x", "y")
 TIMEOUT = 700 * MILLISECOND
-THINK = 150 * MILLISECOND
+THINK = 200 * MILLISECOND
+PATIENCE = (20 * MILLISECOND, 320 * MILLISECOND)
+"""The shortest and the longest pause before another attempt; it doubles from one to the other."""
 HOP = 2 * MILLISECOND
 """From a client to a server, and back."""
 
@@ -50,11 +52,17 @@ class Client:
         self._session = 0
         self._serial = 0
         self._attempt = 0
-        self._target = self._stream.pick(cluster.servers).name
+        self._target = self._leader = self._stream.pick(cluster.servers).name
+        """Whom it asks now, and who took its last write."""
         self._key = ""
         self._argument: Write | ReadOperation | None = None
         self._called: Instant = 0
         self._values = 0
+        self._pause = PATIENCE[0]
+        self._until: Instant = 0
+        """When the attempt that is going on is given up."""
+        self._watched = False
+        self._asking = False
 
     def begin(self) -> None:
         """Open a session, then work."""
@@ -86,12 +94,14 @@ class Client:
             self._values += 1
             self._serial += 1
             self._argument = Write(f"{self.name}.{self._values}")
+            self._target = self._leader
         self._try()
 
     def _answered(self, result: Any) -> None:
         assert self._argument is not None
         self._done.append(Operation(self.name, self._key, self._called, self._world.now, self._argument, result))
         self._argument = None
+        self._pause = PATIENCE[0]
         self.completed += 1
         self._next()
 
@@ -99,20 +109,32 @@ class Client:
 
     def _try(self) -> None:
         self._attempt += 1
+        self._asking = True
         attempt = self._attempt
         server = self._world.hosts[self._target]
         if server.up:
             server.local(HOP, lambda: self._request(server.program, attempt))
-        self._world.after(TIMEOUT, lambda: self._on_timeout(attempt))
+        self._until = self._world.now + TIMEOUT
+        if not self._watched:
+            self._watched = True
+            self._world.at(self._until, self._on_due)
 
-    def _on_timeout(self, attempt: int) -> None:
-        if attempt == self._attempt:
+    def _on_due(self) -> None:
+        """Give up an attempt that has had no answer. There is one of these at a time, and it follows the attempts."""
+        if self._world.now < self._until:
+            self._world.at(self._until, self._on_due)
+            return
+        self._watched = False
+        if self._asking:
             self._retry(None)
 
     def _retry(self, target: str | None) -> None:
+        """Try again: at once where somebody named the leader, after a while elsewhere."""
         self._attempt += 1
+        self._asking = False
         self._target = target or self._stream.pick(self._cluster.servers).name
-        self._world.after(20 * MILLISECOND, self._try)
+        self._world.after(HOP if target else self._pause, self._try)
+        self._pause = min(self._pause * 2, PATIENCE[1])
 
     def _request(self, program: Any, attempt: int) -> None:
         """On the server: hand the request to the machine."""
@@ -125,15 +147,20 @@ class Client:
         if not self._session:
             program.feed(Propose((Proposal(answer, OpenSession(60 * SECOND)),)))
         elif isinstance(self._argument, Write):
-            data = json.dumps((self._key, self._argument.value)).encode()
-            program.feed(Propose((Proposal(answer, Command(data, self._session, self._serial, self._serial)),)))
+            command = Command(self._data(), self._session, self._serial, self._serial)
+            program.feed(Propose((Proposal(answer, command),)))
         else:
             program.feed(Read(answer))
+
+    def _data(self) -> bytes:
+        assert isinstance(self._argument, Write)
+        return f"{self._key}={self._argument.value}".encode()
 
     def _on_answer(self, attempt: int, result: Any, value: Any, follower: bool) -> None:
         if attempt != self._attempt:
             return
         self._attempt += 1
+        self._asking = False
         match result:
             case Committed(index) if not self._session:
                 self._session, self._serial = index, 0
@@ -142,7 +169,9 @@ class Client:
                 if follower:
                     self._world.reach("a read was served by a follower")
                 self._answered(value)
-            case Committed():
+            case Committed(index):
+                self._leader = self._target
+                self._cluster.checker.acknowledged(index, self._data())
                 self._answered(None)
             case Duplicate():
                 self._world.reach("a retry was answered as a duplicate")

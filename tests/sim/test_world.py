@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -188,9 +189,9 @@ def test_a_tape_of_zeros_draws_no_faults_at_all() -> None:
     [
         (5, 5),
         ((1, [2, "x"]), (1, (2, "x"))),
-        (Count(3), ("Count", 3)),
-        ({"b": 1, "a": Count(2)}, (("b", 1), ("a", ("Count", 2)))),
-        (ValueError("no"), ("ValueError", "no")),
+        (Count(3), (crc32(b"Count"), 3)),
+        ({"b": 1, "a": Count(2)}, (("b", 1), ("a", (crc32(b"Count"), 2)))),
+        (ValueError("no"), (crc32(b"ValueError"), "no")),
     ],
 )
 def test_payloads_become_plain_values(value: Any, expected: Any) -> None:

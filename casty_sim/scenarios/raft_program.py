@@ -1,0 +1,161 @@
+"""What runs on a server of the Raft scenario: the machine, its driver, and an application, a map of keys to values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from casty_proto.machine import MILLISECOND, Instant, Note, Persist, Persisted, Reply, Wake
+from casty_proto.raft import (
+    Append,
+    Apply,
+    Command,
+    Configuration,
+    ConfigurationChanged,
+    Raft,
+    RaftEffect,
+    RaftEvent,
+    Received,
+    Restore,
+    Role,
+    RoleChanged,
+    Send,
+    SessionsEnded,
+    SnapshotTaken,
+    Start,
+    TakeSnapshot,
+    checkpoint,
+    recover,
+)
+
+from ..world import Host, Program
+
+if TYPE_CHECKING:
+    from .raft import RaftWorld
+
+CHECKPOINT_RECORDS = 64
+"""A restart that finds more records than this rewrites them."""
+SNAPSHOT_NS = 20 * MILLISECOND
+"""How long the application takes to write its state out."""
+
+
+def encoded(state: dict[str, str]) -> bytes:
+    """The state of the application as a snapshot has it."""
+    return "\n".join([f"{key}={value}" for key, value in state.items()]).encode()
+
+
+def decoded(data: bytes) -> dict[str, str]:
+    """The state that a snapshot has."""
+    return {key: value for key, _, value in (line.partition("=") for line in data.decode().splitlines())}
+
+
+def execute(state: dict[str, str], command: Command) -> None:
+    """What the application does with a command."""
+    key, _, value = command.data.decode().partition("=")
+    state[key] = value
+
+
+class RaftProgram(Program):
+    """One life of one server."""
+
+    machine: type[Raft] = Raft
+    """Which machine runs; one with a bug, where somebody wants to see it found."""
+
+    def __init__(self, cluster: RaftWorld) -> None:
+        self.cluster = cluster
+        self.state: dict[str, str] = {}
+        self._configured = 0
+
+    def start(self, host: Host, records: list[Any]) -> None:
+        self.host = host
+        self.name = host.name
+        self.checker = self.cluster.checker
+        recovered = recover(records)
+        if len(records) > CHECKPOINT_RECORDS:
+            host.disk.compact(list(checkpoint(recovered)))
+        self.raft = self.machine(
+            host.name, host.world.tape.random(f"raft/{host.name}"), self.cluster.options, recovered
+        )
+        self.checker.started(host.name)
+        self.feed(Start())
+
+    def feed(self, event: RaftEvent) -> None:
+        """One event to the machine, and all of its effects."""
+        host = self.host
+        for effect in self.raft.handle(event, host.now()):
+            if type(effect) is Send:
+                host.send(effect.to, effect.message)
+            else:
+                self.carry_out(effect)
+
+    def receive(self, peer: Host, message: Any) -> None:
+        self.feed(Received(peer.name, message))
+
+    def persisted(self, ticket: int) -> None:
+        self.feed(Persisted(ticket))
+
+    def wake(self) -> None:
+        self.feed(Wake())
+
+    def deadline(self) -> Instant | None:
+        return self.raft.deadline()
+
+    def invariants(self) -> None:
+        self.raft.invariants()
+
+    def fingerprint(self) -> Any:
+        raft = self.raft
+        return (raft.term, raft.vote, raft.role, raft.leader, raft.commit, raft.log.last_index, raft.log.last_term)
+
+    def label(self) -> str:
+        return self.raft.role.value
+
+    # -- effects -----------------------------------------------------------------------------------------------------
+
+    def carry_out(self, effect: RaftEffect) -> None:
+        """Everything but messages, which are sent at once."""
+        match effect:
+            case Persist(ticket, record):
+                self.checker.persisted(self.name, record)
+                if isinstance(record, Append) and record.entries[0].index in self.checker.applied:
+                    self.cluster.world.reach("an applied index was written again")
+                self.host.persist(ticket, record)
+            case Apply(entries):
+                self.checker.apply(self.name, effect)
+                for entry in entries:
+                    if isinstance(entry.payload, Command):
+                        execute(self.state, entry.payload)
+            case Reply(request, result):
+                request(self, result)
+            case TakeSnapshot(index):
+                data = encoded(self.state)
+                self.host.local(SNAPSHOT_NS, lambda: self.feed(SnapshotTaken(index, data)))
+            case Restore(_, _, data):
+                self.checker.restored(self.name, effect)
+                self.state = decoded(data)
+                self.checker.same_state(self.name, self.state)
+                self.cluster.world.reach("a snapshot was restored")
+            case ConfigurationChanged(index, configuration, committed):
+                self._configuration_changed(index, configuration, committed=committed)
+            case RoleChanged():
+                self._role_changed(effect)
+            case Send() | SessionsEnded() | Note():
+                pass
+
+    def _configuration_changed(self, index: int, configuration: Configuration, *, committed: bool) -> None:
+        if committed:
+            self.checker.configuration_committed(index, configuration)
+        if index < self._configured and self.raft.configurations.latest_index == index:
+            self.cluster.world.reach("a configuration was rolled back")
+        self._configured = self.raft.configurations.latest_index
+
+    def _role_changed(self, effect: RoleChanged) -> None:
+        world = self.cluster.world
+        world.trace.note(world.now, self.name, "role", f"{effect.role.value} in term {effect.term}")
+        self.checker.role_changed(self.name, effect)
+        if effect.role is Role.LEADER:
+            world.reach("a leader was elected")
+            if len(self.checker.leaders) > 1:
+                world.reach("another leader was elected")
+            self.checker.leader_has(self.name, self.raft.log.term, self.raft.log.base_index + 1)
+        elif effect.role is Role.CANDIDATE:
+            world.reach("somebody was a candidate")
