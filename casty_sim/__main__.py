@@ -14,6 +14,7 @@ from attrs import asdict
 from casty_proto.machine import SECOND, nanoseconds
 
 from .campaign import Summary, campaign
+from .mutants import MODULE, Hunt, Mutant, MutantsError, hunt, load
 from .scenario import Outcome, Scenario, Settings, run
 from .scenarios import SCENARIOS
 from .shrink import NotReproducible, Shrunk, shrink
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
-    except (TapeError, NotReproducible) as error:
+    except (TapeError, NotReproducible, MutantsError) as error:
         print(f"casty_sim: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -68,7 +69,21 @@ def _parser() -> argparse.ArgumentParser:
     shrinking.add_argument("--seconds", type=float, default=60.0, help="how long to try (default: 60)")
     shrinking.add_argument("--save", type=Path, metavar="FILE", help="save the tape of the small failure")
     shrinking.set_defaults(command=_shrink)
+
+    _add_mutants(commands.add_parser("mutants", help="plant known bugs, and see whether they are found"))
     return parser
+
+
+def _add_mutants(parser: argparse.ArgumentParser) -> None:
+    plain = Settings()
+    parser.add_argument("--seeds", type=int, default=5000, help="how many seeds to try for each (default: 5000)")
+    parser.add_argument("--nodes", type=int, default=plain.nodes, help=f"hosts (default: {plain.nodes})")
+    jobs = os.cpu_count() or 1
+    parser.add_argument("--jobs", type=int, default=jobs, help=f"how many processes (default: {jobs})")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose name or bug contains TEXT")
+    parser.add_argument("--module", default=MODULE, help=f"where they are kept (default: {MODULE})")
+    parser.add_argument("--json", action="store_true", help="print what came out as JSON")
+    parser.set_defaults(command=_mutants)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -205,6 +220,55 @@ def _shrink(options: argparse.Namespace) -> int:
     best.tape().save(path, _about(options.scenario, best.settings, best.outcome), best.numbers)
     print(f"saved as {path}; replay: python -m casty_sim replay {options.scenario} {path} --trace")
     return 1
+
+
+def _mutants(options: argparse.Namespace) -> int:
+    wanted = options.only.lower()
+    mutants = [each for each in load(options.module) if wanted in f"{each.name} {each.bug}".lower()]
+    settings = Settings(nodes=options.nodes)
+    width = max((len(each.name) for each in mutants), default=0)
+    live = sys.stderr.isatty()
+    hunts = []
+    for number, mutant in enumerate(mutants, 1):
+
+        def progress(summary: Summary, mutant: Mutant = mutant, number: int = number) -> None:
+            if live:
+                line = f"{number}/{len(mutants)} {mutant.name}: {_bar(summary, options.seeds)}"
+                print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+        found = hunt(mutant, settings, seeds=options.seeds, jobs=options.jobs, progress=progress)
+        hunts.append(found)
+        if live:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        if not options.json:
+            print(_hunt_line(found, width), flush=True)
+    caught = sum(found.caught for found in hunts)
+    if options.json:
+        print(json.dumps([_hunt_json(found) for found in hunts], indent=1))
+    else:
+        print(f"\n{caught} of {len(hunts)} caught, after {sum(found.seeds for found in hunts)} seeds in all")
+    return 0 if hunts and caught == len(hunts) else 1
+
+
+def _hunt_line(found: Hunt, width: int) -> str:
+    mutant = found.mutant
+    verdict = f"caught by {found.rule}, seed {found.seed}" if found.caught else f"NOT CAUGHT in {found.seeds} seeds"
+    return f"{mutant.name:<{width}}  {verdict:<48}  {found.wall_seconds:6.1f} s  {mutant.bug} ({mutant.source})"
+
+
+def _hunt_json(found: Hunt) -> dict[str, Any]:
+    mutant = found.mutant
+    return {
+        "name": mutant.name,
+        "bug": mutant.bug,
+        "source": mutant.source,
+        "scenario": mutant.scenario.name,
+        "caught": found.caught,
+        "rule": found.rule,
+        "problem": found.problem,
+        "seeds": found.seeds,
+        "wall_seconds": found.wall_seconds,
+    }
 
 
 def _about(scenario: str, settings: Settings, outcome: Outcome) -> dict[str, Any]:

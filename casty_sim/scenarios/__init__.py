@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from ..scenario import Scenario
 from .raft import RaftScenario
+from .swim import SwimScenario
 
-SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (RaftScenario(),)}
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (RaftScenario(), SwimScenario())}

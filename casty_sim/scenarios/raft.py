@@ -70,7 +70,7 @@ class RaftWorld:
         self.options = draw_options(variety, self.plan)
         self.checker = RaftChecker()
         names = [f"n{number}" for number in range(1, settings.nodes + 1)]
-        self.servers = [self.world.add_host(name, self._make) for name in names]
+        self.servers = [self.world.add_host(name, lambda: RaftProgram(self)) for name in names]
         self.operator = Operator(self) if settings.nodes > 2 and variety.chance(0.5) else None
         voters = len(names) if self.operator is None else max(2, len(names) - variety.below(3))
         learners = voters + variety.below(len(names) - voters + 1)
@@ -79,11 +79,6 @@ class RaftWorld:
         for server in self.servers[:learners]:
             server.disk.compact(list(bootstrap(self.first)))
         self.clients = [Client(self, f"c{number}") for number in range(1, CLIENTS + 1)]
-
-    def _make(self) -> RaftProgram:
-        program = RaftProgram(self)
-        program.machine = self.machine
-        return program
 
     def begin(self) -> None:
         """Start everything."""
@@ -146,6 +141,7 @@ class RaftScenario(Scenario):
 
     def __init__(self, machine: type[Raft] = Raft) -> None:
         self.machine = machine
+        """What runs on each server; one with a bug, where somebody wants to see it found."""
 
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
         cluster = RaftWorld(tape, settings, trace, self.machine)

@@ -57,9 +57,6 @@ def execute(state: dict[str, str], command: Command) -> None:
 class RaftProgram(Program):
     """One life of one server."""
 
-    machine: type[Raft] = Raft
-    """Which machine runs; one with a bug, where somebody wants to see it found."""
-
     def __init__(self, cluster: RaftWorld) -> None:
         self.cluster = cluster
         self.state: dict[str, str] = {}
@@ -72,7 +69,7 @@ class RaftProgram(Program):
         recovered = recover(records)
         if len(records) > CHECKPOINT_RECORDS:
             host.disk.compact(list(checkpoint(recovered)))
-        self.raft = self.machine(
+        self.raft: Raft = self.cluster.machine(
             host.name, host.world.tape.random(f"raft/{host.name}"), self.cluster.options, recovered
         )
         self.checker.started(host.name)

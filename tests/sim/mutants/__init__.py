@@ -1,0 +1,14 @@
+"""Known bugs, planted one at a time. Each is a small subclass of the machine that does one thing wrong."""
+
+from __future__ import annotations
+
+from casty_sim.mutants import Mutant
+
+from . import raft_elections, raft_logs, raft_members, raft_snapshots
+
+MUTANTS: list[Mutant] = [
+    *raft_elections.MUTANTS,
+    *raft_logs.MUTANTS,
+    *raft_members.MUTANTS,
+    *raft_snapshots.MUTANTS,
+]
