@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 
 from attrs import define, field
 
@@ -13,6 +16,10 @@ from casty_proto.machine import SECOND
 
 from .scenario import Outcome, Scenario, Settings, run
 from .tape import Tape
+from .world import Violation
+
+HANG_SECONDS = 60.0
+"""A run takes a fraction of a second; one that takes this long will not end."""
 
 CHUNK = 8
 """Seeds that a process runs before it reports."""
@@ -70,7 +77,7 @@ def campaign(
     """Run every seed. With several jobs, runs are spread over processes; the result does not depend on how."""
     summary = Summary(scenario.name)
     began = time.perf_counter()
-    for outcomes in _outcomes(scenario, seeds, settings, jobs):
+    for outcomes in _outcomes(scenario, seeds, settings, jobs, stop_at_first=stop_at_first):
         for outcome in outcomes:
             summary.add(outcome)
         summary.wall_seconds = time.perf_counter() - began
@@ -82,22 +89,53 @@ def campaign(
     return summary
 
 
-def _outcomes(scenario: Scenario, seeds: range, settings: Settings, jobs: int) -> Iterator[list[Outcome]]:
+def _outcomes(
+    scenario: Scenario, seeds: range, settings: Settings, jobs: int, *, stop_at_first: bool
+) -> Iterator[list[Outcome]]:
+    """What came of the seeds, in their order, whoever was the first to finish."""
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
     if jobs <= 1:
         for chunk in chunks:
-            yield _run_chunk(scenario, chunk, settings)
+            yield _run_chunk(scenario, chunk, settings, stop_at_first=stop_at_first)
         return
     # Fresh interpreters: a forked child would inherit whatever state this process has come into.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(_run_chunk, scenario, chunk, settings) for chunk in chunks]
+        futures = [pool.submit(_run_chunk, scenario, chunk, settings, stop_at_first=stop_at_first) for chunk in chunks]
         try:
-            for future in as_completed(futures):
+            for future in futures:
                 yield future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _run_chunk(scenario: Scenario, seeds: range, settings: Settings) -> list[Outcome]:
-    return [run(scenario, Tape(seed), settings) for seed in seeds]
+def _run_chunk(scenario: Scenario, seeds: range, settings: Settings, *, stop_at_first: bool) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for seed in seeds:
+        with _limited():
+            outcomes.append(run(scenario, Tape(seed), settings))
+        if stop_at_first and outcomes[-1].failed:
+            break
+    return outcomes
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Interrupt a run that hangs: a machine that never returns is a bug to be told, not one to wait for.
+
+    Only where a signal can do that: in the main thread of a process.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise Violation("no hangs", f"a run took more than {HANG_SECONDS:g} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, HANG_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)

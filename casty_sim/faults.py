@@ -37,8 +37,12 @@ KINDS = (
     "clog",
     "drift",
     "jump",
+    "timely",
 )
-"""Every kind of fault that a run can draw."""
+"""Every kind of fault that a run can draw. Those of "timely" come just when a host does something delicate."""
+
+TIMELY = ("crash", "pause", "isolate", "one way", "clog")
+"""What may strike a host at a delicate moment, as far as the run has it on."""
 
 
 @frozen
@@ -65,6 +69,8 @@ class FaultPlan:
     link: Link
     disk_slow: float
     disk_failing: float
+    timely: float = 0.0
+    """How often something strikes at a delicate moment."""
     log: list[str] = field(factory=list)
     """What was done, in order, for people."""
 
@@ -82,7 +88,7 @@ def draw_plan(stream: Stream, options: FaultOptions, base: Link) -> FaultPlan:
         spread_ns=base.spread_ns,
         loss=0.3 * stream.raw() ** 2 if "loss" in on else 0.0,
         tail=0.2 * stream.raw() if "tail" in on else 0.0,
-        tail_ns=int(stream.uniform(0.05, 1.0) * SECOND) if "tail" in on else base.tail_ns,
+        tail_ns=int(stream.uniform(0.2, 2.0) ** 2 * SECOND) if "tail" in on else base.tail_ns,
         duplicate=0.3 * stream.raw() if "duplicate" in on else 0.0,
         bytes_per_second=int(10 ** stream.uniform(4.5, 7.0)) if "bandwidth" in on else 0,
     )
@@ -91,6 +97,7 @@ def draw_plan(stream: Stream, options: FaultOptions, base: Link) -> FaultPlan:
         link=link,
         disk_slow=0.2 * stream.raw() if "slow disk" in on else 0.0,
         disk_failing=0.02 * stream.raw() if "failing disk" in on else 0.0,
+        timely=0.1 * stream.raw() ** 2 if "timely" in on else 0.0,
     )
 
 
@@ -118,6 +125,8 @@ class Nemesis:
             "full disk": self._fill_disk,
         }
         self._menu = [kind for kind in plan.enabled if kind in self._acts]
+        self._timely = [kind for kind in self._menu if kind in TIMELY]
+        self._timely_stream = world.tape.stream("timely")
 
     def begin(self) -> None:
         """Break the standing things now, and go on breaking others until `end`."""
@@ -127,12 +136,15 @@ class Nemesis:
             host.disk.profile = type(profile)(
                 profile.delay_ns, profile.spread_ns, self._plan.disk_slow, profile.slow_ns, self._plan.disk_failing
             )
+        if self._plan.timely and self._timely:
+            self._world.on_moment = self._on_moment
         self._next()
 
     def end(self, core: Sequence[Host], link: Link) -> None:
         """The liveness phase: the core is put right and spared from now on. The rest stays as it is."""
         world = self._world
         self._over = True
+        world.on_moment = None
         self._spared = dict.fromkeys(host.name for host in core)
         self._note(f"the core is healed: {', '.join(self._spared)}")
         network = world.network
@@ -166,9 +178,20 @@ class Nemesis:
             self._acts[kind](self._stream.pick(self._hosts))
         self._next()
 
+    def _on_moment(self, host: Host) -> None:
+        """The host does something delicate. Strike now, or in the next milliseconds, while it is still at it."""
+        if self._timely_stream.chance(self._plan.timely):
+            kind = self._timely_stream.pick(self._timely)
+            wait = int(self._timely_stream.raw() ** 2 * 5 * MILLISECOND)
+            self._world.after(wait, lambda: self._acts[kind](host))
+
+    def _duration(self) -> Nanoseconds:
+        """How long a fault lasts. Short ones are as interesting as long ones, and most are short."""
+        return int(self._stream.raw() ** 3 * self._options.longest_ns) + 1
+
     def _later(self, undo: Callable[[], None]) -> None:
         """Undo a fault after a while. In the liveness phase only what concerns the core has been undone already."""
-        self._world.after(int(self._stream.raw() * self._options.longest_ns) + 1, undo)
+        self._world.after(self._duration(), undo)
 
     def _note(self, text: str) -> None:
         self._plan.log.append(f"{self._world.now / SECOND:9.4f}  {text}")
@@ -194,7 +217,7 @@ class Nemesis:
 
     def _pause(self, host: Host) -> None:
         if host.up:
-            duration = int(self._stream.raw() * self._options.longest_ns) + 1
+            duration = self._duration()
             self._note(f"pause {host.name} for {duration / SECOND:.3f} s")
             host.pause(duration)
 
@@ -219,6 +242,8 @@ class Nemesis:
 
     def _one_way(self, host: Host) -> None:
         others = [other.name for other in self._hosts if other is not host]
+        if not others:
+            return
         target = self._stream.pick(others)
         self._cut(f"cut {host.name} -> {target}", [host.name], [target], one_way=True)
 
@@ -227,8 +252,11 @@ class Nemesis:
         self._cut(f"isolate {host.name}", [host.name], others)
 
     def _clog(self, host: Host) -> None:
-        target = self._stream.pick([other.name for other in self._hosts if other is not host])
-        duration = int(self._stream.raw() * self._options.longest_ns) + 1
+        others = [other.name for other in self._hosts if other is not host]
+        if not others:
+            return
+        target = self._stream.pick(others)
+        duration = self._duration()
         self._note(f"clog {host.name} -> {target} for {duration / SECOND:.3f} s")
         self._world.network.clog(host.name, target, self._world.now + duration)
 

@@ -34,6 +34,9 @@ NEVER: Instant = 2**63 - 1
 STATE_EVERY = 64
 """After so many events the states of all machines go into the digest."""
 
+MOST_EVENTS = 200_000
+"""A run of more events than this is taken for a storm: messages that make more messages, without end."""
+
 
 class Violation(AssertionError):
     """A checker found something that must not be. `rule` names what was broken."""
@@ -149,6 +152,11 @@ class Host:
             world.at(world.now, self.crash)
         else:
             world.push(at, WRITTEN, self, ticket, None)
+
+    def moment(self) -> None:
+        """The program does something delicate: a good time for a fault."""
+        if self.world.on_moment is not None:
+            self.world.on_moment(self)
 
     def local(self, delay_ns: Nanoseconds, what: Callable[[], None]) -> None:
         """Call back on this host after a delay, unless it has crashed by then."""
@@ -279,6 +287,8 @@ class World:
         self.reached: dict[str, int] = {}
         """Interesting states, and how often they were reached."""
         self.events = 0
+        self.on_moment: Callable[[Host], None] | None = None
+        """Who is told of delicate moments."""
         self.heap: list[tuple[Instant, int, Kind, Host | None, int, Any, Any]] = []
         self.seq = 0
 
@@ -339,6 +349,8 @@ class World:
             host.after_event(program)
             if events % STATE_EVERY == 0:
                 self.digest_states()
+                if events > MOST_EVENTS:
+                    raise Violation("no storms", f"{events} events in {at / SECOND:.1f} simulated seconds")
         self.now = until
 
     def digest_states(self) -> None:

@@ -6,9 +6,21 @@ restarts, which no single server does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from casty_proto.raft import Append, Apply, Command, Configuration, Entry, Restore, Role, RoleChanged
+from casty_proto.raft import (
+    Append,
+    Apply,
+    Command,
+    Configuration,
+    Entry,
+    Recovered,
+    Restore,
+    Role,
+    RoleChanged,
+    SaveSnapshot,
+)
 
 from ..world import Violation
 
@@ -21,6 +33,8 @@ class RaftChecker:
         """Who led in each term."""
         self.applied: dict[int, Entry] = {}
         """What was applied at each index, by whoever came first."""
+        self._known_in: dict[int, int] = {}
+        """The term in which whoever came first applied each index: it was committed in that term, or before."""
         self.executed: dict[tuple[int, int], int] = {}
         """At which index each command of a session was executed."""
         self.written: dict[tuple[int, int], tuple[Any, int]] = {}
@@ -29,12 +43,15 @@ class RaftChecker:
         """The last index that each server has applied in its present life."""
         self.committed: list[tuple[int, Configuration]] = []
         """Committed configurations, in order."""
+        self._changes: dict[str, list[int]] = {}
+        """Where configurations stand in the log of each server."""
         self._acknowledged: dict[int, bytes] = {}
         """The commands that clients were told are committed, by index."""
 
-    def started(self, server: str) -> None:
-        """A server began a new life: its application is empty."""
+    def started(self, server: str, recovered: Recovered) -> None:
+        """A server began a new life: its application is empty, and its log is what was found on the disk."""
         self.positions[server] = 0
+        self._changes[server] = [entry.index for entry in recovered.entries if isinstance(entry.payload, Configuration)]
 
     def role_changed(self, server: str, effect: RoleChanged) -> None:
         """Election safety: at most one leader in a term."""
@@ -44,17 +61,27 @@ class RaftChecker:
         if first != server:
             raise Violation("election safety", f"{first} and {server} both lead in term {effect.term}")
 
-    def leader_has(self, server: str, term_at: Any, first: int) -> None:
-        """Leader completeness: whatever was committed is in the log of a new leader, from `first` on."""
+    def leader_has(self, server: str, term: int, term_at: Callable[[int], int], first: int) -> None:
+        """Leader completeness: what was committed in earlier terms is in the log of a leader, from `first` on.
+
+        Of what was committed in later terms a leader that is late may know nothing.
+        """
         for index in range(max(first, 1), max(self.applied, default=0) + 1):
             entry = self.applied.get(index)
-            if entry is not None and term_at(index) != entry.term:
-                raise Violation("leader completeness", f"{server} leads without entry {index} of term {entry.term}")
+            if entry is not None and self._known_in[index] < term and term_at(index) != entry.term:
+                raise Violation(
+                    "leader completeness", f"{server} leads term {term} without entry {index} of term {entry.term}"
+                )
 
     def persisted(self, server: str, record: Any) -> None:
         """Log matching: the same index and term mean the same entry, and the same one before it."""
+        if isinstance(record, SaveSnapshot):
+            # Whatever stands under a snapshot is committed, or was replaced by it.
+            index = record.snapshot.index
+            self._changes[server] = [change for change in self._changes[server] if change > index]
         if not isinstance(record, Append):
             return
+        self._one_change_at_a_time(server, record.entries)
         before: Entry | None = None
         for entry in record.entries:
             key = (entry.index, entry.term)
@@ -68,14 +95,29 @@ class RaftChecker:
                 self.written[key] = (payload, previous)
             before = entry
 
-    def apply(self, server: str, effect: Apply) -> None:
-        """State machine safety and at-most-once application."""
+    def _one_change_at_a_time(self, server: str, entries: tuple[Entry, ...]) -> None:
+        """Configuration safety: of the changes in a log only the last may be uncommitted (thesis 4.1)."""
+        changes = self._changes[server]
+        while changes and changes[-1] >= entries[0].index:
+            changes.pop()
+        for entry in entries:
+            if isinstance(entry.payload, Configuration):
+                before = changes[-1] if changes else 0
+                if before not in dict(self.committed):
+                    raise Violation(
+                        "configuration safety", f"{server} has a change at {entry.index}, and that at {before} is open"
+                    )
+                changes.append(entry.index)
+
+    def apply(self, server: str, effect: Apply, term: int) -> None:
+        """State machine safety and at-most-once application. `term` is the one in which the server is."""
         for entry in effect.entries:
             position = self.positions.get(server, 0)
             if entry.index <= position:
                 raise Violation("state machine safety", f"{server} applies {entry.index} after {position}")
             self.positions[server] = entry.index
             first = self.applied.setdefault(entry.index, entry)
+            self._known_in.setdefault(entry.index, term)
             if first is not entry and first != entry:
                 raise Violation(
                     "state machine safety",

@@ -13,6 +13,7 @@ from casty_proto.raft import Configuration, Raft, RaftOptions, bootstrap, recove
 
 from ..checkers.linearizability import Verdict, check, draw, register
 from ..checkers.raft import RaftChecker
+from ..checkers.raft_promises import Promises
 from ..faults import KINDS, FaultOptions, FaultPlan, Nemesis, draw_plan
 from ..network import Link
 from ..scenario import Outcome, Scenario, Settings
@@ -45,11 +46,16 @@ FAULTS = FaultOptions(kinds=tuple(kind for kind in KINDS if kind != "wipe"), dow
 
 def draw_options(stream: Stream, plan: FaultPlan) -> RaftOptions:
     """The options of this run's servers. The plainest are `OPTIONS`."""
+    check_quorum = not stream.chance(0.25)
+    shortest = OPTIONS.election_timeout_min_ns
     return evolve(
         OPTIONS,
-        pre_vote=not stream.chance(0.2),
+        pre_vote=not stream.chance(0.4),
+        check_quorum=check_quorum,
         # A lease trusts clocks, and a clock that jumps is none to be trusted (thesis 6.4.1).
-        lease_reads=stream.chance(0.3) and "jump" not in plan.enabled,
+        lease_reads=stream.chance(0.4) and check_quorum and "jump" not in plan.enabled,
+        # Timeouts that hardly differ make elections that collide.
+        election_timeout_max_ns=stream.pick((2 * shortest, 2 * shortest, shortest + 60 * MILLISECOND)),
         max_message_entries=stream.pick((8, 1, 64)),
         snapshot_entries=stream.pick((24, 8, 1000)),
         trailing_entries=stream.pick((8, 0)),
@@ -69,10 +75,13 @@ class RaftWorld:
         variety = tape.stream("variety")
         self.options = draw_options(variety, self.plan)
         self.checker = RaftChecker()
+        self.promises = Promises(self.options.election_timeout_min_ns if self.options.lease_reads else 0)
         names = [f"n{number}" for number in range(1, settings.nodes + 1)]
         self.servers = [self.world.add_host(name, lambda: RaftProgram(self)) for name in names]
-        self.operator = Operator(self) if settings.nodes > 2 and variety.chance(0.5) else None
-        voters = len(names) if self.operator is None else max(2, len(names) - variety.below(3))
+        moves_members = settings.nodes > 2 and variety.chance(0.5)
+        self.operator = Operator(self, moves_members=moves_members)
+        # In small clusters a single server that breaks a promise does harm more often.
+        voters = max(min(len(names), 2), len(names) - variety.below(3))
         learners = voters + variety.below(len(names) - voters + 1)
         self.first = Configuration(tuple(names[:voters]), tuple(names[voters:learners]))
         self.checker.configuration_committed(0, self.first)
@@ -86,8 +95,7 @@ class RaftWorld:
             server.start()
         for client in self.clients:
             client.begin()
-        if self.operator is not None:
-            self.operator.begin()
+        self.operator.begin()
 
     def programs(self) -> list[RaftProgram]:
         """What runs at the moment."""
@@ -105,6 +113,9 @@ class RaftWorld:
 
     def draw_core(self, stream: Stream) -> list[Host]:
         """Servers that could make progress by themselves: a majority of every configuration that may be in effect."""
+        if not self.options.check_quorum:
+            # A leader that is heard but hears nobody can then hold up everybody for good (thesis 6.2).
+            return self.servers
         order = stream.shuffled(self.servers)
         configurations = self.configurations()
         size = stream.between(len(order) // 2 + 1, len(order))
@@ -163,8 +174,7 @@ class RaftScenario(Scenario):
 
     def _check_liveness(self, cluster: RaftWorld, nemesis: Nemesis, settings: Settings) -> None:
         world = cluster.world
-        if cluster.operator is not None:
-            cluster.operator.end()
+        cluster.operator.end()
         core = cluster.draw_core(world.tape.stream("core"))
         nemesis.end(core, Link())
         before = {client.name: client.completed for client in cluster.clients}

@@ -88,8 +88,8 @@ class Client:
         self._called = self._world.now
         if self._stream.chance(0.5):
             self._argument = ReadOperation()
-            # Reads may go to any server.
-            self._target = self._stream.pick(self._cluster.servers).name
+            # Reads may go to any server. Whoever has just led is the one to know something old.
+            self._target = self._leader if self._stream.chance(0.5) else self._stream.pick(self._cluster.servers).name
         else:
             self._values += 1
             self._serial += 1
@@ -138,9 +138,13 @@ class Client:
 
     def _request(self, program: Any, attempt: int) -> None:
         """On the server: hand the request to the machine."""
+        promises = self._cluster.promises
+        asked_at = promises.answered_up_to
 
         def answer(server: RaftProgram, result: Any) -> None:
             value = server.state.get(self._key)
+            if isinstance(result, ReadReady):
+                promises.read(server.name, result.index, asked_at)
             follower = server.raft.role is Role.FOLLOWER
             self._world.after(HOP, lambda: self._on_answer(attempt, result, value, follower))
 
@@ -172,6 +176,7 @@ class Client:
             case Committed(index):
                 self._leader = self._target
                 self._cluster.checker.acknowledged(index, self._data())
+                self._cluster.promises.answered(index)
                 self._answered(None)
             case Duplicate():
                 self._world.reach("a retry was answered as a duplicate")

@@ -72,22 +72,32 @@ class RaftProgram(Program):
         self.raft: Raft = self.cluster.machine(
             host.name, host.world.tape.random(f"raft/{host.name}"), self.cluster.options, recovered
         )
-        self.checker.started(host.name)
+        self.promises = self.cluster.promises
+        self.promises.started(host.name, recovered)
+        self.checker.started(host.name, recovered)
+        self._writes: dict[int, Any] = {}
         self.feed(Start())
 
     def feed(self, event: RaftEvent) -> None:
         """One event to the machine, and all of its effects."""
         host = self.host
-        for effect in self.raft.handle(event, host.now()):
+        now = host.now()
+        for effect in self.raft.handle(event, now):
             if type(effect) is Send:
+                self.promises.sent(self.name, effect.to, effect.message, now)
                 host.send(effect.to, effect.message)
             else:
                 self.carry_out(effect)
 
     def receive(self, peer: Host, message: Any) -> None:
+        if self.raft.options.lease_reads:
+            self.promises.received(self.name, message, self.host.now())
         self.feed(Received(peer.name, message))
 
     def persisted(self, ticket: int) -> None:
+        # After a pause the end of a write may be told before that of an earlier one.
+        for earlier in [each for each in self._writes if each <= ticket]:
+            self.promises.written(self.name, self._writes.pop(earlier))
         self.feed(Persisted(ticket))
 
     def wake(self) -> None:
@@ -115,9 +125,15 @@ class RaftProgram(Program):
                 self.checker.persisted(self.name, record)
                 if isinstance(record, Append) and record.entries[0].index in self.checker.applied:
                     self.cluster.world.reach("an applied index was written again")
+                self._writes[ticket] = record
+                self.promises.began_to_write(self.name, record)
                 self.host.persist(ticket, record)
+                self.host.moment()
             case Apply(entries):
-                self.checker.apply(self.name, effect)
+                self.checker.apply(self.name, effect, self.raft.term)
+                self.host.moment()
+                if self.raft.role is Role.LEADER:
+                    self._check_commit()
                 for entry in entries:
                     if isinstance(entry.payload, Command):
                         execute(self.state, entry.payload)
@@ -138,9 +154,18 @@ class RaftProgram(Program):
             case Send() | SessionsEnded() | Note():
                 pass
 
+    def _check_commit(self) -> None:
+        raft = self.raft
+        index = raft.commit
+        # What was committed may have made way for a change that was appended in the same moment.
+        electorates = (raft.configurations.latest.voters, raft.configurations.before_latest.voters)
+        self.promises.counts_as_committed(self.name, index, raft.log.term(index), raft.term, electorates)
+
     def _configuration_changed(self, index: int, configuration: Configuration, *, committed: bool) -> None:
         if committed:
             self.checker.configuration_committed(index, configuration)
+        elif self.raft.lead is not None:
+            self.promises.changes(self.name, self.raft.term, self.raft.configurations.before_latest.voters)
         if index < self._configured and self.raft.configurations.latest_index == index:
             self.cluster.world.reach("a configuration was rolled back")
         self._configured = self.raft.configurations.latest_index
@@ -149,10 +174,14 @@ class RaftProgram(Program):
         world = self.cluster.world
         world.trace.note(world.now, self.name, "role", f"{effect.role.value} in term {effect.term}")
         self.checker.role_changed(self.name, effect)
+        self.host.moment()
         if effect.role is Role.LEADER:
+            self.promises.leads(self.name, effect.term, self.raft.configurations.latest.voters)
+            self.cluster.operator.elected(self.host)
             world.reach("a leader was elected")
             if len(self.checker.leaders) > 1:
                 world.reach("another leader was elected")
-            self.checker.leader_has(self.name, self.raft.log.term, self.raft.log.base_index + 1)
+            log = self.raft.log
+            self.checker.leader_has(self.name, effect.term, log.term, log.base_index + 1)
         elif effect.role is Role.CANDIDATE:
             world.reach("somebody was a candidate")

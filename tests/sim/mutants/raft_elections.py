@@ -117,9 +117,6 @@ class ReadTooEarly(Raft):
     def _read(self, lead: Leadership, request: Any, now: Instant) -> None:
         lead.reads.append((lead.round + 1, self.commit, request))
 
-    def _answer_reads(self, lead: Leadership, now: Instant) -> None:
-        super()._answer_reads(lead, now)
-
 
 @planted("counts answers to earlier heartbeats for a read", "thesis 6.4, step 3")
 class OldAnswersConfirmReads(Raft):
@@ -140,16 +137,6 @@ class FollowerReadsAlone(Raft):
             self._permit(self.commit, event.request)
         else:
             super()._on_read(event, now)
-
-
-@planted("counts a lease from the answer, not from the question", "thesis 6.4.1")
-class LeaseFromTheAnswer(Raft):
-    __slots__ = ()
-
-    def _renew_lease(self, lead: Leadership) -> None:
-        super()._renew_lease(lead)
-        if lead.lease_until is not None:
-            lead.lease_until += 2 * self.options.election_timeout_max_ns
 
 
 @planted("votes although a leader was heard, while leaders rely on leases", "thesis 6.4.1, 4.2.3")
@@ -183,11 +170,3 @@ class MatchSurvivesElection(Raft):
 
 def _believe(progress: Progress, match: int) -> None:
     progress.accept(match)
-
-
-@planted("goes on leading when it hears of a later term", "paper 5.1")
-class LeadOn(Raft):
-    __slots__ = ()
-
-    def _heard(self, peer: str, term: int, now: Instant) -> Progress | None:
-        return super()._heard(peer, min(term, self.term), now)

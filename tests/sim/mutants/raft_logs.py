@@ -7,7 +7,6 @@ from casty_proto.raft import Committed, Propose, Raft
 from casty_proto.raft.leadership import Leadership
 from casty_proto.raft.log import UNKNOWN
 from casty_proto.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Heartbeat
-from casty_proto.raft.progress import Progress
 from casty_proto.raft.quorum import reached
 from casty_sim.mutants import Mutant, planter
 from casty_sim.scenarios.raft import RaftScenario
@@ -184,14 +183,6 @@ class HeartbeatsCommitAll(Raft):
     def _on_heartbeat(self, peer: str, message: Heartbeat, now: Instant) -> None:
         commit = min(message.commit, self.log.last_index)
         super()._on_heartbeat(peer, Heartbeat(message.term, commit, message.round), now)
-
-
-@planted("counts acknowledgements of an earlier term", "paper 5.3; LogCabin's transcripts")
-class OldAcknowledgementsCount(Raft):
-    __slots__ = ()
-
-    def _heard(self, peer: str, term: int, now: Instant) -> Progress | None:
-        return super()._heard(peer, max(term, self.term), now)
 
 
 @planted("answers a client when its command is appended", "paper 5.3: committed first")

@@ -20,13 +20,10 @@ class ChangeTooEarly(Raft):
     __slots__ = ()
 
     def _unchangeable(self, lead: Leadership) -> str | None:
-        if lead.transfer is not None or lead.catch_up is not None:
+        if self.log.term(self.commit) == self.term:
+            return super()._unchangeable(lead)
+        if lead.transfer is not None or lead.catch_up is not None or self.configurations.latest_index > self.commit:
             return "busy"
-        if (
-            self.configurations.latest_index > self.commit
-            and self.log.term(self.configurations.latest_index) == self.term
-        ):
-            return "another change is under way"
         return None
 
 
@@ -35,9 +32,10 @@ class TwoChangesAtOnce(Raft):
     __slots__ = ()
 
     def _unchangeable(self, lead: Leadership) -> str | None:
-        if lead.transfer is not None or lead.catch_up is not None or lead.change is not None:
-            lead.change = None
-        return None if lead.transfer is None and lead.catch_up is None else "busy"
+        if lead.transfer is not None or lead.catch_up is not None or self.log.term(self.commit) != self.term:
+            return super()._unchangeable(lead)
+        lead.change = None
+        return None
 
 
 @planted("keeps a configuration whose entry was truncated", "thesis 4.1")

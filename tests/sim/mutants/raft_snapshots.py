@@ -12,7 +12,7 @@ from casty_proto.raft.entries import Entry
 from casty_proto.raft.messages import InstallSnapshot
 from casty_proto.raft.records import Base
 from casty_proto.raft.sessions import DUPLICATE, FRESH, Sessions, Verdict
-from casty_proto.raft.snapshot import Incoming, Snapshot
+from casty_proto.raft.snapshot import Snapshot
 from casty_sim.mutants import Mutant, planter
 from casty_sim.scenarios.raft import RaftScenario
 
@@ -67,30 +67,6 @@ class InstallOldSnapshot(Raft):
         if self.snapshot is not None and self.snapshot.index < self.commit:
             self._install(self.snapshot, now)
         super()._skip_snapshot(peer, index, now) if index >= self.commit else None
-
-
-@planted("mixes the chunks of two snapshots", "thesis 5.1; etcd, TiKV")
-class MixChunks(Raft):
-    __slots__ = ()
-
-    def _on_install_snapshot(self, peer: str, message: InstallSnapshot, now: Instant) -> None:
-        old = self._incoming
-        if old is not None and old.index != message.index and message.term >= self.term:
-            mixed = Incoming(message.index, message.snapshot_term, message.size)
-            mixed._chunks, mixed.received = old._chunks, old.received
-            self._incoming = mixed
-        super()._on_install_snapshot(peer, message, now)
-
-
-@planted("adds every chunk that comes, also one that was doubled", "paper 7, offset")
-class DoubleChunks(Raft):
-    __slots__ = ()
-
-    def _on_install_snapshot(self, peer: str, message: InstallSnapshot, now: Instant) -> None:
-        incoming = self._incoming
-        if incoming is not None and incoming.index == message.index:
-            message = evolve(message, offset=min(incoming.received, message.size - len(message.data)))
-        super()._on_install_snapshot(peer, message, now)
 
 
 @planted("keeps the log after a snapshot that contradicts it", "paper 7, Figure 13, rule 7")
