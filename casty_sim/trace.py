@@ -56,37 +56,41 @@ def _getter(kind: type[Any]) -> Callable[[Any], Any]:
         # Numbers that are still to come are choices, and these are on the tape.
         return lambda value: number
     if has(kind):
-        return _of_fields(number, [each.name for each in fields(kind)], flat=_is_flat(kind))
+        return _of_attrs(number, kind)
     if hasattr(kind, "__slots__") and not hasattr(kind, "__dict__"):
         return _of_fields(number, [slot for base in reversed(kind.__mro__) for slot in getattr(base, "__slots__", ())])
     name = kind.__qualname__
     raise TypeError(f"{name} cannot be part of a digest: make it an attrs class, a tuple, or a plain value")
 
 
-def _is_flat(kind: type[Any]) -> bool:
-    """Whether nothing but atoms can be in its fields, as far as their types say."""
+def _of_attrs(number: int, kind: type[Any]) -> Callable[[Any], Any]:
+    """Fields that are atoms, as their types say, are taken as they are; only the others are looked into."""
     try:
         resolve_types(kind)
     except NameError:
-        return False
-    return all(each.type in _ATOMS for each in fields(kind))
+        return _of_fields(number, [each.name for each in fields(kind)])
+    flat = [each.name for each in fields(kind) if each.type in _ATOMS]
+    deep = [each.name for each in fields(kind) if each.type not in _ATOMS]
+    if not flat:
+        return _of_fields(number, deep)
+    get = attrgetter(*flat)
+    if not deep:
+        return lambda value: (number, get(value))
+    if len(deep) == 1:
+        only = attrgetter(deep[0])
+        return lambda value: (number, get(value), plain(only(value)))
+    several = attrgetter(*deep)
+    return lambda value: (number, get(value), *map(plain, several(value)))
 
 
-def _of_fields(number: int, names: list[str], *, flat: bool = False) -> Callable[[Any], Any]:
+def _of_fields(number: int, names: list[str]) -> Callable[[Any], Any]:
     if not names:
         return lambda value: (number,)
     if len(names) == 1:
         only = attrgetter(names[0])
         return lambda value: (number, plain(only(value)))
     get = attrgetter(*names)
-    if flat:
-        return lambda value: (number, get(value))
-    atoms = frozenset(_ATOMS)
-
-    def several(value: Any) -> Any:
-        return (number, *[each if type(each) in atoms else plain(each) for each in get(value)])
-
-    return several
+    return lambda value: (number, *map(plain, get(value)))
 
 
 @frozen

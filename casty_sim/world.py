@@ -109,7 +109,7 @@ class Host:
         self._paused_until: Instant = 0
         self._armed: Instant = NEVER
         """When the earliest alarm of this life comes due."""
-        self._armed_local: Instant = NEVER
+        self.armed_local: Instant = NEVER
         """The same on the clock of this host."""
         self._rate = 1.0
         self._local_base: Instant = 0
@@ -182,7 +182,7 @@ class Host:
         self.world.trace.note(self.world.now, self.name, "start", f"start {self.starts}")
         self.program = program = self._make()
         program.start(self, self.disk.records())
-        self.after_event(program)
+        self._see_to_alarm(program)
 
     def crash(self) -> None:
         """A power cut (rule 2). A no-op when it is down."""
@@ -217,13 +217,6 @@ class Host:
 
     # -- the loop's side -------------------------------------------------------------------------------------------
 
-    def after_event(self, program: Program) -> None:
-        """The program has handled something: see to its alarm."""
-        deadline = program.deadline()
-        # Most events move the deadline away from an alarm that is set, which can stay (rule 4).
-        if deadline is not None and deadline < self._armed_local:
-            self._arm(deadline)
-
     def alarm(self, at: Instant) -> bool:
         """An alarm has come due. Whether the program is to be woken; if not, the alarm is put off (rule 4)."""
         if at != self._armed:
@@ -233,25 +226,31 @@ class Host:
         deadline = self.program.deadline()
         if deadline is None or deadline <= self.now():
             return deadline is not None
-        self._arm(deadline)
+        self.arm(deadline)
         return False
 
     def put_off(self, kind: Kind, a: Any, b: Any) -> None:
         """Handle an entry when the pause is over."""
         self.world.push(self._paused_until, kind, self, a, b)
 
-    def _arm(self, deadline: Instant) -> None:
-        self._armed_local = deadline
+    def arm(self, deadline: Instant) -> None:
+        """Set the alarm to an instant on the clock of this host."""
+        self.armed_local = deadline
         self._armed = at = self._global(deadline)
         self.world.push(at, ALARM, self, at, None)
 
     def _rearm(self) -> None:
         if self.program is not None:
             self._disarm()
-            self.after_event(self.program)
+            self._see_to_alarm(self.program)
+
+    def _see_to_alarm(self, program: Program) -> None:
+        deadline = program.deadline()
+        if deadline is not None:
+            self.arm(deadline)
 
     def _disarm(self) -> None:
-        self._armed = self._armed_local = NEVER
+        self._armed = self.armed_local = NEVER
 
     def _global(self, local: Instant) -> Instant:
         """The first instant of the world at which the clock of this host shows `local`."""
@@ -346,7 +345,10 @@ class World:
                     a()
             if check:
                 program.invariants()
-            host.after_event(program)
+            # Most events move the deadline away from an alarm that is set, which can stay (rule 4).
+            deadline = program.deadline()
+            if deadline is not None and deadline < host.armed_local:
+                host.arm(deadline)
             if events % STATE_EVERY == 0:
                 self.digest_states()
                 if events > MOST_EVENTS:

@@ -131,7 +131,7 @@ class Replicating(Applying):
             self._rubbish(peer, message, f"acknowledges more than the {self.log.last_index} entries that there are")
             return
         news = progress.accept(message.match)
-        if news and self.lead is not None:
+        if news and message.match > self.commit and self.lead is not None:
             self.lead.commit_due = True
         if progress.state is PROBE and message.match == progress.match:
             progress.replicate()

@@ -25,6 +25,9 @@ from casty_proto.raft.messages import AppendAccepted, Heartbeat, HeartbeatReply,
 
 from ..world import Violation
 
+PROMISING = frozenset((AppendAccepted, Vote, HeartbeatReply, RequestVote))
+"""The messages that `Promises.sent` has to see."""
+
 
 class Promises:
     """Watches all servers of a cluster. Raises `Violation`."""
@@ -119,8 +122,9 @@ class Promises:
         if isinstance(record, Append):
             disk, entries = self._disks[server], record.entries
             first = entries[0].index
-            for index in [index for index in disk if index >= first]:
-                del disk[index]
+            if first in disk:
+                for index in [index for index in disk if index >= first]:
+                    del disk[index]
             for entry in entries:
                 disk[entry.index] = entry.term
         elif isinstance(record, SaveSnapshot):

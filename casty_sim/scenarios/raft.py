@@ -25,9 +25,9 @@ from .raft_operator import Operator
 from .raft_program import RaftProgram
 
 OPTIONS = RaftOptions(
-    heartbeat_interval_ns=225 * MILLISECOND,
-    election_timeout_min_ns=600 * MILLISECOND,
-    election_timeout_max_ns=1200 * MILLISECOND,
+    heartbeat_interval_ns=250 * MILLISECOND,
+    election_timeout_min_ns=650 * MILLISECOND,
+    election_timeout_max_ns=1300 * MILLISECOND,
     max_message_entries=8,
     max_inflight_messages=4,
     snapshot_entries=24,

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 KEYS = ("x", "y")
 TIMEOUT = 700 * MILLISECOND
-THINK = 200 * MILLISECOND
-PATIENCE = (20 * MILLISECOND, 320 * MILLISECOND)
+THINK = 300 * MILLISECOND
+PATIENCE = (40 * MILLISECOND, 320 * MILLISECOND)
 """The shortest and the longest pause before another attempt; it doubles from one to the other."""
 HOP = 2 * MILLISECOND
 """From a client to a server, and back."""
@@ -65,8 +65,8 @@ class Client:
         self._asking = False
 
     def begin(self) -> None:
-        """Open a session, then work."""
-        self._try()
+        """Open a session, then work. Before the first election there is nobody to ask."""
+        self._world.after(self._cluster.options.election_timeout_min_ns, self._try)
 
     def history(self) -> list[Operation]:
         """Everything that this client did, with what it is waiting for."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .raft import RaftWorld
     from .raft_program import RaftProgram
 
-EVERY = 500 * MILLISECOND
+EVERY = 650 * MILLISECOND
 """The mean time between two acts."""
 SOON = 100 * MILLISECOND
 """At most so long after an election it acts on the new leader, if it does so at all."""
@@ -70,7 +70,7 @@ class Operator:
         self.begin()
 
     def _tell(self, program: RaftProgram) -> None:
-        if self._stream.chance(0.4):
+        if self._stream.chance(0.3):
             self._burst(program)
             return
         if self._stream.chance(0.3):
@@ -91,7 +91,7 @@ class Operator:
 
     def _burst(self, program: RaftProgram) -> None:
         """Propose several commands at once, as somebody does who has no session and no patience."""
-        datas = [b"z=%d" % self._stream.below(1000) for _ in range(self._stream.between(1, 12))]
+        datas = [b"z=%d" % self._stream.below(1000) for _ in range(self._stream.between(1, 8))]
 
         def answer(data: bytes) -> Any:
             def answered(_: RaftProgram, result: Any) -> None:

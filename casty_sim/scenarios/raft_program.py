@@ -27,6 +27,7 @@ from casty_proto.raft import (
     recover,
 )
 
+from ..checkers.raft_promises import PROMISING
 from ..world import Host, Program
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class RaftProgram(Program):
         self.promises.started(host.name, recovered)
         self.checker.started(host.name, recovered)
         self._writes: dict[int, Any] = {}
+        # Asked after every event, so without a call in between.
+        self.deadline = self.raft.deadline  # type: ignore[method-assign]
         self.feed(Start())
 
     def feed(self, event: RaftEvent) -> None:
@@ -84,8 +87,10 @@ class RaftProgram(Program):
         now = host.now()
         for effect in self.raft.handle(event, now):
             if type(effect) is Send:
-                self.promises.sent(self.name, effect.to, effect.message, now)
-                host.send(effect.to, effect.message)
+                message = effect.message
+                if type(message) in PROMISING:
+                    self.promises.sent(self.name, effect.to, message, now)
+                host.send(effect.to, message)
             else:
                 self.carry_out(effect)
 

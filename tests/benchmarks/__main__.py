@@ -7,14 +7,18 @@ import os
 import platform
 import sys
 
-from . import local
+from . import local, raft
 from .harness import Figure, Result, measure, table
 
-SUITES: dict[str, list[Figure]] = {"local": local.FIGURES}
+SUITES: dict[str, list[Figure]] = {"local": local.FIGURES, "raft": raft.FIGURES}
+WITHOUT_LOOP = ("raft",)
+"""Suites of machines, for which the event loop does not matter."""
 
 
 def main() -> int:
     """Returns 1 when a bar is not met, so that a script can tell."""
+    if sys.argv[1:2] == ["swim"]:
+        return swim.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
         "suites", nargs="*", metavar="SUITE", help=f"what to measure: {', '.join(SUITES)} (default: all)"
@@ -33,10 +37,11 @@ def main() -> int:
     print(f"{python}, {os.cpu_count()} cores, medians of {options.rounds}")
     for suite in options.suites or SUITES:
         figures = [figure for figure in SUITES[suite] if options.only in figure.name]
-        for loop in ["asyncio", "uvloop"] if options.loop == "both" else [options.loop]:
+        loops = ["asyncio", "uvloop"] if options.loop == "both" else [options.loop]
+        for loop in ["asyncio"] if suite in WITHOUT_LOOP else loops:
             results = _run(figures, options.rounds, loop)
             missed += sum(result.met is False for result in results)
-            print(f"\n{suite} on {loop}\n{table(results)}")
+            print(f"\n{suite}{'' if suite in WITHOUT_LOOP else f' on {loop}'}\n{table(results)}")
     return 1 if missed else 0
 
 
