@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEYS = ("x", "y")
 TIMEOUT = 700 * MILLISECOND
-THINK = 300 * MILLISECOND
+THINK = 350 * MILLISECOND
 PATIENCE = (40 * MILLISECOND, 320 * MILLISECOND)
 """The shortest and the longest pause before another attempt; it doubles from one to the other."""
 HOP = 2 * MILLISECOND

@@ -70,7 +70,7 @@ class Operator:
         self.begin()
 
     def _tell(self, program: RaftProgram) -> None:
-        if self._stream.chance(0.3):
+        if self._stream.chance(0.2):
             self._burst(program)
             return
         if self._stream.chance(0.3):

@@ -44,7 +44,7 @@ def test_there_are_many_and_each_says_what_it_does_wrong_and_where_that_is_known
 @pytest.mark.parametrize("name", QUICK)
 def test_a_planted_bug_is_caught_by_the_checker_of_the_rule_that_it_breaks(name: str) -> None:
     mutant = next(each for each in MUTANTS if each.name == name)
-    found = hunt(mutant, Settings(), seeds=60)
+    found = hunt(mutant, Settings(), seeds=300)
     assert found.rule == QUICK[name], found.problem
     assert found.seeds == found.seed + 1
 

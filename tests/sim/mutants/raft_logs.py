@@ -21,7 +21,7 @@ class _Commits(Raft):
     __slots__ = ()
 
     def _reached(self, lead: Leadership) -> int:
-        raise NotImplementedError
+        return self._of_this_term(reached(self._acknowledged(lead)))
 
     def _advance_commit(self, lead: Leadership, now: Instant) -> None:
         index = min(self._reached(lead), self.log.last_index)
