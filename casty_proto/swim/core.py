@@ -36,6 +36,10 @@ type Key = tuple[int, str | int]
 
 GOSSIP_KEY: Key = (GOSSIP, 0)
 
+_NUMBER_BITS = 40
+_LIVES = 2**22 - 1
+"""The numbers of messages are below 2**62: so many lives in a row have different ones, of 2**40 each."""
+
 type Effects = list[SwimEffect]
 
 
@@ -79,7 +83,8 @@ class Core:
         """Whether we raised our incarnation because of it."""
         self.gossip_room = options.message_limit - gossip_overhead(me.identity)
         self.answer_room = options.message_limit - answer_overhead(me.identity)
-        self.number = 0
+        # Answers to a former life, which had a lower generation, must not be taken for answers to this one.
+        self.number = (me.identity.generation - 1 & _LIVES) << _NUMBER_BITS
 
     def next_number(self) -> int:
         """A number for a message that is to be answered."""
@@ -138,13 +143,15 @@ class Core:
         notice = None if receiver is None else self.notice(receiver)
         if notice is None and not self.accused and not self.rumours:
             return ()
+        limit = retransmit_limit(self.options.retransmit_mult, self.members.count)
+        if notice is None and not self.accused:
+            return tuple(self.rumours.take(room, limit))
         first = [update for update in (self.own if self.accused else None, notice) if update is not None]
         updates: list[Update] = []
         for update in first:
             if (size := update_size(update)) <= room:
                 updates.append(update)
                 room -= size
-        limit = retransmit_limit(self.options.retransmit_mult, self.members.count)
         skip = [update.identity.node_id for update in updates]
         return (*updates, *self.rumours.take(room, limit, skip))
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, field
 from attrs.validators import instance_of
 
 from ..machine import Note, Reply, Wake
+from ..values import value
 from .messages import Identity, Message, State
 
 
-@frozen
+@value
 class Member:
     """What is known of a member."""
 
@@ -37,7 +38,7 @@ def _texts(_: object, attribute: Attribute[Any], value: object) -> None:
         raise TypeError(f"{attribute.name} must be a tuple of texts that are not empty, not {value!r}")
 
 
-@frozen
+@value
 class Join:
     """Begin, and find the cluster through any of `seeds`. Without seeds but oneself: be the first of a new one.
 
@@ -49,7 +50,7 @@ class Join:
     request: Any = None
 
 
-@frozen
+@value
 class Received:
     """A message came from `peer`: the address to which an answer is to be sent.
 
@@ -60,7 +61,7 @@ class Received:
     message: object
 
 
-@frozen
+@value
 class Leave:
     """Tell the others that this member goes, and stop. `Departed` follows when enough of them were told.
 
@@ -70,7 +71,7 @@ class Leave:
     request: Any = None
 
 
-@frozen
+@value
 class UpdatePayload:
     """Replace this member's payload, and tell the others.
 
@@ -81,7 +82,7 @@ class UpdatePayload:
     request: Any = None
 
 
-@frozen
+@value
 class ConnectionLost:
     """A hint: the connection to this address broke. The member there is probed next; nothing else follows from it."""
 
@@ -94,7 +95,7 @@ type SwimEvent = Received | Wake | Join | Leave | UpdatePayload | ConnectionLost
 # Effects -------------------------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class Send:
     """Send `message` to the address `to`. It may be lost, late, repeated and overtaken."""
 
@@ -102,7 +103,7 @@ class Send:
     message: Message
 
 
-@frozen
+@value
 class MemberAlive:
     """The member is there. `previous` is what was believed of this same identity until now.
 
@@ -113,21 +114,21 @@ class MemberAlive:
     previous: State | None
 
 
-@frozen
+@value
 class MemberUpdated:
     """The member, alive before and after, has another payload."""
 
     member: Member
 
 
-@frozen
+@value
 class MemberSuspected:
     """Somebody found the member silent. It counts as there until it is declared dead."""
 
     member: Member
 
 
-@frozen
+@value
 class MemberDead:
     """The member was alive or suspected, and is dead: silent for too long, or replaced by a higher generation."""
 
@@ -137,7 +138,7 @@ class MemberDead:
     """Whether a higher generation of the same node has taken its place. Then it does not come back."""
 
 
-@frozen
+@value
 class MemberLeft:
     """The member has left by itself. It may have been declared dead before the news of that came."""
 
@@ -145,7 +146,7 @@ class MemberLeft:
     """As it was known last."""
 
 
-@frozen
+@value
 class MemberConflict:
     """Somebody at `address` goes by the identity of `member`, which is somewhere else. The news of it was dropped."""
 
@@ -153,7 +154,7 @@ class MemberConflict:
     address: str
 
 
-@frozen
+@value
 class Joined:
     """The cluster that `Join` asked for is known here."""
 
@@ -161,12 +162,12 @@ class Joined:
     """The seed that told of it, or another member that was faster. `None` where there was no seed to ask."""
 
 
-@frozen
+@value
 class Departed:
     """This member has left. The machine has no deadline any more; keep it as long as you like to tell stragglers."""
 
 
-@frozen
+@value
 class Defunct:
     """This identity cannot be used any more. The machine does nothing any more; join with a new one, and a higher
     generation than `generation`."""

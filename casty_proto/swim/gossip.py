@@ -51,7 +51,9 @@ class Rumours:
         node_id = update.identity.node_id
         self.drop(node_id)
         self._serial += 1
-        self._insert((0, -size, -self._serial, node_id), update)
+        self._keys[node_id] = key = (0, -size, -self._serial, node_id)
+        insort(self._order, key)
+        self._updates[node_id] = update
 
     def drop(self, node_id: str) -> None:
         """Pass nothing on about this member any more."""
@@ -82,16 +84,13 @@ class Rumours:
     def _sent(self, key: _Key, limit: int) -> Update:
         times, minus_size, serial, node_id = key
         update = self._updates[node_id]
-        self.drop(node_id)
-        if times + 1 < limit:
-            self._insert((times + 1, minus_size, serial, node_id), update)
-        return update
-
-    def _insert(self, key: _Key, update: Update) -> None:
-        node_id = key[3]
+        if times + 1 >= limit:
+            self.drop(node_id)
+            return update
+        del self._order[bisect_left(self._order, key)]
+        self._keys[node_id] = key = (times + 1, minus_size, serial, node_id)
         insort(self._order, key)
-        self._keys[node_id] = key
-        self._updates[node_id] = update
+        return update
 
     def expire(self, limit: int) -> None:
         """Drop what was passed on `limit` times. The limit falls when the cluster shrinks."""

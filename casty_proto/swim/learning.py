@@ -160,7 +160,7 @@ class Learning:
 
     def _confirm(self, update: Update, known: Member, now: Instant, out: Effects) -> None:
         """Another accuser, of what is suspected already, whom we know to be there (rule 18)."""
-        if update.identity != known.identity or update.incarnation != known.incarnation:
+        if update.incarnation != known.incarnation or update.identity.generation != known.identity.generation:
             return
         accuser = self._members.get(update.by)
         if accuser is None or accuser is known or not is_live(accuser):

@@ -46,40 +46,42 @@ def is_live(member: Member | Digest) -> bool:
 class Members:
     """All records, oneself included, and the groups that others are drawn from."""
 
-    __slots__ = ("_node_ids", "_pools", "_records", "_unseen", "me", "recent", "rotation", "version")
+    __slots__ = (
+        "_node_ids",
+        "_pools",
+        "_records",
+        "_unseen",
+        "alive",
+        "count",
+        "dead",
+        "me",
+        "recent",
+        "rotation",
+        "suspects",
+        "version",
+    )
 
     def __init__(self, me: Member, rng: Random) -> None:
         self.me = me
         self._records = {me.identity.node_id: me}
         self._node_ids = [me.identity.node_id]
-        self._pools = {state: Pool() for state in State}
+        self.alive = Pool()
+        """The others who are alive and not suspected."""
+        self.suspects = Pool()
+        """The others who are suspected."""
+        self.dead = Pool()
+        """The others who were there, died, and are remembered."""
+        self._pools = (self.alive, self.suspects, self.dead, Pool())
+        """By state."""
         self._unseen = Pool()
         """Those who were never seen alive here, and are remembered as dead or left."""
         self.recent = Pool()
         """Those of the dead who are still sent gossip."""
+        self.count = 1
+        """How many are believed to be there, oneself included. Kept, because every message asks for it."""
         self.rotation = Rotation(rng)
         self.version = 0
         """Counts the changes, for the invariants."""
-
-    @property
-    def alive(self) -> Pool:
-        """The others who are alive and not suspected."""
-        return self._pools[State.ALIVE]
-
-    @property
-    def suspects(self) -> Pool:
-        """The others who are suspected."""
-        return self._pools[State.SUSPECT]
-
-    @property
-    def dead(self) -> Pool:
-        """The others who were there, died, and are remembered."""
-        return self._pools[State.DEAD]
-
-    @property
-    def count(self) -> int:
-        """How many are believed to be there, oneself included."""
-        return len(self.alive) + len(self.suspects) + 1
 
     def get(self, node_id: str) -> Member | None:
         """What is known of a node."""
@@ -110,8 +112,10 @@ class Members:
         pool.add(node_id)
         was_live = old is not None and is_live(old)
         if is_live(member) and not was_live:
+            self.count += 1
             self.rotation.add(node_id)
         elif was_live and not is_live(member):
+            self.count -= 1
             self.rotation.remove(node_id)
 
     def _pool(self, member: Member) -> Pool:
@@ -160,8 +164,9 @@ class Members:
         me = self.me
         assert self._records[me.identity.node_id] is me
         assert self._node_ids == sorted(self._records)
-        pools = (*self._pools.values(), self._unseen)
+        pools = (*self._pools, self._unseen)
         assert sum(map(len, pools)) == len(self._records) - 1
+        assert self.count == len(self.alive) + len(self.suspects) + 1
         assert all(member.identity.node_id in self._pool(member) for member in self.others())
         for pool in pools:
             pool.invariants()

@@ -12,8 +12,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, field
 from attrs.validators import instance_of
+
+from ..values import value
 
 NODE_ID_MAX = 64
 """The longest node id, in bytes of UTF-8."""
@@ -72,7 +74,7 @@ def _payload(_: object, attribute: Attribute[Any], value: object) -> None:
         raise ValueError(f"{attribute.name} must have at most {PAYLOAD_MAX} bytes, not {len(value)}")
 
 
-@frozen
+@value
 class Identity:
     """One life of a node. A restarted process has a higher generation. Raises `ValueError` or `TypeError`."""
 
@@ -83,7 +85,7 @@ class Identity:
         return f"{self.node_id}/{self.generation}"
 
 
-@frozen
+@value
 class Update:
     """A statement about one member. Raises `ValueError` or `TypeError` for one that makes no sense."""
 
@@ -112,7 +114,7 @@ class Update:
         return f"{self.state.name.lower()} {self.identity}.{self.incarnation}{by}{at}{payload}"
 
 
-@frozen
+@value
 class Digest:
     """How new the sender's knowledge of one member is. Raises `ValueError` or `TypeError`."""
 
@@ -129,7 +131,7 @@ class Digest:
 # Failure detection ---------------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class Ping:
     """Are you `target`, and alive? Answered by `Ack`."""
 
@@ -139,7 +141,7 @@ class Ping:
     updates: tuple[Update, ...] = ()
 
 
-@frozen
+@value
 class Ack:
     """The answer to the `Ping` of that number."""
 
@@ -148,7 +150,7 @@ class Ack:
     updates: tuple[Update, ...] = ()
 
 
-@frozen
+@value
 class PingRequest:
     """Please ping `target` for me. Answered by `IndirectAck`, and by `Nack` while there is nothing to say yet."""
 
@@ -159,7 +161,7 @@ class PingRequest:
     updates: tuple[Update, ...] = ()
 
 
-@frozen
+@value
 class IndirectAck:
     """The target of your `PingRequest` of that number has answered me."""
 
@@ -168,7 +170,7 @@ class IndirectAck:
     updates: tuple[Update, ...] = ()
 
 
-@frozen
+@value
 class Nack:
     """The target of your `PingRequest` of that number has not answered me so far; but you see that I have."""
 
@@ -180,7 +182,7 @@ class Nack:
 # Dissemination -------------------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class Gossip:
     """News, and nothing else. Not answered."""
 
@@ -188,7 +190,7 @@ class Gossip:
     updates: tuple[Update, ...]
 
 
-@frozen
+@value
 class SyncRequest:
     """All that I know of the members whose node id is after `after` and not after `upto`, compared as texts.
 
@@ -205,7 +207,7 @@ class SyncRequest:
     updates: tuple[Update, ...] = ()
 
 
-@frozen
+@value
 class Records:
     """What the sender believes about some members: parts of its state, and no news of its own."""
 
@@ -213,7 +215,7 @@ class Records:
     updates: tuple[Update, ...]
 
 
-@frozen
+@value
 class SyncReply:
     """The end of the answer to the `SyncRequest` of that number."""
 

@@ -54,23 +54,24 @@ def draw(rng: Random, count: int, *pools: Pool, but: Sequence[str] = ()) -> list
 
     No node id is in two of the pools. Costs as much as is drawn, however large the pools are.
     """
-    total = sum(map(len, pools))
+    groups = [pool._items for pool in pools if pool._items]
+    total = sum(map(len, groups))
     wanted = min(total, count + len(but))
     moved: dict[int, int] = {}
     drawn: list[str] = []
     for done in range(wanted):
         # The first steps of a shuffle of range(total), of which only the places that were touched are written down.
         picked = done + int(rng.random() * (total - done))
-        drawn.append(_at(pools, moved.get(picked, picked)))
+        drawn.append(_at(groups, moved.get(picked, picked)))
         moved[picked] = moved.get(done, done)
-    return [node_id for node_id in drawn if node_id not in but][:count]
+    return [node_id for node_id in drawn if node_id not in but][:count] if but else drawn
 
 
-def _at(pools: tuple[Pool, ...], place: int) -> str:
-    for pool in pools:
-        if place < len(pool):
-            return pool[place]
-        place -= len(pool)
+def _at(groups: list[list[str]], place: int) -> str:
+    for group in groups:
+        if place < len(group):
+            return group[place]
+        place -= len(group)
     raise AssertionError(place)
 
 

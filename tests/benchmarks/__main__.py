@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from . import local, raft
+from . import local, raft, swim
 from .harness import Figure, Result, measure, table
 
 SUITES: dict[str, list[Figure]] = {"local": local.FIGURES, "raft": raft.FIGURES}

@@ -328,3 +328,15 @@ def test_rule_16_a_broken_connection_to_nobody_is_nothing() -> None:
     for address in (at("p"), at("me"), "nobody:1"):
         assert script.do(ConnectionLost(address)) == []
     assert sent(script.advance(5), Ping) == []
+
+
+def test_rule_12_an_answer_that_was_meant_for_a_former_life_does_not_count() -> None:
+    """Found by reading: numbers that began at 1 in every life let the answer to one life's probe serve the next."""
+    before, after = Script("p", "q", me="me/1"), Script("p", "q", me="me/2")
+    numbers = []
+    for script in (before, after):
+        for _ in range(20):
+            _, ping = script.probe()
+            numbers.append(ping.number)
+            script.answer(ping)
+    assert len(set(numbers)) == 40
