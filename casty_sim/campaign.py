@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from types import FrameType
 
 from attrs import define, field
 
@@ -112,7 +113,7 @@ def _outcomes(
 def _run_chunk(scenario: Scenario, seeds: range, settings: Settings, *, stop_at_first: bool) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for seed in seeds:
-        with _limited():
+        with limited():
             outcomes.append(run(scenario, Tape(seed), settings))
         if stop_at_first and outcomes[-1].failed:
             break
@@ -120,7 +121,7 @@ def _run_chunk(scenario: Scenario, seeds: range, settings: Settings, *, stop_at_
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
+def limited() -> Iterator[None]:
     """Interrupt a run that hangs: a machine that never returns is a bug to be told, not one to wait for.
 
     Only where a signal can do that: in the main thread of a process.
@@ -129,8 +130,11 @@ def _limited() -> Iterator[None]:
         yield
         return
 
-    def interrupt(*_: object) -> None:
-        raise Violation("no hangs", f"a run took more than {HANG_SECONDS:g} s")
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        where = (
+            "somewhere" if frame is None else f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})"
+        )
+        raise Violation("no hangs", f"the run took more than {HANG_SECONDS:g} s, and was then in {where}")
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, HANG_SECONDS)

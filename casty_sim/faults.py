@@ -229,6 +229,8 @@ class Nemesis:
         ways = network.partition(one, other, one_way=one_way)
 
         def mend() -> None:
+            if not self._over:
+                self._note(f"over: {text}")
             for way in ways:
                 network.mend(*way)
 

@@ -1,10 +1,10 @@
 """The simulated network: for each packet a verdict, which is the instants at which it arrives.
 
-Rules, in the order in which they are asked; the first that applies decides:
+Rules, in the order in which they are asked. The first two lose the packet; the others add up.
 
 1.  A cut link (`cut`, `partition`, `isolate`) loses the packet. A cut has a direction.
-2.  A clogged link keeps the packet until the clog is over, then delivers as if it had been sent then.
-3.  Loss, by the chance of the link.
+2.  Loss, by the chance of the link.
+3.  A clogged link keeps the packet until the clog is over, then delivers as if it had been sent then.
 4.  Delivery after the delay of the link: a least delay, a uniform part, and now and then a long tail. With a bandwidth,
     packets queue for the wire.
 5.  Duplication: the same again after another delay.

@@ -1,11 +1,21 @@
-"""What a scenario is: a world that can be built from a tape, run, and judged."""
+"""What a scenario is: a world that can be built from a tape, run, and judged.
+
+How to write one: subclass `Scenario`, and in `play` build a `World` from the tape, add hosts with programs, start them,
+let time pass with `World.run`, and raise `Violation` where something is not as it must be. `settings.nodes`,
+`settings.safety_ns` and `settings.faults` are for the scenario to obey; `draw_plan` and `Nemesis` of `faults` make the
+faults. Before anything can go wrong, set `outcome.reached = world.reached`; in a `finally`, set `outcome.events` and
+`outcome.simulated_ns`; at the end of a run that is well, call `World.digest_states`. All the rest of the outcome is
+filled in by `run`. Then `python -m casty_sim run MODULE:CLASS` runs it. The smallest program is in `tests/sim/toy.py`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from traceback import format_exception
 
 from attrs import define, field, frozen
+from attrs.validators import ge, instance_of
 
 from casty_proto.machine import SECOND, Nanoseconds
 
@@ -16,15 +26,15 @@ from .world import Violation
 
 @frozen
 class Settings:
-    """What may be varied from outside."""
+    """What may be varied from outside. Raises `ValueError` or `TypeError` for what makes no sense."""
 
-    nodes: int = 5
-    safety_ns: Nanoseconds = 10 * SECOND
+    nodes: int = field(default=5, validator=[instance_of(int), ge(1)])
+    safety_ns: Nanoseconds = field(default=10 * SECOND, validator=[instance_of(int), ge(0)])
     """How long the faults go on."""
-    liveness_ns: Nanoseconds = 15 * SECOND
-    """How long the core then has to make progress."""
-    faults: bool = True
-    check_invariants: bool = False
+    liveness_ns: Nanoseconds = field(default=15 * SECOND, validator=[instance_of(int), ge(0)])
+    """How long the core then has to make progress, where the scenario has no bound of its own."""
+    faults: bool = field(default=True, validator=instance_of(bool))
+    check_invariants: bool = field(default=False, validator=instance_of(bool))
     """Whether every machine asserts its invariants after every event."""
 
 
@@ -43,6 +53,8 @@ class Outcome:
     """What was broken; empty when all is well."""
     problem: str = ""
     """How it was broken."""
+    traceback: str = ""
+    """Where an exception came from that nobody expected."""
     unknown: bool = False
     """Whether a checker ran out of its budget."""
 
@@ -65,7 +77,11 @@ class Scenario(ABC):
 
 
 def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace: Trace | None = None) -> Outcome:
-    """One run. An exception of a machine is a failure like any other: `handle` raises only for bugs."""
+    """One run. An exception of a machine is a failure like any other: `handle` raises only for bugs.
+
+    A tape is played once: raises `TapeError` for one that was played before, and nothing is run.
+    """
+    tape.begin()
     trace = trace or Trace()
     outcome = Outcome(tape.seed)
     try:
@@ -73,11 +89,18 @@ def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace:
     except Violation as violation:
         outcome.rule, outcome.problem = violation.rule, str(violation)
     except AssertionError as error:
-        outcome.rule, outcome.problem = "invariants", f"{_where(error)}: {error}"
+        _unexpected(outcome, "invariants", error, str(error) or "an assertion does not hold")
     except Exception as error:
-        outcome.rule, outcome.problem = "no exceptions", f"{_where(error)}: {error!r}"
+        _unexpected(outcome, "no exceptions", error, repr(error))
+    if outcome.failed:
+        trace.note(outcome.simulated_ns, "", "BROKEN", outcome.problem)
     outcome.digest = trace.digest
     return outcome
+
+
+def _unexpected(outcome: Outcome, rule: str, error: BaseException, text: str) -> None:
+    outcome.rule, outcome.problem = rule, f"{rule}: {_where(error)}: {text}"
+    outcome.traceback = "".join(format_exception(error))
 
 
 def _where(error: BaseException) -> str:

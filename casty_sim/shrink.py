@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from attrs import define, evolve
 
@@ -53,13 +54,17 @@ def shrink(
     seconds: float = 60.0,
     progress: Callable[[Shrunk], None] | None = None,
 ) -> Shrunk:
-    """Shrink the failure of `tape`, for about so many seconds. Raises `NotReproducible`."""
+    """Shrink the failure of `tape`, which must not have been played, for about so many seconds.
+
+    An interrupt from the keyboard ends the search, and the best that was found counts. Raises `NotReproducible`.
+    """
     outcome = run(scenario, tape, settings, Trace(digest=False))
     if not outcome.failed:
         raise NotReproducible(f"seed {tape.seed} does not fail scenario {scenario.name} with these settings")
     best = Shrunk(tape.seed, tape.recorded(), settings, outcome)
     search = _Search(scenario, best, time.monotonic() + seconds, progress)
-    search.run()
+    with suppress(KeyboardInterrupt):
+        search.run()
     return search.best
 
 

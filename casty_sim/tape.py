@@ -141,6 +141,13 @@ class Tape:
         self._record = record
         self._played = played or {}
         self._streams: dict[str, Stream] = {}
+        self._played_once = False
+
+    def begin(self) -> None:
+        """A run begins. Raises `TapeError` when there was one before: it would go on where that one has stopped."""
+        if self._played_once:
+            raise TapeError(f"the tape of seed {self.seed} was played before; make a new one for each run")
+        self._played_once = True
 
     def stream(self, label: str) -> Stream:
         """The stream of that label, which goes on where it was."""
@@ -196,8 +203,12 @@ def read_tape(path: Path) -> tuple[int, dict[str, list[float]], bool, dict[str, 
         raise TapeError(f"{path} cannot be read as a tape: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise TapeError(f"{path} is not a tape of format {FORMAT}")
-    streams = content.get("streams", {})
+    seed, streams, about = content.get("seed"), content.get("streams"), content.get("about", {})
+    if type(seed) is not int or not isinstance(streams, dict) or not isinstance(about, dict):
+        raise TapeError(f"{path} has no seed, no streams, or does not say what it is about: was it edited by hand?")
+    if not isinstance(about.get("settings", {}), dict):
+        raise TapeError(f"{path} has settings that are none")
     for label, values in streams.items():
-        if not all(isinstance(value, int | float) and 0 <= value < 1 for value in values):
+        if not isinstance(values, list) or not all(type(value) in (int, float) and 0 <= value < 1 for value in values):
             raise TapeError(f"{path}: stream {label!r} has something else than numbers from 0 to 1")
-    return int(content["seed"]), streams, bool(content.get("edited")), content.get("about", {})
+    return seed, streams, bool(content.get("edited")), about

@@ -19,9 +19,9 @@ from zlib import crc32
 
 from attrs import fields, frozen, has, resolve_types
 
-from casty_proto.machine import SECOND, Instant
+from casty_proto.machine import MILLISECOND, SECOND, Instant
 
-BATCH = 64
+BATCH = 512
 """So many events at a time are taken into the digest."""
 
 _ATOMS = (int, str, bytes, bool, float, type(None))
@@ -106,7 +106,11 @@ class Line:
     """For a message that was sent: when it arrives; nothing when it is lost."""
 
     def __str__(self) -> str:
-        return f"{self.at / SECOND:10.6f}  {self.host:<8} {self.kind:<10} {self.text}"
+        text = self.text
+        if self.peer:
+            late = ", ".join(f"+{(at - self.at) / MILLISECOND:.2f} ms" for at in self.arrives)
+            text = f"to {self.peer}, {late or 'LOST'}: {text}"
+        return f"{self.at / SECOND:10.6f}  {self.host:<8} {self.kind:<10} {text}"
 
 
 class Trace:

@@ -14,6 +14,9 @@ passes in between.
 4.  A host has one alarm, for the deadline of its program. A deadline that moves away leaves the entry in the heap where
     it is: when that comes due too early, it is put off to the deadline of then, and the program hears nothing of it.
 5.  A write that fails stops the host, as a driver must that cannot promise durability any more.
+
+Messages and records are attrs classes, tuples or plain values (`trace.plain`): they go into the digest. A packet to a
+name that no host has is lost.
 """
 
 from __future__ import annotations
@@ -31,11 +34,13 @@ from .tape import Stream, Tape
 from .trace import Trace
 
 NEVER: Instant = 2**63 - 1
-STATE_EVERY = 64
+STATE_EVERY = 128
 """After so many events the states of all machines go into the digest."""
 
-MOST_EVENTS = 200_000
-"""A run of more events than this is taken for a storm: messages that make more messages, without end."""
+STORM_EVENTS = 50_000
+STORM_RATE = 10_000
+"""More events than the first number, and the second for each simulated second, are taken for a storm: messages that
+make more messages, or a program that is woken and does not move its deadline."""
 
 
 class Violation(AssertionError):
@@ -292,7 +297,8 @@ class World:
         self.seq = 0
 
     def add_host(self, name: str, make: Callable[[], Program]) -> Host:
-        """A host that is down until it is started. `make` creates its program at each start."""
+        """A host that is down until it is started. `make` creates its program at each start. A name is used once."""
+        assert name not in self.hosts, f"there is a host {name} already"
         host = self.hosts[name] = Host(self, name, len(self.hosts), make)
         return host
 
@@ -351,7 +357,7 @@ class World:
                 host.arm(deadline)
             if events % STATE_EVERY == 0:
                 self.digest_states()
-                if events > MOST_EVENTS:
+                if events > STORM_EVENTS + STORM_RATE * at // SECOND:
                     raise Violation("no storms", f"{events} events in {at / SECOND:.1f} simulated seconds")
         self.now = until
 

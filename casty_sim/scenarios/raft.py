@@ -167,10 +167,10 @@ class RaftScenario(Scenario):
             self._check_liveness(cluster, nemesis, settings)
             self._check_states(cluster)
             self._check_history(cluster, outcome)
+            world.digest_states()
         finally:
             outcome.events = world.events
             outcome.simulated_ns = world.now
-            world.digest_states()
 
     def _check_liveness(self, cluster: RaftWorld, nemesis: Nemesis, settings: Settings) -> None:
         world = cluster.world

@@ -140,6 +140,7 @@ class Client:
         """On the server: hand the request to the machine."""
         promises = self._cluster.promises
         asked_at = promises.answered_up_to
+        self._note("asks", f"{program.name}: {self._words()}")
 
         def answer(server: RaftProgram, result: Any) -> None:
             value = server.state.get(self._key)
@@ -160,11 +161,22 @@ class Client:
         assert isinstance(self._argument, Write)
         return f"{self._key}={self._argument.value}".encode()
 
+    def _words(self) -> str:
+        if not self._session:
+            return "a session"
+        return f"write {self._key}={self._argument.value}" if isinstance(self._argument, Write) else f"read {self._key}"
+
+    def _note(self, kind: str, text: str) -> None:
+        self._world.trace.note(self._world.now, self.name, kind, text)
+
     def _on_answer(self, attempt: int, result: Any, value: Any, follower: bool) -> None:
         if attempt != self._attempt:
             return
         self._attempt += 1
         self._asking = False
+        if self._world.trace.lines is not None:
+            said = f", {value!r}" if isinstance(result, ReadReady) else ""
+            self._note("answer", f"{self._words()}: {result}{said}")
         match result:
             case Committed(index) if not self._session:
                 self._session, self._serial = index, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.machine import MILLISECOND, Instant, Note, Persist, Persisted, Reply, Wake
@@ -116,7 +117,15 @@ class RaftProgram(Program):
 
     def fingerprint(self) -> Any:
         raft = self.raft
-        return (raft.term, raft.vote, raft.role, raft.leader, raft.commit, raft.log.last_index, raft.log.last_term)
+        return (
+            raft.term,
+            raft.vote,
+            raft.role.value,
+            raft.leader,
+            raft.commit,
+            raft.log.last_index,
+            raft.log.last_term,
+        )
 
     def label(self) -> str:
         return self.raft.role.value
@@ -135,6 +144,7 @@ class RaftProgram(Program):
                 self.host.persist(ticket, record)
                 self.host.moment()
             case Apply(entries):
+                self._note("applies", lambda: f"{entries[0].index} to {entries[-1].index}")
                 self.checker.apply(self.name, effect, self.raft.term)
                 self.host.moment()
                 if self.raft.role is Role.LEADER:
@@ -158,6 +168,10 @@ class RaftProgram(Program):
                 self._role_changed(effect)
             case Send() | SessionsEnded() | Note():
                 pass
+
+    def _note(self, kind: str, text: Callable[[], str]) -> None:
+        world = self.cluster.world
+        world.trace.note(world.now, self.name, kind, text)
 
     def _check_commit(self) -> None:
         raft = self.raft

@@ -286,7 +286,7 @@ class SwimScenario(Scenario):
     """See the module."""
 
     name = "swim"
-    help = "5 members of SWIM who fail, leave and come back; suspicion, dissemination, whole states"
+    help = "members of SWIM who fail, leave and come back; suspicion, dissemination, whole states"
     states = (
         "a member joined",
         "a member was suspected",
@@ -331,10 +331,10 @@ class SwimScenario(Scenario):
             cluster.workload.end()
             self._heal(cluster, nemesis, settings)
             self._check_liveness(cluster, plan.link)
+            world.digest_states()
         finally:
             outcome.events = world.events
             outcome.simulated_ns = world.now
-            world.digest_states()
 
     def _heal(self, cluster: SwimWorld, nemesis: Nemesis, settings: Settings) -> None:
         """The core, with the first seed in it, is put right. The others meet their fates."""

@@ -103,4 +103,4 @@ def test_the_command_line_lists_runs_and_replays(tmp_path: Path, capsys: pytest.
     assert digest in again
     assert "leader in term" in again
     assert main(["replay", "raft", str(tmp_path / "nothing.tape")]) == 2
-    assert "cannot be read as a tape" in capsys.readouterr().err
+    assert "neither a seed" in capsys.readouterr().err

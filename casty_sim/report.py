@@ -1,0 +1,138 @@
+"""What people, and programs, are told of campaigns."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from argparse import Namespace
+from typing import Any
+
+from attrs import asdict
+
+from casty_proto.machine import SECOND
+
+from .campaign import Summary
+from .mutants import Hunt
+from .scenario import Outcome, Scenario
+from .shrink import Shrunk
+
+FAILURES_SHOWN = 10
+
+
+def fit(line: str) -> str:
+    """A line that does not wrap in the terminal."""
+    return line[: shutil.get_terminal_size().columns - 1]
+
+
+def bar(summary: Summary, seeds: int) -> str:
+    """How far a campaign has come."""
+    width = 30
+    done = width * summary.seeds // max(1, seeds)
+    failed = f", {len(summary.failures)} failed" if summary.failures else ""
+    return f"[{'#' * done}{'.' * (width - done)}] {summary.seeds}/{seeds}, {summary.seeds_per_second:.0f}/s{failed}"
+
+
+def shrinking(best: Shrunk) -> str:
+    """How far a search has come."""
+    return f"{best.tries} tries: {best.settings.nodes} nodes, {best.choices} choices"
+
+
+def words(summary: Summary, scenario: Scenario, options: Namespace, *, interrupted: bool = False) -> str:
+    """A campaign, for people. What failed stands first."""
+    seeds, failures = summary.seeds, summary.failures
+    lines = [
+        f"{summary.scenario}: {seeds} seeds, {len(failures)} failed, {summary.unknown} undecided",
+        f"{summary.seeds_per_second:.1f} seeds/s, {summary.speed:.0f} simulated seconds per second, "
+        f"{summary.events / max(1, seeds):.0f} events a seed",
+    ]
+    if interrupted:
+        lines.append(f"interrupted after {seeds} of {options.seeds} seeds")
+    elif failures and seeds < options.seeds:
+        lines.append(f"stopped at the first failure, after {seeds} of {options.seeds} seeds; --keep-going goes on")
+    for outcome in failures[:FAILURES_SHOWN]:
+        lines += ["", failure(outcome, options)]
+    if len(failures) > FAILURES_SHOWN:
+        lines.append(f"\nand {len(failures) - FAILURES_SHOWN} more")
+    lines += ["", "reached in how many runs:"]
+    lines += [f"  {summary.reached.get(state, 0):>6}  {state}" for state in scenario.states]
+    if seeds >= options.seeds and summary.never(scenario.states):
+        lines.append("some states were never reached: try more seeds, or ask why")
+    return "\n".join(lines)
+
+
+def failure(outcome: Outcome, options: Namespace) -> str:
+    """A run that failed, and what to do with it."""
+    replay = command("replay", outcome, options)
+    return "\n".join(
+        [
+            f"seed {outcome.seed} broke {outcome.problem}",
+            f"  faults: {outcome.plan or 'none'}",
+            f"  replay: {replay} --trace",
+            f"  shrink: {command('shrink', outcome, options)}",
+        ]
+    )
+
+
+def command(verb: str, outcome: Outcome, options: Namespace) -> str:
+    """What to type to look at a run again. Every option that changes the run is in it."""
+    text = f"python -m casty_sim {verb} {options.scenario} {outcome.seed} --nodes {options.nodes}"
+    text += f" --duration {options.duration!r}"
+    text += " --no-faults" if options.no_faults else ""
+    text += " --check" if options.check else ""
+    return text + (f" --mutant {options.mutant} --module {options.module}" if options.mutant else "")
+
+
+def as_json(summary: Summary, scenario: Scenario, options: Namespace) -> str:
+    """A campaign, for programs."""
+    content: dict[str, Any] = asdict(summary)
+    for outcome, each in zip(summary.failures, content["failures"], strict=True):
+        each["replay"] = command("replay", outcome, options)
+    content["settings"] = {
+        "first": options.first,
+        "seeds": options.seeds,
+        "nodes": options.nodes,
+        "duration_seconds": options.duration,
+        "faults": not options.no_faults,
+        "check": options.check,
+        "mutant": options.mutant,
+    }
+    content["seeds_per_second"] = summary.seeds_per_second
+    content["simulated_seconds_per_second"] = summary.speed
+    content["never_reached"] = summary.never(scenario.states)
+    return json.dumps(content, indent=1)
+
+
+def one(outcome: Outcome, nodes: int) -> str:
+    """One run."""
+    lines = [
+        f"seed {outcome.seed}, {nodes} nodes, faults: {outcome.plan or 'none'}",
+        f"{outcome.events} events in {outcome.simulated_ns / SECOND:.1f} simulated seconds, digest {outcome.digest}",
+    ]
+    if outcome.traceback:
+        lines.append(outcome.traceback.rstrip())
+    lines.append(f"broke {outcome.problem}" if outcome.failed else "all is well")
+    return "\n".join(lines)
+
+
+def hunted(found: Hunt, width: int) -> str:
+    """What came of one planted bug."""
+    mutant = found.mutant
+    verdict = f"caught by {found.rule}, seed {found.seed}" if found.caught else f"NOT CAUGHT in {found.seeds} seeds"
+    return f"{mutant.name:<{width}}  {verdict}, {found.wall_seconds:.1f} s\n    {mutant.bug} ({mutant.source})"
+
+
+def hunted_json(found: Hunt) -> dict[str, Any]:
+    """The same for programs."""
+    mutant = found.mutant
+    return {
+        "name": mutant.name,
+        "bug": mutant.bug,
+        "source": mutant.source,
+        "scenario": mutant.scenario.name,
+        "caught": found.caught,
+        "rule": found.rule,
+        "problem": found.problem,
+        "seed": found.seed,
+        "seeds": found.seeds,
+        "wall_seconds": found.wall_seconds,
+    }
