@@ -38,11 +38,27 @@ Members
 15. A leader can hand over without an interruption (thesis 3.10).
 
 Driving it
-    A founder's disk gets `bootstrap(configuration)` before its first start; a server that joins has no records, and is
-    added by the leader (`ChangeMembership`). Then:
+    A founder's disk gets `bootstrap(Configuration(("a", "b", "c")))` before its first start; a server that joins has no
+    records, and is added by the leader (`ChangeMembership`). `rng` is a `random.Random` of the server's own. Then:
 
-        raft = Raft(name, rng, options, recover(records))
+        raft = Raft("a", rng, RaftOptions(), recover(records))
         perform(raft.handle(Start(), now))
+        ...
+        perform(raft.handle(Propose((Proposal(request, Command(data)),)), now))
+
+        def perform(effects):
+            for effect in effects:
+                match effect:
+                    case Send(to, message): ...             # `Received(sender, message)` there
+                    case Persist(ticket, record): ...       # append the record, sync, then `Persisted(ticket)`
+                    case Apply(entries): ...                # execute each entry's `payload.data`
+                    case Reply(request, result): ...        # `request` is whatever was given with the proposal or read
+                    case TakeSnapshot(index): ...           # `SnapshotTaken(index, data)`, at once or later
+                    case Restore(index, term, data): ...    # replace the application's state
+                    case RoleChanged(role, term, leader): ...   # who leads; `NotLeader` says so to who asked in vain
+                    case _: ...                             # the others are for those whom they concern
+
+    A follower does not pass proposals on. `casty_sim/scenarios/raft_program.py` is a whole driver.
 
     `Persist` effects go to the disk in order, and come back as `Persisted`; several may be synced at once. `Send` goes
     to a peer, and `Received` comes from one; neither order nor delivery is needed. One alarm is kept at `deadline()`,

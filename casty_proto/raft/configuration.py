@@ -27,6 +27,8 @@ class ConfigurationError(ValueError):
 
 
 def _sorted(names: Iterable[NodeId]) -> tuple[NodeId, ...]:
+    if isinstance(names, str):
+        raise TypeError(f"members are several names, not the one text {names!r}")
     return tuple(sorted(names))
 
 

@@ -5,7 +5,9 @@ repeat and reorder them. The rules follow; tests cite the ones that they prove. 
 Motivala (DSN 2002), `Lifeguard` the one by Dadgar, Phillips and Currey (DSN-W 2018), `memberlist` and `foca` are
 implementations that are widely used. "Ours" has no published counterpart.
 
-How a driver uses it: `handle(Join(seeds), now)`, then `Received(peer, message)` for each message that comes and
+How a driver uses it: `Swim(Identity("a", generation), address, payload, rng=rng, options=options)`, where `generation`
+is higher than in any life before (a counter on disk, or the time at the start), and `address` is where the others reach
+it; `handle(Join(seeds), now)`, then `Received(peer, message)` for each message that comes and
 `Wake()` at each `deadline()`. It sends what `Send` says, to addresses that it was given in `Join` or that members gave
 for themselves, and tells its users what the other effects say. Who is a member is in the effects alone: `MemberAlive`,
 then any number of `MemberSuspected` and `MemberAlive` in turn, then `MemberDead` or `MemberLeft`.
