@@ -75,12 +75,14 @@ class Disk:
         reached = self._stream.below(len(self._pending) + 1)
         self._durable += [record for _, record in self._pending[:reached]]
         self._pending.clear()
+        self._last = 0
         self.failed = False
 
     def wipe(self) -> None:
         """Rule 5."""
         self._durable.clear()
         self._pending.clear()
+        self._last = 0
         self.failed = self.full = False
 
     def records(self) -> list[Any]:

@@ -4,8 +4,9 @@ Swarm testing (Groce and others, 2012): each run draws which kinds of faults are
 with everything on at once hides the bugs that need some faults to be absent.
 
 A run has two phases. In the safety phase anything goes, and only what must never happen is checked. Then a core of
-hosts, large enough that it could make progress, is healed and kept well, while the rest of the world stays as broken as
-it is; now the core must make progress. The idea of the two phases is TigerBeetle's.
+hosts, large enough that it could make progress, is healed and kept well, while the rest of the world stays cut off or
+down until what was begun there is over, as it would have been; now the core must make progress. The idea of the two
+phases is TigerBeetle's.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class FaultPlan:
 
     enabled: tuple[str, ...]
     link: Link
-    disk_slow: float
-    disk_failing: float
+    disk_slow: float = 0.0
+    disk_failing: float = 0.0
     timely: float = 0.0
     """How often something strikes at a delicate moment."""
     log: list[str] = field(factory=list)
@@ -90,7 +91,7 @@ def draw_plan(stream: Stream, options: FaultOptions, base: Link) -> FaultPlan:
         tail=0.2 * stream.raw() if "tail" in on else 0.0,
         tail_ns=int(stream.uniform(0.2, 2.0) ** 2 * SECOND) if "tail" in on else base.tail_ns,
         duplicate=0.3 * stream.raw() if "duplicate" in on else 0.0,
-        bytes_per_second=int(10 ** stream.uniform(4.5, 7.0)) if "bandwidth" in on else 0,
+        bytes_per_second=int(10 ** (7.0 - 2.5 * stream.raw())) if "bandwidth" in on else 0,
     )
     return FaultPlan(
         enabled=enabled,
@@ -110,7 +111,6 @@ class Nemesis:
         self._plan = plan
         self._options = options
         self._stream = world.tape.stream("faults")
-        self._spared: dict[str, None] = {}
         self._over = False
         self._acts: dict[str, Callable[[Host], None]] = {
             "crash": self._crash,
@@ -136,20 +136,24 @@ class Nemesis:
             host.disk.profile = type(profile)(
                 profile.delay_ns, profile.spread_ns, self._plan.disk_slow, profile.slow_ns, self._plan.disk_failing
             )
+        self._world.on_stopped = lambda host: self._later(host.start)
         if self._plan.timely and self._timely:
             self._world.on_moment = self._on_moment
         self._next()
 
     def end(self, core: Sequence[Host], link: Link) -> None:
-        """The liveness phase: the core is put right and spared from now on. The rest stays as it is."""
+        """The liveness phase: nothing new breaks, and the core is put right. Other hosts recover when they would have.
+
+        Clogs end, and the network behaves as `link` says, for everybody.
+        """
         world = self._world
         self._over = True
         world.on_moment = None
-        self._spared = dict.fromkeys(host.name for host in core)
-        self._note(f"the core is healed: {', '.join(self._spared)}")
+        spared = dict.fromkeys(host.name for host in core)
+        self._note(f"the core is healed: {', '.join(spared)}")
         network = world.network
         network.default = link
-        others = [host for host in self._hosts if host.name not in self._spared]
+        others = [host for host in self._hosts if host.name not in spared]
         cut = [(a.name, b.name) for a in others for b in self._hosts if network.is_cut(a.name, b.name)]
         cut += [(a.name, b.name) for a in core for b in others if network.is_cut(a.name, b.name)]
         network.heal()
@@ -183,7 +187,7 @@ class Nemesis:
         if self._timely_stream.chance(self._plan.timely):
             kind = self._timely_stream.pick(self._timely)
             wait = int(self._timely_stream.raw() ** 2 * 5 * MILLISECOND)
-            self._world.after(wait, lambda: self._acts[kind](host))
+            self._world.after(wait, lambda: None if self._over else self._acts[kind](host))
 
     def _duration(self) -> Nanoseconds:
         """How long a fault lasts. Short ones are as interesting as long ones, and most are short."""
@@ -263,7 +267,8 @@ class Nemesis:
         self._world.network.clog(host.name, target, self._world.now + duration)
 
     def _drift(self, host: Host) -> None:
-        rate = 1.0 + self._stream.uniform(-self._options.drift, self._options.drift)
+        off = self._stream.raw() * self._options.drift
+        rate = 1.0 + self._stream.pick((off, -off))
         self._note(f"the clock of {host.name} runs at {rate:.4f}")
         host.drift(rate)
 

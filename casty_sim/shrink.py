@@ -15,6 +15,7 @@ from attrs import define, evolve
 
 from casty_proto.machine import SECOND
 
+from .campaign import limited
 from .scenario import Outcome, Scenario, Settings, run
 from .tape import Tape
 from .trace import Trace
@@ -91,7 +92,8 @@ class _Search:
             return False
         self.best.tries += 1
         tape = Tape(self.best.seed, played=numbers, edited=True, record=True)
-        outcome = run(self.scenario, tape, settings, Trace(digest=False))
+        with limited():
+            outcome = run(self.scenario, tape, settings, Trace(digest=False))
         if outcome.rule != self.best.outcome.rule:
             return False
         # What was not drawn is gone, and what was drawn beyond the end is zero.

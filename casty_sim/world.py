@@ -112,6 +112,7 @@ class Host:
         self.starts = 0
         self._make = make
         self._paused_until: Instant = 0
+        self._put_off: list[tuple[Kind, Any, Any]] = []
         self._armed: Instant = NEVER
         """When the earliest alarm of this life comes due."""
         self.armed_local: Instant = NEVER
@@ -154,7 +155,7 @@ class Host:
         at = self.disk.write(ticket, record, world.now)
         if at is None:
             world.trace.note(world.now, self.name, "disk", "a write failed; the node stops")
-            world.at(world.now, self.crash)
+            world.at(world.now, self._stop)
         else:
             world.push(at, WRITTEN, self, ticket, None)
 
@@ -166,6 +167,12 @@ class Host:
     def local(self, delay_ns: Nanoseconds, what: Callable[[], None]) -> None:
         """Call back on this host after a delay, unless it has crashed by then."""
         self.world.push(self.world.now + delay_ns, LOCAL, self, what, None)
+
+    def _stop(self) -> None:
+        """The driver gives up, since it cannot promise durability any more (rule 5)."""
+        self.crash()
+        if self.world.on_stopped is not None:
+            self.world.on_stopped(self)
 
     # -- what is done to it ----------------------------------------------------------------------------------------
 
@@ -198,16 +205,26 @@ class Host:
         self.life += 1
         self._disarm()
         self._paused_until = 0
+        self._put_off.clear()
         self.disk.power_cut()
 
     def pause(self, duration_ns: Nanoseconds) -> None:
         """Handle nothing for a while (rule 3)."""
         self._paused_until = max(self._paused_until, self.world.now + duration_ns)
+        self.world.at(self._paused_until, self._go_on)
         self.world.trace.note(self.world.now, self.name, "pause", f"for {duration_ns / SECOND:.3f} s")
 
     def resume(self) -> None:
-        """End a pause now. What was put off comes at the instant at which the pause would have ended."""
+        """End a pause now."""
         self._paused_until = 0
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """What was put off comes now, in its order, unless the pause was extended."""
+        if self._paused_until <= self.world.now:
+            put_off, self._put_off = self._put_off, []
+            for kind, a, b in put_off:
+                self.world.push(self.world.now, kind, self, a, b)
 
     def drift(self, rate: float) -> None:
         """Let the clock run at another rate from now on: 1.01 is one percent fast."""
@@ -235,8 +252,8 @@ class Host:
         return False
 
     def put_off(self, kind: Kind, a: Any, b: Any) -> None:
-        """Handle an entry when the pause is over."""
-        self.world.push(self._paused_until, kind, self, a, b)
+        """Handle an entry when the pause is over (rule 3)."""
+        self._put_off.append((kind, a, b))
 
     def arm(self, deadline: Instant) -> None:
         """Set the alarm to an instant on the clock of this host."""
@@ -291,6 +308,8 @@ class World:
         self.reached: dict[str, int] = {}
         """Interesting states, and how often they were reached."""
         self.events = 0
+        self.on_stopped: Callable[[Host], None] | None = None
+        """Who is told of hosts that have stopped by themselves."""
         self.on_moment: Callable[[Host], None] | None = None
         """Who is told of delicate moments."""
         self.heap: list[tuple[Instant, int, Kind, Host | None, int, Any, Any]] = []
@@ -341,7 +360,7 @@ class World:
                 trace.event(at, host.number, kind, b)
                 program.receive(a, b)
             else:
-                trace.event(at, host.number, kind, None)
+                trace.event(at, host.number, kind, a if kind == WRITTEN else None)
                 if kind == ALARM:
                     program.wake()
                 elif kind == WRITTEN:

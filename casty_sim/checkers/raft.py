@@ -43,6 +43,8 @@ class RaftChecker:
         """The last index that each server has applied in its present life."""
         self.committed: list[tuple[int, Configuration]] = []
         """Committed configurations, in order."""
+        self._terms: dict[str, dict[int, int]] = {}
+        """The term at each index of the log of each server. What was dropped at its end is overwritten in time."""
         self._changes: dict[str, list[int]] = {}
         """Where configurations stand in the log of each server."""
         self._acknowledged: dict[int, bytes] = {}
@@ -51,6 +53,7 @@ class RaftChecker:
     def started(self, server: str, recovered: Recovered) -> None:
         """A server began a new life: its application is empty, and its log is what was found on the disk."""
         self.positions[server] = 0
+        self._terms[server] = {entry.index: entry.term for entry in recovered.entries}
         self._changes[server] = [entry.index for entry in recovered.entries if isinstance(entry.payload, Configuration)]
 
     def role_changed(self, server: str, effect: RoleChanged) -> None:
@@ -79,13 +82,14 @@ class RaftChecker:
             # Whatever stands under a snapshot is committed, or was replaced by it.
             index = record.snapshot.index
             self._changes[server] = [change for change in self._changes[server] if change > index]
+            self._terms[server][index] = record.snapshot.term
         if not isinstance(record, Append):
             return
         self._one_change_at_a_time(server, record.entries)
-        before: Entry | None = None
+        terms = self._terms[server]
         for entry in record.entries:
             key = (entry.index, entry.term)
-            previous = -1 if before is None else before.term
+            previous = terms.get(entry.index - 1, -1)
             payload, known = self.written.setdefault(key, (entry.payload, previous))
             if payload is not entry.payload and payload != entry.payload:
                 raise Violation("log matching", f"{server} has another entry at index {key[0]} of term {key[1]}")
@@ -93,7 +97,7 @@ class RaftChecker:
                 if known >= 0 and known != previous:
                     raise Violation("log matching", f"{server} has another entry before {key[0]} of term {key[1]}")
                 self.written[key] = (payload, previous)
-            before = entry
+            terms[entry.index] = entry.term
 
     def _one_change_at_a_time(self, server: str, entries: tuple[Entry, ...]) -> None:
         """Configuration safety: of the changes in a log only the last may be uncommitted (thesis 4.1)."""
@@ -151,10 +155,10 @@ class RaftChecker:
             raise Violation("durability", f"{data!r} was acknowledged at {index}, where {was} was applied")
         self._acknowledged[index] = data
 
-    def acknowledged_are_applied(self) -> None:
-        """At the end: the servers that lead or follow have everything that was acknowledged."""
+    def acknowledged_are_applied(self, running: list[str]) -> None:
+        """At the end: one of those that run, and have agreed on something since, has all that was acknowledged."""
         last = max(self._acknowledged, default=0)
-        furthest = max(self.positions.values(), default=0)
+        furthest = max((self.positions[server] for server in running), default=0)
         if furthest < last:
             raise Violation("durability", f"{last} was acknowledged, and nobody has applied more than {furthest}")
 

@@ -37,8 +37,10 @@ class Promises:
         """How long a lease lasts at most; 0 where there are none."""
         self._heard: dict[str, tuple[str, Instant]] = {}
         """Whose heartbeat each server has answered last, and when, on its own clock."""
-        self._arrived: dict[str, Instant] = {}
-        """When the last heartbeat arrived at each server. The answer may wait for the disk."""
+        self._arrived: dict[tuple[str, str], Instant] = {}
+        """When the last heartbeat of a sender arrived at each server. The answer may wait for the disk."""
+        self._terms: dict[str, dict[int, None]] = {}
+        """The terms of which each server ever had an entry on its disk."""
         self._transfers: dict[int, None] = {}
         """The terms in which an election was asked for by the leader before."""
         self.answered_up_to = 0
@@ -58,20 +60,25 @@ class Promises:
         """A server has sent a message. `now` is on its own clock."""
         kind = type(message)
         if kind is AppendAccepted:
-            if message.match > self._acknowledged.get(server, 0):
-                self._acknowledged[server] = message.match
+            match = message.match
+            if match > self._bases[server] and match not in self._disks[server]:
+                raise Violation("acknowledged is durable", f"{server} acknowledges {match}, which is not on its disk")
+            if match > self._acknowledged.get(server, 0):
+                self._acknowledged[server] = match
         elif kind is Vote and message.granted and not message.pre:
             self.voted(server, message.term, to)
             self._keeps_lease(server, message.term, to, now)
         elif kind is HeartbeatReply:
-            self._heard[server] = (to, self._arrived.get(server, now))
-        elif kind is RequestVote and message.transfer:
-            self._transfers[message.term] = None
+            self._heard[server] = (to, self._arrived.get((server, to), now))
+        elif kind is RequestVote and not message.pre:
+            self.voted(server, message.term, server)
+            if message.transfer:
+                self._transfers[message.term] = None
 
-    def received(self, server: str, message: Any, now: Instant) -> None:
+    def received(self, server: str, sender: str, message: Any, now: Instant) -> None:
         """A message has arrived. `now` is on the clock of the server."""
         if type(message) is Heartbeat:
-            self._arrived[server] = now
+            self._arrived[server, sender] = now
 
     def _keeps_lease(self, server: str, term: int, candidate: str, now: Instant) -> None:
         """Rule 7."""
@@ -105,6 +112,7 @@ class Promises:
         base = recovered.base
         self._disks[server] = {base.index: base.term} | {entry.index: entry.term for entry in recovered.entries}
         self._bases[server] = base.index
+        self._terms.setdefault(server, {}).update(dict.fromkeys(self._disks[server].values()))
         last = recovered.entries[-1].index if recovered.entries else base.index
         promised = self._acknowledged.get(server, 0)
         if last < promised:
@@ -116,6 +124,11 @@ class Promises:
             first = record.entries[0].index
             if first <= self._acknowledged.get(server, 0):
                 self._acknowledged[server] = first - 1
+        elif isinstance(record, SaveSnapshot):
+            index = record.snapshot.index
+            known = self._disks[server].get(index)
+            if index < self._acknowledged.get(server, 0) and known not in (None, record.snapshot.term):
+                self._acknowledged[server] = index
 
     def written(self, server: str, record: Any) -> None:
         """A record is on the disk."""
@@ -125,14 +138,17 @@ class Promises:
             if first in disk:
                 for index in [index for index in disk if index >= first]:
                     del disk[index]
+            terms = self._terms[server]
             for entry in entries:
                 disk[entry.index] = entry.term
+                terms[entry.term] = None
         elif isinstance(record, SaveSnapshot):
             snapshot = record.snapshot
             if self._disks[server].get(snapshot.index) != snapshot.term:
                 self._disks[server].clear()
             self._bases[server] = max(self._bases[server], snapshot.index)
             self._disks[server][snapshot.index] = snapshot.term
+            self._terms[server][snapshot.term] = None
 
     def counts_as_committed(
         self, leader: str, index: int, term: int, own_term: int, electorates: Sequence[Sequence[str]]
@@ -161,7 +177,7 @@ class Promises:
 
     def changes(self, leader: str, term: int, voters: Sequence[str]) -> None:
         """Rule 6: a leader has appended a configuration; `voters` are those of the one before."""
-        have = [voter for voter in voters if term in self._disks.get(voter, {}).values()]
+        have = [voter for voter in voters if term in self._terms.get(voter, {})]
         if 2 * len(have) <= len(voters):
             raise Violation(
                 "a change waits",

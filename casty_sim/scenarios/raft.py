@@ -6,7 +6,7 @@ membership and moves the leadership, and which options the servers have.
 
 from __future__ import annotations
 
-from attrs import evolve
+from attrs import asdict, evolve
 
 from casty_proto.machine import MILLISECOND, SECOND
 from casty_proto.raft import Configuration, Raft, RaftOptions, bootstrap, recover
@@ -39,6 +39,8 @@ OPTIONS = RaftOptions(
 """Small limits: snapshots, windows and chunks are reached within a short run."""
 
 CLIENTS = 3
+CATCH_UP = 10 * SECOND
+"""How long a member of a healthy core may take to get everything."""
 
 # A server that lost its disk is another server (raft records, rule 6).
 FAULTS = FaultOptions(kinds=tuple(kind for kind in KINDS if kind != "wipe"), down_at_once=2)
@@ -62,6 +64,12 @@ def draw_options(stream: Stream, plan: FaultPlan) -> RaftOptions:
     )
 
 
+def _changed(options: RaftOptions) -> str:
+    """What is not as in `OPTIONS`, for people."""
+    plain, drawn = asdict(OPTIONS), asdict(options)
+    return ", ".join(f"{name}={drawn[name]}" for name in drawn if drawn[name] != plain[name]) or "plain options"
+
+
 class RaftWorld:
     """The cluster of one run."""
 
@@ -70,8 +78,7 @@ class RaftWorld:
         self.machine = machine
         self.plan = draw_plan(tape.stream("plan"), FAULTS, self.world.network.default)
         if not settings.faults:
-            self.plan.enabled = ()
-            self.plan.link = self.world.network.default
+            self.plan = FaultPlan((), self.world.network.default)
         variety = tape.stream("variety")
         self.options = draw_options(variety, self.plan)
         self.checker = RaftChecker()
@@ -110,6 +117,12 @@ class RaftWorld:
             found += [entry.payload for entry in recovered.entries if isinstance(entry.payload, Configuration)][-1:]
         found.append(self.checker.committed[-1][1])
         return [configuration for configuration in found if configuration.voters]
+
+    def behind(self, hosts: list[Host], index: int) -> list[str]:
+        """Those of the hosts that are members, as far as anybody knows, and have not applied everything to `index`."""
+        members = {name for configuration in self.configurations()[-1:] for name in configuration.members}
+        running = {program.name: program.raft.commit for program in self.programs()}
+        return [host.name for host in hosts if host.name in members and running.get(host.name, 0) < index]
 
     def draw_core(self, stream: Stream) -> list[Host]:
         """Servers that could make progress by themselves: a majority of every configuration that may be in effect."""
@@ -158,7 +171,7 @@ class RaftScenario(Scenario):
         cluster = RaftWorld(tape, settings, trace, self.machine)
         world = cluster.world
         outcome.reached = world.reached
-        outcome.plan = cluster.plan.words()
+        outcome.plan = f"{cluster.plan.words()}; {_changed(cluster.options)}"
         nemesis = Nemesis(world, cluster.servers, cluster.plan, FAULTS)
         cluster.begin()
         nemesis.begin()
@@ -182,15 +195,26 @@ class RaftScenario(Scenario):
         while world.now < deadline:
             world.run(min(deadline, world.now + SECOND // 4))
             if all(client.completed > before[client.name] + 1 for client in cluster.clients):
+                self._check_catching_up(cluster, core)
                 return
         stuck = [client.name for client in cluster.clients if client.completed <= before[client.name] + 1]
         names = [host.name for host in core]
         raise Violation("liveness", f"clients {stuck} made no progress with a healthy core of {names}")
 
+    def _check_catching_up(self, cluster: RaftWorld, core: list[Host]) -> None:
+        """Every member in the core gets what was committed by now."""
+        world = cluster.world
+        target = max(program.raft.commit for program in cluster.programs())
+        deadline = world.now + CATCH_UP
+        while late := cluster.behind(core, target):
+            if world.now >= deadline:
+                raise Violation("liveness", f"{late} do not get what is committed up to {target} with a healthy core")
+            world.run(world.now + SECOND // 4)
+
     def _check_states(self, cluster: RaftWorld) -> None:
         """What was acknowledged is there, and every server has the state that its part of the log makes."""
         checker = cluster.checker
-        checker.acknowledged_are_applied()
+        checker.acknowledged_are_applied([program.name for program in cluster.programs()])
         for program in cluster.programs():
             checker.same_state(program.name, program.state)
 

@@ -27,6 +27,7 @@ from casty_proto.raft import (
     checkpoint,
     recover,
 )
+from casty_proto.raft.messages import AppendEntries, InstallSnapshot, Message
 
 from ..checkers.raft_promises import PROMISING
 from ..world import Host, Program
@@ -54,6 +55,13 @@ def execute(state: dict[str, str], command: Command) -> None:
     """What the application does with a command."""
     key, _, value = command.data.decode().partition("=")
     state[key] = value
+
+
+def _size(message: Message) -> int:
+    """About how many bytes a message takes."""
+    if type(message) is AppendEntries:
+        return 60 + 80 * len(message.entries)
+    return 60 + len(message.data) if type(message) is InstallSnapshot else 60
 
 
 class RaftProgram(Program):
@@ -86,24 +94,23 @@ class RaftProgram(Program):
         """One event to the machine, and all of its effects."""
         host = self.host
         now = host.now()
+        self._voters = self.raft.configurations.latest.voters
         for effect in self.raft.handle(event, now):
             if type(effect) is Send:
                 message = effect.message
                 if type(message) in PROMISING:
                     self.promises.sent(self.name, effect.to, message, now)
-                host.send(effect.to, message)
+                host.send(effect.to, message, _size(message))
             else:
                 self.carry_out(effect)
 
     def receive(self, peer: Host, message: Any) -> None:
         if self.raft.options.lease_reads:
-            self.promises.received(self.name, message, self.host.now())
+            self.promises.received(self.name, peer.name, message, self.host.now())
         self.feed(Received(peer.name, message))
 
     def persisted(self, ticket: int) -> None:
-        # After a pause the end of a write may be told before that of an earlier one.
-        for earlier in [each for each in self._writes if each <= ticket]:
-            self.promises.written(self.name, self._writes.pop(earlier))
+        self.promises.written(self.name, self._writes.pop(ticket))
         self.feed(Persisted(ticket))
 
     def wake(self) -> None:
@@ -177,7 +184,7 @@ class RaftProgram(Program):
         raft = self.raft
         index = raft.commit
         # What was committed may have made way for a change that was appended in the same moment.
-        electorates = (raft.configurations.latest.voters, raft.configurations.before_latest.voters)
+        electorates = (raft.configurations.latest.voters, self._voters)
         self.promises.counts_as_committed(self.name, index, raft.log.term(index), raft.term, electorates)
 
     def _configuration_changed(self, index: int, configuration: Configuration, *, committed: bool) -> None:

@@ -70,3 +70,11 @@ def test_rule_5_a_wiped_disk_is_empty_and_works() -> None:
     one.wipe()
     assert one.records() == []
     assert one.write(1, "b", 0) is not None
+
+
+def test_rule_2_a_write_that_was_lost_holds_up_none_after_the_restart() -> None:
+    one = disk(DiskProfile(delay_ns=10_000 * MS, spread_ns=0))
+    assert one.write(1, "lost", 0) == 10_000 * MS
+    one.power_cut()
+    one.profile = DiskProfile(delay_ns=1, spread_ns=0)
+    assert one.write(1, "new", MS) == MS + 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from casty_proto.machine import SECOND, Instant
 from casty_proto.raft import Apply, Raft, RaftEffect, RaftEvent
@@ -18,6 +20,7 @@ from casty_sim.scenarios import SCENARIOS
 from casty_sim.scenarios.raft import RaftScenario
 from casty_sim.shrink import NotReproducible, shrink
 from casty_sim.tape import Tape
+from casty_sim.trace import Trace
 
 SHORT = Settings(safety_ns=4 * SECOND)
 
@@ -42,6 +45,29 @@ def test_the_same_seed_gives_the_same_digest_in_another_process_under_another_ha
         command = [sys.executable, "-c", program]
         out = subprocess.run(command, env={"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True)
         assert out.stdout.split() == here
+
+
+def test_neither_earlier_runs_nor_the_collector_change_what_a_seed_does() -> None:
+    first = run(SCENARIOS["raft"], Tape(3), SHORT).digest
+    for seed in range(4):
+        run(SCENARIOS["swim"], Tape(seed), SHORT)
+    thresholds = gc.get_threshold()
+    gc.set_threshold(7)
+    try:
+        assert run(SCENARIOS["raft"], Tape(3), SHORT).digest == first
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+def test_without_faults_nothing_breaks() -> None:
+    for seed in range(12):
+        trace = Trace(keep=True)
+        outcome = run(SCENARIOS["raft"], Tape(seed), evolve(SHORT, faults=False), trace)
+        assert not outcome.failed, outcome.problem
+        assert {line.kind for line in trace.lines or ()}.isdisjoint({"crash", "disk", "pause"})
+        assert [line.text for line in trace.lines or () if line.kind == "fault"] == [
+            line.text for line in trace.lines or () if "the core is healed" in line.text
+        ]
 
 
 def test_a_recorded_tape_replays_to_the_same_digest() -> None:

@@ -110,6 +110,63 @@ def test_rule_3_a_paused_host_handles_nothing_and_then_everything_in_order() -> 
     assert toy(b).count > 20, "late ticks are caught up with"
 
 
+def test_rule_3_a_pause_that_is_extended_keeps_the_order_and_a_host_that_goes_on_early_handles_all_at_once() -> None:
+    made = world(link=Link(delay_ns=MS, spread_ns=0))
+    a, b = made.hosts["a"], made.hosts["b"]
+    b.pause(SECOND)
+    for n, at in ((1000, SECOND // 2), (1001, 9 * SECOND // 10), (1002, 11 * SECOND // 10)):
+        made.at(at, lambda n=n: a.send("b", Count(n)))  # type: ignore[misc]
+    made.at(8 * SECOND // 10, lambda: b.pause(2 * SECOND))
+    made.run(2 * SECOND)
+    assert toy(b).heard == []
+    b.resume()
+    made.run(2 * SECOND + MS)
+    assert [value for _, value in toy(b).heard if value >= 1000] == [1000, 1001, 1002]
+    assert toy(b).count >= 1, "its alarm rings again"
+
+
+def test_rule_3_what_was_put_off_is_gone_with_a_power_cut() -> None:
+    made = world(link=Link(delay_ns=MS, spread_ns=0))
+    a, b = made.hosts["a"], made.hosts["b"]
+    b.pause(SECOND)
+    a.send("b", Count(1000))
+    made.run(SECOND // 2)
+    b.crash()
+    b.start()
+    made.run(3 * SECOND)
+    assert 1000 not in [value for _, value in toy(b).heard]
+    assert toy(b).count > 20
+
+
+def test_rule_4_an_alarm_that_has_become_too_early_is_put_off_and_the_program_hears_nothing_of_it() -> None:
+    made = world()
+    host = made.hosts["a"]
+    woken: list[int] = []
+    program = toy(host)
+    wake = program.wake
+
+    def watched() -> None:
+        woken.append(made.now)
+        wake()
+
+    program.wake = watched  # type: ignore[method-assign]
+    program._due = 5 * TICK
+    made.run(5 * TICK - 1)
+    assert woken == []
+    made.run(5 * TICK)
+    assert woken == [5 * TICK]
+
+
+def test_rule_5_whoever_watches_is_told_of_a_host_that_stopped_by_itself() -> None:
+    made = world()
+    stopped: list[str] = []
+    made.on_stopped = lambda host: stopped.append(host.name)
+    made.hosts["a"].disk.full = True
+    made.hosts["b"].crash()
+    made.run(20 * TICK)
+    assert stopped == ["a"]
+
+
 def test_rule_5_a_failing_write_stops_the_host() -> None:
     made = world()
     host = made.hosts["a"]

@@ -84,6 +84,15 @@ def test_log_matching_the_same_entry_before_it() -> None:
         checker.persisted("c", Append((entry(1, 2), entry(2, 3))))
 
 
+def test_log_matching_the_same_entry_before_it_also_from_one_write_to_the_next() -> None:
+    checker = begun()
+    checker.persisted("a", Append((entry(1, 1),)))
+    checker.persisted("a", Append((entry(2, 3),)))
+    checker.persisted("c", Append((entry(1, 2),)))
+    with pytest.raises(Violation, match="c has another entry before 2 of term 3"):
+        checker.persisted("c", Append((entry(2, 3),)))
+
+
 def test_state_machine_safety_nobody_applies_another_entry_at_an_index() -> None:
     checker = begun()
     applied(checker, "a", entry(1))
@@ -131,7 +140,7 @@ def test_durability_what_is_acknowledged_was_applied_there() -> None:
     checker = begun()
     applied(checker, "a", entry(5, 1, b"k=1"))
     checker.acknowledged(5, b"k=1")
-    checker.acknowledged_are_applied()
+    checker.acknowledged_are_applied(["a", "b"])
     with pytest.raises(Violation, match="durability"):
         checker.acknowledged(5, b"k=2")
     with pytest.raises(Violation, match="where nothing was applied"):
@@ -142,9 +151,8 @@ def test_durability_at_the_end_somebody_has_what_was_acknowledged() -> None:
     checker = begun()
     applied(checker, "a", entry(5, 1, b"k=1"))
     checker.acknowledged(5, b"k=1")
-    checker.started("a", EMPTY)
     with pytest.raises(Violation, match="5 was acknowledged, and nobody has applied more than 0"):
-        checker.acknowledged_are_applied()
+        checker.acknowledged_are_applied(["b", "c"])
 
 
 def test_configuration_safety_one_voter_comes_or_goes_at_a_time() -> None:

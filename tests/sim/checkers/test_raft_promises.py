@@ -47,6 +47,15 @@ def test_rule_1_a_leader_has_voted_for_itself() -> None:
         promises.leads("a", 2, THREE)
 
 
+def test_rule_1_a_candidate_has_voted_for_itself_when_it_asks_others_to() -> None:
+    promises = begun()
+    promises.sent("a", "b", RequestVote(2, 1, 1, pre=True), 0)
+    promises.sent("a", "b", Vote(2, granted=True), 0)
+    promises.sent("a", "b", RequestVote(3, 1, 1), 0)
+    with pytest.raises(Violation, match="one vote a term"):
+        promises.sent("a", "c", Vote(3, granted=True), 0)
+
+
 def test_rule_2_a_leader_has_the_votes_of_a_majority_in_its_own_term() -> None:
     promises = begun()
     promises.sent("b", "a", Vote(1, granted=True), 0)
@@ -65,14 +74,30 @@ def test_rule_2_the_votes_of_others_than_voters_do_not_count() -> None:
 
 def test_rule_3_what_was_acknowledged_is_there_after_a_restart() -> None:
     promises = begun()
+    promises.written("b", Append(entries(1, 3, 1)))
     promises.sent("b", "a", AppendAccepted(1, 3), 0)
     promises.started("b", recovered(3))
     with pytest.raises(Violation, match="b acknowledged 3, and has 2 on its disk"):
         promises.started("b", recovered(2))
 
 
+def test_rule_3_what_is_acknowledged_is_on_the_disk_already() -> None:
+    promises = begun()
+    with pytest.raises(Violation, match="b acknowledges 3, which is not on its disk"):
+        promises.sent("b", "a", AppendAccepted(1, 3), 0)
+
+
+def test_rule_3_a_snapshot_that_contradicts_the_log_takes_what_came_after_it() -> None:
+    promises = begun()
+    promises.written("b", Append(entries(1, 12, 2)))
+    promises.sent("b", "a", AppendAccepted(2, 12), 0)
+    promises.began_to_write("b", SaveSnapshot(Snapshot(9, 3, Configuration(THREE), b"", b"")))
+    promises.started("b", recovered(9))
+
+
 def test_rule_3_what_a_leader_replaces_is_not_promised_any_more() -> None:
     promises = begun()
+    promises.written("b", Append(entries(1, 3, 1)))
     promises.sent("b", "a", AppendAccepted(1, 3), 0)
     promises.began_to_write("b", Append(entries(2, 2, 2)))
     promises.started("b", recovered(1))
@@ -138,11 +163,13 @@ def test_rule_6_a_change_waits_for_an_entry_of_the_leaders_own_term() -> None:
     with pytest.raises(Violation, match="a change waits"):
         promises.changes("a", 2, THREE)
     promises.written("c", Append(entries(1, 2, 2)))
+    promises.written("c", Append(entries(1, 2, 5)))
     promises.changes("a", 2, THREE)
 
 
 def heard(promises: Promises, now: int) -> None:
-    promises.received("b", Heartbeat(1, 0, 1), now)
+    promises.received("b", "a", Heartbeat(1, 0, 1), now)
+    promises.received("b", "x", Heartbeat(0, 0, 1), now - 500)
     promises.sent("b", "a", HeartbeatReply(1, 1), now + 90)
 
 
