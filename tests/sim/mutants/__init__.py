@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from casty_sim.mutants import Mutant
 
-from . import raft_elections, raft_logs, raft_members, raft_snapshots
+from . import raft_elections, raft_logs, raft_members, raft_snapshots, swim
 
 MUTANTS: list[Mutant] = [
     *raft_elections.MUTANTS,
     *raft_logs.MUTANTS,
     *raft_members.MUTANTS,
     *raft_snapshots.MUTANTS,
+    *swim.MUTANTS,
 ]
