@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 CHECKPOINT_RECORDS = 64
 """A restart that finds more records than this rewrites them."""
+SMALL = 60
+"""About how many bytes most messages take."""
+LARGE = frozenset((AppendEntries, InstallSnapshot))
+"""Those that may take more."""
 SNAPSHOT_NS = 20 * MILLISECOND
 """How long the application takes to write its state out."""
 
@@ -59,9 +63,13 @@ def execute(state: dict[str, str], command: Command) -> None:
 
 def _size(message: Message) -> int:
     """About how many bytes a message takes."""
-    if type(message) is AppendEntries:
-        return 60 + 80 * len(message.entries)
-    return 60 + len(message.data) if type(message) is InstallSnapshot else 60
+    match message:
+        case AppendEntries():
+            return SMALL + 80 * len(message.entries)
+        case InstallSnapshot():
+            return SMALL + len(message.data)
+        case _:
+            return SMALL
 
 
 class RaftProgram(Program):
@@ -71,6 +79,7 @@ class RaftProgram(Program):
         self.cluster = cluster
         self.state: dict[str, str] = {}
         self._configured = 0
+        self._voters: tuple[str, ...] = ()
 
     def start(self, host: Host, records: list[Any]) -> None:
         self.host = host
@@ -94,13 +103,17 @@ class RaftProgram(Program):
         """One event to the machine, and all of its effects."""
         host = self.host
         now = host.now()
-        self._voters = self.raft.configurations.latest.voters
-        for effect in self.raft.handle(event, now):
+        raft = self.raft
+        if raft.lead is not None:
+            self._voters = raft.configurations.latest.voters
+        for effect in raft.handle(event, now):
             if type(effect) is Send:
                 message = effect.message
-                if type(message) in PROMISING:
+                kind = type(message)
+                if kind in PROMISING:
                     self.promises.sent(self.name, effect.to, message, now)
-                host.send(effect.to, message, _size(message))
+                size = _size(message) if kind in LARGE else SMALL
+                host.send(effect.to, message, size)
             else:
                 self.carry_out(effect)
 
@@ -188,7 +201,7 @@ class RaftProgram(Program):
         self.promises.counts_as_committed(self.name, index, raft.log.term(index), raft.term, electorates)
 
     def _configuration_changed(self, index: int, configuration: Configuration, *, committed: bool) -> None:
-        if committed:
+        if committed and configuration.voters:
             self.checker.configuration_committed(index, configuration)
         elif self.raft.lead is not None:
             self.promises.changes(self.name, self.raft.term, self.raft.configurations.before_latest.voters)
