@@ -11,7 +11,8 @@ that were sent, and by what is on the disks.
 5.  A read that was permitted sees whatever was answered before it was asked for (thesis 6.4).
 6.  A leader changes the membership only when an entry of its own term is on a majority (Ongaro, raft-dev, 2015).
 7.  Where leaders rely on leases, whoever has answered a heartbeat votes for nobody else for the shortest election
-    timeout, by its own clock, except in an election that the leader itself asked for (thesis 6.4.1).
+    timeout, by its own clock, except in an election that the leader itself asked for (thesis 6.4.1). A leader that has
+    asked for one reads by its lease no more in that term.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from typing import Any
 
 from casty_proto.machine import MILLISECOND, Instant, Nanoseconds
 from casty_proto.raft import Append, Recovered, SaveSnapshot
-from casty_proto.raft.messages import AppendAccepted, Heartbeat, HeartbeatReply, RequestVote, Vote
+from casty_proto.raft.messages import AppendAccepted, Heartbeat, HeartbeatReply, RequestVote, TimeoutNow, Vote
 
 from ..world import Violation
 
-PROMISING = frozenset((AppendAccepted, Vote, HeartbeatReply, RequestVote))
+PROMISING = frozenset((AppendAccepted, Vote, HeartbeatReply, RequestVote, TimeoutNow))
 """The messages that `Promises.sent` has to see."""
 
 
@@ -41,6 +42,8 @@ class Promises:
         """When the last heartbeat of a sender arrived at each server. The answer may wait for the disk."""
         self._terms: dict[str, dict[int, None]] = {}
         """The terms of which each server ever had an entry on its disk."""
+        self._handed_over: dict[str, int] = {}
+        """The term in which each server has last asked another to lead."""
         self._transfers: dict[int, None] = {}
         """The terms in which an election was asked for by the leader before."""
         self.answered_up_to = 0
@@ -70,6 +73,8 @@ class Promises:
             self._keeps_lease(server, message.term, to, now)
         elif kind is HeartbeatReply:
             self._heard[server] = (to, self._arrived.get((server, to), now))
+        elif kind is TimeoutNow:
+            self._handed_over[server] = message.term
         elif kind is RequestVote and not message.pre:
             self.voted(server, message.term, server)
             if message.transfer:
@@ -88,6 +93,11 @@ class Promises:
             raise Violation(
                 "a lease is kept", f"{server} votes for {candidate} {ago} ms after it has heard {leader} lead"
             )
+
+    def reads_at_once(self, server: str, term: int) -> None:
+        """Rule 7: a leader has permitted a read without asking anybody, so by its lease."""
+        if self._handed_over.get(server) == term:
+            raise Violation("a lease is kept", f"{server} reads by it in term {term}, having asked another to lead")
 
     def voted(self, server: str, term: int, candidate: str) -> None:
         """Rule 1."""

@@ -140,12 +140,15 @@ class Client:
         """On the server: hand the request to the machine."""
         promises = self._cluster.promises
         asked_at = promises.answered_up_to
+        asking = True
         self._note("asks", f"{program.name}: {self._words()}")
 
         def answer(server: RaftProgram, result: Any) -> None:
             value = server.state.get(self._key)
             if isinstance(result, ReadReady):
                 promises.read(server.name, result.index, asked_at)
+                if asking and server.raft.lead is not None:
+                    promises.reads_at_once(server.name, server.raft.term)
             follower = server.raft.role is Role.FOLLOWER
             self._world.after(HOP, lambda: self._on_answer(attempt, result, value, follower))
 
@@ -156,6 +159,7 @@ class Client:
             program.feed(Propose((Proposal(answer, command),)))
         else:
             program.feed(Read(answer))
+            asking = False
 
     def _data(self) -> bytes:
         assert isinstance(self._argument, Write)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from casty_proto.raft import Append, Base, Command, Configuration, Entry, Recovered, SaveSnapshot
-from casty_proto.raft.messages import AppendAccepted, Heartbeat, HeartbeatReply, RequestVote, Vote
+from casty_proto.raft.messages import AppendAccepted, Heartbeat, HeartbeatReply, RequestVote, TimeoutNow, Vote
 from casty_proto.raft.snapshot import Snapshot
 from casty_sim.checkers.raft_promises import Promises
 from casty_sim.world import Violation
@@ -191,6 +191,16 @@ def test_rule_7_does_not_bind_in_an_election_that_the_leader_asked_for() -> None
     heard(promises, 1000)
     promises.sent("c", "b", RequestVote(2, 1, 1, transfer=True), 1001)
     promises.sent("b", "c", Vote(2, granted=True), 1002)
+
+
+def test_rule_7_who_has_asked_another_to_lead_reads_by_its_lease_no_more_in_that_term() -> None:
+    promises = begun(lease_ns=100)
+    promises.reads_at_once("a", 2)
+    promises.sent("a", "b", TimeoutNow(2), 0)
+    promises.reads_at_once("b", 2)
+    promises.reads_at_once("a", 3)
+    with pytest.raises(Violation, match="having asked another to lead"):
+        promises.reads_at_once("a", 2)
 
 
 def test_rule_7_does_not_bind_without_leases_nor_for_the_leader_itself() -> None:
