@@ -8,7 +8,8 @@ that were sent, and by what is on the disks.
 3.  What a server has acknowledged is on its disk, unless a leader has replaced it since (5.3).
 4.  What a leader counts as committed is on the disks of a majority of its voters (5.3; thesis 4.2.2, 10.2.1), and the
     last of it is of its own term (5.4.2).
-5.  A read that was permitted sees whatever was answered before it was asked for (thesis 6.4).
+5.  A read that was permitted sees whatever was answered before it was asked for; without leases, a leader asks the
+    others first (thesis 6.4).
 6.  A leader changes the membership only when an entry of its own term is on a majority (Ongaro, raft-dev, 2015).
 7.  Where leaders rely on leases, whoever has answered a heartbeat votes for nobody else for the shortest election
     timeout, by its own clock, except in an election that the leader itself asked for (thesis 6.4.1). A leader that has
@@ -94,8 +95,10 @@ class Promises:
                 "a lease is kept", f"{server} votes for {candidate} {ago} ms after it has heard {leader} lead"
             )
 
-    def reads_at_once(self, server: str, term: int) -> None:
-        """Rule 7: a leader has permitted a read without asking anybody, so by its lease."""
+    def reads_at_once(self, server: str, term: int, voters: Sequence[str]) -> None:
+        """Rules 5 and 7: a leader has permitted a read without asking anybody, so by its lease, if there are any."""
+        if not self._lease_ns and len(voters) > 1:
+            raise Violation("reads are new", f"{server} permits a read in term {term} without asking whether it leads")
         if self._handed_over.get(server) == term:
             raise Violation("a lease is kept", f"{server} reads by it in term {term}, having asked another to lead")
 

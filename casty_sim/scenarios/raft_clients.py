@@ -148,7 +148,8 @@ class Client:
             if isinstance(result, ReadReady):
                 promises.read(server.name, result.index, asked_at)
                 if asking and server.raft.lead is not None:
-                    promises.reads_at_once(server.name, server.raft.term)
+                    voters = server.raft.configurations.latest.voters
+                    promises.reads_at_once(server.name, server.raft.term, voters)
             follower = server.raft.role is Role.FOLLOWER
             self._world.after(HOP, lambda: self._on_answer(attempt, result, value, follower))
 

@@ -157,6 +157,13 @@ def test_rule_5_a_read_sees_what_was_answered_before_it_was_asked_for() -> None:
         promises.read("b", 6, asked_at)
 
 
+def test_rule_5_without_leases_a_leader_asks_the_others_before_it_permits_a_read() -> None:
+    promises = begun()
+    promises.reads_at_once("a", 2, ("a",))
+    with pytest.raises(Violation, match="without asking whether it leads"):
+        promises.reads_at_once("a", 2, THREE)
+
+
 def test_rule_6_a_change_waits_for_an_entry_of_the_leaders_own_term() -> None:
     promises = begun()
     promises.written("a", Append(entries(1, 2, 2)))
@@ -195,12 +202,12 @@ def test_rule_7_does_not_bind_in_an_election_that_the_leader_asked_for() -> None
 
 def test_rule_7_who_has_asked_another_to_lead_reads_by_its_lease_no_more_in_that_term() -> None:
     promises = begun(lease_ns=100)
-    promises.reads_at_once("a", 2)
+    promises.reads_at_once("a", 2, THREE)
     promises.sent("a", "b", TimeoutNow(2), 0)
-    promises.reads_at_once("b", 2)
-    promises.reads_at_once("a", 3)
+    promises.reads_at_once("b", 2, THREE)
+    promises.reads_at_once("a", 3, THREE)
     with pytest.raises(Violation, match="having asked another to lead"):
-        promises.reads_at_once("a", 2)
+        promises.reads_at_once("a", 2, THREE)
 
 
 def test_rule_7_does_not_bind_without_leases_nor_for_the_leader_itself() -> None:
