@@ -49,6 +49,15 @@ def seconds(duration_ns: Nanoseconds) -> float:
     return duration_ns / SECOND
 
 
+def shown(thing: object, limit: int = 200) -> str:
+    """A thing as it is quoted in a note. A peer's rubbish may be long, deep, or impossible to show."""
+    try:
+        text = repr(thing)
+    except Exception:
+        return f"a {type(thing).__name__} that cannot be shown"
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 class Machine[E, F](Protocol):
     """One protocol: an event in, every effect out."""
 

@@ -43,6 +43,10 @@ def _named(_: object, attribute: Attribute[Any], value: object) -> None:
         raise TypeError(f"{attribute.name}: a server is named by a text, not by {value!r}")
     if not value:
         raise ValueError(f"{attribute.name}: a server needs a name")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{attribute.name}: {value!r} cannot be encoded, so it cannot be sent") from error
 
 
 _names = deep_iterable(member_validator=_named)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from ..machine import Instant, Note, Persist, Rejected, Reply, Severity
+from ..machine import Instant, Note, Persist, Rejected, Reply, Severity, shown
 from .configuration import Configuration, Configurations, NodeId
 from .entries import Entry, Payload
 from .events import ConfigurationChanged, NotLeader, RaftEffect, Role, RoleChanged, Send, SteppedDown, Unknown
@@ -137,9 +137,7 @@ class Core:
 
     def _rubbish(self, peer: NodeId, message: object, why: str = "is not well-formed") -> None:
         """Drop a message that nobody who keeps to the protocol would send."""
-        text = repr(message)
-        shown = text if len(text) <= 200 else f"{text[:200]}..."
-        self._out.append(Note(Severity.ERROR, f"{self.id} dropped a message of {peer}, which {why}: {shown}"))
+        self._out.append(Note(Severity.ERROR, f"{self.id} dropped a message of {peer}, which {why}: {shown(message)}"))
 
     def _persist(self, record: Record, last: int = 0) -> int:
         """Write `record`, which makes the log durable up to `last`. Returns the ticket."""

@@ -103,4 +103,4 @@ def are_entries(entries: object, first: int, term: int) -> bool:
         if entry.index != index or entry.term < before or entry.time_ns < time_ns:
             return False
         before, time_ns = entry.term, entry.time_ns
-    return first > 0 and before <= term
+    return first > 0 and before <= term and time_ns < 2**63

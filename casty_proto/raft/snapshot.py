@@ -121,7 +121,7 @@ class Incoming:
 
     def add(self, offset: int, data: bytes) -> None:
         """Take a chunk, unless it came before or there is a gap before it."""
-        if offset == self.received and offset + len(data) <= self.size:
+        if data and offset == self.received and offset + len(data) <= self.size:
             self._chunks.append(data)
             self.received += len(data)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..machine import shown
 from .messages import (
     ADDRESS_MAX,
+    NODE_ID_MAX,
     Ack,
     Digest,
     Gossip,
@@ -28,25 +30,23 @@ from .messages import (
     is_number,
 )
 
-_SHOWN_MAX = 200
-
 
 def admit(message: object, me: Identity) -> Message | str:
     """The message, if `me` may handle it, or what is wrong with it."""
     check = _CHECKS.get(type(message))
     if check is None:
-        return f"no message of the protocol: {_shown(message)}"
+        return f"no message of the protocol: {shown(message)}"
     good: Any = message
     source, updates = good.source, good.updates
     if type(source) is not Identity or type(updates) is not tuple:
-        return f"malformed: {_shown(message)}"
+        return f"malformed: {shown(message)}"
     for update in updates:
         if type(update) is not Update:
-            return f"malformed update: {_shown(update)}"
+            return f"malformed update: {shown(update)}"
     if source.node_id == me.node_id:
-        return f"claims to come from {source}, which is this node: {_shown(message)}"
+        return f"claims to come from {source}, which is this node: {shown(message)}"
     if not check(good, me):
-        return f"malformed: {_shown(message)}"
+        return f"malformed: {shown(message)}"
     admitted: Message = good
     return admitted
 
@@ -77,9 +77,9 @@ def _news(_: Gossip | Records, __: Identity) -> bool:
 def _sync_request(message: SyncRequest, _: Identity) -> bool:
     """The digests are in order, and within the range."""
     after, upto = message.after, message.upto
-    if not is_number(message.number) or type(after) is not str or type(message.digests) is not tuple:
+    if not is_number(message.number) or not _is_place(after) or type(message.digests) is not tuple:
         return False
-    if upto is not None and (type(upto) is not str or upto <= after):
+    if upto is not None and (not _is_place(upto) or upto <= after):
         return False
     for digest in message.digests:
         if type(digest) is not Digest or digest.identity.node_id <= after:
@@ -88,12 +88,22 @@ def _sync_request(message: SyncRequest, _: Identity) -> bool:
     return upto is None or after <= upto
 
 
+def _is_place(text: object) -> bool:
+    """Whether it is a place in the order of node ids: one that could be sent on, and is no longer than they are."""
+    if type(text) is not str or len(text) > NODE_ID_MAX:
+        return False
+    try:
+        return len(text.encode()) <= NODE_ID_MAX
+    except UnicodeEncodeError:
+        return False
+
+
 def _sync_reply(message: SyncReply, _: Identity) -> bool:
     return (
         is_number(message.number)
         and type(message.wants) is tuple
-        and all(type(node_id) is str for node_id in message.wants)
-        and (message.covered is None or type(message.covered) is str)
+        and all(_is_place(node_id) for node_id in message.wants)
+        and (message.covered is None or _is_place(message.covered))
     )
 
 
@@ -108,9 +118,3 @@ _CHECKS: dict[type, Callable[[Any, Identity], bool]] = {
     SyncRequest: _sync_request,
     SyncReply: _sync_reply,
 }
-
-
-def _shown(value: object) -> str:
-    """A thing as it is quoted in a note: a peer's rubbish may be long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."

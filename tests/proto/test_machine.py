@@ -22,6 +22,7 @@ from casty_proto.machine import (
     Wake,
     nanoseconds,
     seconds,
+    shown,
 )
 
 
@@ -115,3 +116,13 @@ def test_a_class_with_the_three_methods_is_a_machine_without_inheriting_anything
     machine: Machine[Reply, Reply] = Echo()
     assert machine.handle(Reply(1, "a"), 0) == (Reply(1, "a"),)
     assert machine.deadline() is None
+
+
+def test_rubbish_is_quoted_short_and_what_cannot_be_shown_by_its_type() -> None:
+    deep: object = ()
+    for _ in range(100_000):
+        deep = (deep,)
+    assert shown("x") == "'x'"
+    assert shown("x" * 500) == "'" + "x" * 199 + "..."
+    assert shown(10**5000) == "a int that cannot be shown"
+    assert shown(deep) == "a tuple that cannot be shown"

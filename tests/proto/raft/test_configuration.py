@@ -159,3 +159,9 @@ def test_r_83_the_newest_configuration_in_the_log_is_in_effect_and_a_truncation_
         above = [index for index in sorted(model) if index > base]
         if len(above) > 1:
             assert history.before_latest == model[above[-2]]
+
+
+@pytest.mark.parametrize(("voters", "error"), [("abc", TypeError), (("\ud800",), ValueError)])
+def test_rule_4_members_are_several_names_that_can_be_sent(voters: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Configuration(voters)

@@ -71,6 +71,10 @@ BAD: list[Any] = [
     Gossip(who("me/2"), (alive("x"),)),
     Records(P, None),  # type: ignore[arg-type]
     SyncRequest(P, -1, "", None, ()),
+    SyncRequest(P, 1, "a" * (NODE_ID_MAX + 1), None, ()),
+    SyncReply(P, 1, (), "a" * 5000),
+    SyncReply(P, 1, (), "\ud800"),
+    SyncReply(P, 1, ("\ud800",), None),
     SyncRequest(P, 1, None, None, ()),  # type: ignore[arg-type]
     SyncRequest(P, 1, "b", "b", ()),
     SyncRequest(P, 1, "b", "a", ()),

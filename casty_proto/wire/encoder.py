@@ -1,0 +1,168 @@
+"""The sending half of a connection's codec: values to bodies (rules 5 to 10 of the package).
+
+An array is built for every value that is no atom, outermost first, and packed in one go. When anything goes wrong,
+the value is looked through once more, slowly, for the place and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+
+from .errors import EncodeError, Malformed, WireError
+from .exceptions import encode_exception
+from .explain import explain
+from .frame import HEADER
+from .options import WireOptions
+from .scan import scan, unscanned_max
+from .schema import Schema
+from .types import Types
+from .values import ATOMS, FIRST_TYPE, REF, Encode, encode_big_int, encoders
+
+ANNOUNCED = b"\xc1"
+"""Begins a body that has announcements before its value. The one byte that MessagePack does not use."""
+
+
+class Encoder:
+    """Encodes for one peer, over one connection."""
+
+    __slots__ = (
+        "_announced",
+        "_announced_bytes",
+        "_encoders",
+        "_pack",
+        "_pending",
+        "_unscanned_max",
+        "options",
+        "types",
+    )
+
+    def __init__(self, types: Types, options: WireOptions) -> None:
+        self.types = types
+        self.options = options
+        packer = msgpack.Packer(strict_types=True, default=_big_int)
+        self._pack: Callable[[Any], bytes] = packer.pack
+        self._encoders: dict[type, Encode] = encoders(self._many, self._pack)
+        self._announced = 0
+        self._announced_bytes = 0
+        self._pending: list[tuple[int, str, list[str]]] = []
+        """Types that the peer does not know yet."""
+        self._unscanned_max = unscanned_max(options)
+
+    def encode(self, value: object) -> bytes:
+        """The body of a frame for a value.
+
+        It must be sent, and in order: it may announce types that later ones use. Raises `EncodeError`, which names the
+        place in the value, and has changed nothing that matters.
+        """
+        kind = type(value)
+        try:
+            body = self._pack(
+                value if kind in ATOMS else (self._encoders.get(kind) or self._encoder_of(kind))(value, 1)
+            )
+        except Exception as error:
+            raise EncodeError(explain(self, value, error)) from error
+        if self._pending or len(body) > self._unscanned_max:
+            body = self._finished(kind, body)
+        if len(body) > self.options.max_frame:
+            raise EncodeError(f"{kind.__name__} takes {len(body)} bytes; the limit is {self.options.max_frame} bytes")
+        self._pending.clear()
+        return body
+
+    def encode_frame(self, value: object) -> bytes:
+        """The same with the length before it: what is written to the connection."""
+        body = self.encode(value)
+        return HEADER.pack(len(body)) + body
+
+    def _finished(self, kind: type, body: bytes) -> bytes:
+        if len(body) > self._unscanned_max:
+            try:
+                scan(body, self.options)
+            except Malformed as error:
+                raise EncodeError(f"{kind.__name__} cannot be sent: {error}") from None
+        if not self._pending:
+            return body
+        announcements = self._pack([[*announcement] for announcement in self._pending])
+        return b"".join((ANNOUNCED, HEADER.pack(len(announcements)), announcements, body))
+
+    # -- values to arrays ----------------------------------------------------------------------------------------------
+
+    def _many(self, values: Sequence[Any], depth: int) -> Sequence[Any]:
+        if ATOMS.issuperset(map(type, values)):
+            return values
+        if depth > self.options.max_depth:
+            raise WireError("nested too deep")
+        found = self._encoders.get
+        return [
+            value if (kind := type(value)) in ATOMS else (found(kind) or self._encoder_of(kind))(value, depth)
+            for value in values
+        ]
+
+    def _encoder_of(self, cls: type) -> Encode:
+        """The encoder of a class that was not sent yet. Raises `EncodeError` with the reason why there is none."""
+        encode = self._find_encoder(cls)
+        self._encoders[cls] = encode
+        return encode
+
+    def _find_encoder(self, cls: type) -> Encode:
+        types = self.types
+        if types.ref_class is not None and issubclass(cls, types.ref_class):
+            ref_encode = types.ref_encode
+            assert ref_encode is not None
+            return lambda value, depth: [REF, *self._many((ref_encode(value),), depth + 1)]
+        try:
+            return self._announce(types.schema_of(cls))
+        except EncodeError:
+            if not issubclass(cls, BaseException):
+                raise
+        return lambda value, depth: encode_exception(value, lambda arguments: self._if_sendable(arguments, depth + 1))
+
+    def _announce(self, schema: Schema) -> Encode:
+        number = FIRST_TYPE + self._announced
+        if self._announced == self.options.max_types:
+            raise EncodeError(f"this connection has announced {self._announced} types, which is the limit")
+        if len(schema.names) > self.options.max_fields:
+            raise EncodeError(f"it has {len(schema.names)} fields; the limit is {self.options.max_fields}")
+        # From above: a length of five bytes before each name, and four bytes at most for each character.
+        size = 16 + sum(5 + 4 * len(text) for text in (schema.name, *schema.names))
+        if self._announced_bytes + size > self.options.max_announced:
+            raise EncodeError("this connection has announced as many names of fields as the limit allows")
+        self._announced_bytes += size
+        self._announced += 1
+        self._pending.append((number, schema.name, [*schema.names]))
+        values, many = schema.values, self._many
+
+        def encode(value: object, depth: int) -> list[Any]:
+            fields = values(value)
+            if ATOMS.issuperset(map(type, fields)):
+                return [number, *fields]
+            return [number, *many(fields, depth + 1)]
+
+        return encode
+
+    def _if_sendable(self, values: tuple[Any, ...], depth: int) -> list[Any] | None:
+        try:
+            encoded = self._encoders[tuple](values, depth)
+            self._pack(encoded)
+        except Exception:
+            return None
+        return encoded
+
+    # -- for explanations ----------------------------------------------------------------------------------------------
+
+    def try_atom(self, value: object) -> None:
+        """Raise whatever packing an atom raises."""
+        self._pack(value)
+
+    def try_type(self, cls: type) -> None:
+        """Raise `EncodeError` if objects of this class cannot be sent."""
+        if cls not in self._encoders:
+            self._encoder_of(cls)
+
+
+def _big_int(value: object) -> list[Any]:
+    if type(value) is not int:
+        raise TypeError(f"a {type(value).__name__} was not encoded")
+    return encode_big_int(value)
