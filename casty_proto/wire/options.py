@@ -22,7 +22,7 @@ class WireOptions:
 
     max_frame: int = field(default=16 * 2**20, validator=_is_frame_limit)
     """The longest body, in bytes."""
-    max_depth: int = field(default=64, validator=[instance_of(int), ge(1), le(256)])
+    max_depth: int = field(default=64, validator=[instance_of(int), ge(1), le(128)])
     """How deep values may be nested. A value that is an atom has the depth 0, a list of atoms 1."""
     max_items: int = field(default=2**18, validator=[instance_of(int), ge(16)])
     """How many values one body may have, at all depths together."""

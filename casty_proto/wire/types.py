@@ -19,6 +19,8 @@ from .values import BUILTIN_TYPES
 
 NAME_MAX = 255
 
+_MODULE_DICTIONARY: Any = vars(ModuleType)["__dict__"]
+"""Reads the dictionary of a module, which a module with a class of its own cannot hide."""
 _NAMED: dict[str, type] = {}
 """The classes that were decorated with `message`. A class may be defined again, by a reload, under its old name."""
 _NAME_OF: dict[type, str] = {}
@@ -160,9 +162,9 @@ def _walk(name: str) -> type:
     if not colon:
         raise _refused(name, "no class has that name here")
     module = sys.modules.get(module_name)
-    if type(module) is not ModuleType:
+    if not issubclass(type(module), ModuleType):
         raise _refused(name, "its module is not loaded here")
-    scope: Any = vars(module)
+    scope = _MODULE_DICTIONARY.__get__(module)
     found: Any = None
     for part in path.split("."):
         found = scope.get(part)

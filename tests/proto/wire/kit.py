@@ -183,6 +183,9 @@ class Needs:
     step: InitVar[int]
 
 
+Renamed = Plain
+
+
 class Outer:
     @dataclass(frozen=True)
     class Inner:

@@ -403,6 +403,14 @@ def test_rule_26_k_10_messages_of_the_wrong_shape_are_refused(parts: list[object
     assert refused(ended) == (Reason.MALFORMED, False)
 
 
+def test_rule_26_a_message_over_the_limit_is_not_read() -> None:
+    one = listener()
+    one.handle(Connected(), 0)
+    ended = one.handle(Received(bytes(HANDSHAKE_FRAME_MAX + 1)), 0)[1]
+    assert refused(ended) == (Reason.MALFORMED, False)
+    assert "has 4097 bytes; the limit is 4096 bytes" in str(ended)
+
+
 def test_rule_26_k_24_the_text_of_a_refusal_is_one_short_line() -> None:
     one = dialer()
     one.handle(Connected(), 0)

@@ -136,6 +136,7 @@ def test_rule_9_old_and_new_versions_talk_in_both_directions() -> None:
 def test_k_10_other_numbers_of_fields_than_announced_are_malformed() -> None:
     for items in ([32], [32, 1], [32, 1, 2, 3]):
         assert "fields; 2 were announced" in malformed(announced(items, (f"{KIT}:Plain", ["a", "b"])))
+        assert "fields; 2 were announced" in malformed(announced([2, [32, 1, 2], items], (f"{KIT}:Plain", ["a", "b"])))
 
 
 def test_k_10_values_that_a_class_objects_to_are_refused() -> None:
@@ -151,6 +152,7 @@ def test_k_10_k_11_members_and_bits_that_do_not_exist_are_refused() -> None:
         assert "has no member" in refused(announced([32, member], (f"{KIT}:Level", ["member"])))
     for bits in (8, -1, 2**62, True, "1"):
         assert "has no such bits" in refused(announced([32, bits], (f"{KIT}:Right", ["bits"])))
+    assert "has no such bits" in refused(announced([32, 2], (f"{KIT}:Bits", ["bits"])))
     assert "another kind of class" in refused(announced([32, 1], (f"{KIT}:Right", ["value"])))
     assert (carried(Colour.RED), carried(Level.LOW), carried(Right.RUN)) == (Colour.RED, Level.LOW, Right.RUN)
 
@@ -186,7 +188,8 @@ HOSTILE = [
     f"{__name__}:Trick.Inner", f"{__name__}:Trick.value", f"{__name__}:Trick.anything", f"{__name__}:Plain.__class__",
     f"{__name__}:Sub.__init__", f"{__name__}:Sub.__base__", f"{__name__}:refused.__globals__",
     f"{KIT}:Outer.Inner.__class__", f"{KIT}:Outer", f"{KIT}:Outer..Inner", f"{KIT}:", ":Plain", ":", "", ".", "Plain",
-    f"{KIT}.Plain", f"{KIT}:Plain ", f"{KIT}:plain", f"{KIT}:Bare", f"{KIT}:carried", f"{KIT}:carried.<locals>.x",
+    f"{KIT}.Plain", f"{KIT}:Plain ", f"{KIT}:plain", f"{KIT}:Bare", f"{KIT}:Renamed", f"{KIT}:Outer.Inner.Inner",
+    f"{KIT}:carried", f"{KIT}:carried.<locals>.x",
     f"{KIT}:OPTIONS", f"{KIT}:attrs.frozen", f"{KIT}:Stringly", f"{KIT}:Needs", "kit.nobody", "\0", "x" * 255,
     "typing:NamedTuple", "enum:Enum", "collections:namedtuple", "dataclasses:dataclass", "attr:Factory",
 ]  # fmt: skip
@@ -207,13 +210,26 @@ def test_rule_12_a_module_that_makes_up_its_contents_is_not_asked() -> None:
         def __getattr__(self, name: str) -> Any:
             raise AssertionError("was asked")
 
+    there = make_dataclass("There", ["n"], module="tests.lazy")
     for module in (Lazy("tests.lazy"), ModuleType("tests.lazy")):
-        module.__dict__["__getattr__"] = lambda name: Plain
+        vars(module).update({"__getattr__": lambda name: Plain, "There": there})
         sys.modules["tests.lazy"] = module
         try:
             assert "is refused" in refused(announced([32, 1], ("tests.lazy:Plain", ["a"])))
+            assert decoder().decode(announced([32, 1], ("tests.lazy:There", ["n"]))) == there(1)
         finally:
             del sys.modules["tests.lazy"]
+
+
+def test_rule_12_what_stands_for_a_module_and_is_none_is_not_asked() -> None:
+    class Stand:
+        Plain = Plain
+
+    sys.modules["tests.stand"] = Stand  # type: ignore[assignment]
+    try:
+        assert "its module is not loaded here" in refused(announced([32, 1], ("tests.stand:Plain", ["a"])))
+    finally:
+        del sys.modules["tests.stand"]
 
 
 def test_rule_12_a_class_is_found_once_its_module_is_loaded() -> None:

@@ -165,6 +165,12 @@ def test_rule_18_a_name_that_is_not_the_standard_library_s_is_not_called() -> No
     assert type(carried(SystemExit(3))) is RemoteException
 
 
+def test_rule_18_arguments_that_make_another_class_are_not_used() -> None:
+    made_up = RemoteException("builtins:OSError", (2, "gone"), "[Errno 2] gone")
+    assert type(carried(made_up)) is RemoteException
+    assert type(carried(RemoteException("builtins:ValueError", ("a",), "a"))) is ValueError
+
+
 def test_rule_18_exceptions_with_fields_are_ordinary_classes() -> None:
     got = carried(Failed(3))
     assert (type(got), got.code) == (Failed, 3)
