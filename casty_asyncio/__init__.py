@@ -8,6 +8,7 @@ from casty_proto.actor import (
     Reason,
     SupervisionStrategy,
 )
+from casty_proto.address import NodeAddress
 from casty_proto.stream import (
     StreamCancel,
     StreamCompleted,
@@ -19,6 +20,7 @@ from casty_proto.stream import (
     StreamSubscribed,
     Subscribe,
 )
+from casty_proto.wire import RemoteException, message
 
 from .actor import Actor
 from .behaviors import Behaviors
@@ -36,6 +38,7 @@ from .errors import (
     InvalidNameError,
     MailboxFullError,
     NotAnActorError,
+    NotSendableError,
     RestartRequestedError,
     SpawnError,
     StartError,
@@ -45,6 +48,7 @@ from .errors import (
     StreamFailedError,
     StreamTimeoutError,
     SystemShutDownError,
+    UnreachableError,
     UsageError,
     WrongThreadError,
 )
@@ -92,6 +96,7 @@ from .supervision import OneForOneStrategy, SupervisorConfig, supervised
 from .system import ActorSystem
 from .tasks import CancelTask, RunTask, TaskCancelled, TaskCompleted, TaskFailed, TaskResult, TaskRunnerMsg
 from .threads import ThreadBridge
+from .transport import Codec, Contexts, Remote, Tls
 
 __all__ = [
     "Actor",
@@ -110,8 +115,10 @@ __all__ = [
     "CancelSchedule",
     "CancelTask",
     "CastyError",
+    "Codec",
     "CompleteStream",
     "Context",
+    "Contexts",
     "DeadLetter",
     "Deregister",
     "DuplicateNameError",
@@ -133,11 +140,15 @@ __all__ = [
     "MailboxFullError",
     "MailboxOverflowStrategy",
     "MultiChildStrategy",
+    "NodeAddress",
     "NotAnActorError",
+    "NotSendableError",
     "OneForOneStrategy",
     "Reason",
     "ReceptionistMsg",
     "Register",
+    "Remote",
+    "RemoteException",
     "RestartRequestedError",
     "RunTask",
     "ScheduleOnce",
@@ -178,9 +189,12 @@ __all__ = [
     "TaskRunnerMsg",
     "Terminated",
     "ThreadBridge",
+    "Tls",
     "UnhandledMessage",
+    "UnreachableError",
     "UsageError",
     "WrongThreadError",
+    "message",
     "run",
     "stream_consumer",
     "stream_producer",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from casty_proto.actor import READY, Cell, Reason
 from casty_proto.machine import Instant
@@ -37,17 +37,25 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
+class Asked(Protocol):
+    """Who can be asked."""
+
+    @property
+    def path(self) -> str: ...
+
+
 class Ask:
     """One request that waits for its answer; also the form in which its message waits in the mailbox."""
 
     __slots__ = ("_debtor", "_handle", "cell", "future", "message", "runtime", "timeout")
 
-    def __init__(self, runtime: Runtime, cell: Cell, message: Any, timeout: float) -> None:
+    def __init__(self, runtime: Runtime, cell: Asked, message: Any, timeout: float, future: Any = None) -> None:
         self.runtime = runtime
         self.cell = cell
+        """Who is asked: a cell, or anything else that has a path."""
         self.message = message
         self.timeout = timeout
-        self.future: asyncio.Future[Any] = runtime.loop.create_future()
+        self.future: asyncio.Future[Any] = runtime.loop.create_future() if future is None else future
         self._handle: weakref.ref[ReplyRef[Any]] | None = None
         self._debtor: Body | None = None
 
@@ -73,19 +81,19 @@ class Ask:
 
     def fail_for(self, cause: Exception, path: str) -> None:
         """The handler of the message, in the actor at `path`, raised."""
-        error = ActorFailedError(f"{path} failed on {self._kind()}: {described(cause)}")
+        error = ActorFailedError(f"{path} failed on {self.kind()}: {described(cause)}")
         error.__cause__ = cause
         self.fail(error)
 
     def fail_undelivered(self, reason: Reason) -> None:
         """The message did not reach the handler."""
-        what = f"{self._kind()} was not handled by {self.cell.path}: {reason}"
+        what = f"{self.kind()} was not handled by {self.cell.path}: {reason}"
         self.message = None
         self.fail(ActorStoppedError(what) if reason is Reason.STOPPED else MailboxFullError(what))
 
     def on_due(self, now: Instant) -> None:
         """The deadline has come."""
-        self.fail(AskTimeoutError(f"{self.cell.path} did not answer {self._kind()} within {self.timeout:g} s"))
+        self.fail(AskTimeoutError(f"{self.cell.path} did not answer {self.kind()} within {self.timeout:g} s"))
 
     # -- debts -----------------------------------------------------------------------------------------------------
 
@@ -94,7 +102,7 @@ class Ask:
 
         An earlier debtor, who handed the message on, owes nothing any more.
         """
-        self.message = _Handled(self._kind())
+        self.message = _Handled(self.kind())
         if self._debtor is not None and self._debtor is not debtor:
             self._debtor.debts.pop(self, None)
         self._debtor = debtor
@@ -105,7 +113,7 @@ class Ask:
 
         Returns whether the ask is over.
         """
-        what = f"{self.cell.path} can no longer answer {self._kind()}"
+        what = f"{self.cell.path} can no longer answer {self.kind()}"
         handle = None if self._handle is None else self._handle()
         if handle is None:
             failure = kind(what)
@@ -122,7 +130,8 @@ class Ask:
     def _let_down(self, kind: type[AskError], what: str) -> None:
         self.fail(kind(what))
 
-    def _kind(self) -> str:
+    def kind(self) -> str:
+        """The name of the class of the message, also when it was handled."""
         return self.message.kind if type(self.message) is _Handled else type(self.message).__name__
 
 
@@ -146,6 +155,24 @@ class _Handled:
         self.kind = kind
 
 
+def check_ask_timeout(timeout: Any, path: str) -> None:
+    """Raises `UsageError` for what is no time to wait."""
+    if not can_wait(timeout):
+        raise UsageError(
+            f"the timeout of an ask of {path} must be a number of seconds, 0 or more and at most "
+            f"{MAX_SECONDS:g}, not {timeout!r}"
+        )
+
+
+def over(ask: Ask) -> None:
+    """Nobody waits for the answer any more."""
+    if ask._debtor is not None:
+        ask._debtor.debts.pop(ask, None)
+    # The future knows the exception, whose traceback knows the frame of who waited, and by its cause also that of the
+    # handler, with the message, the handle, and so the ask: no circle.
+    ask.future = _OVER
+
+
 async def ask_actor(
     runtime: Runtime, cell: Cell, message: Any, build: Callable[[Any], Any] | None, timeout: float
 ) -> Any:
@@ -157,11 +184,8 @@ async def ask_actor(
         )
     if asyncio._get_running_loop() is not runtime.loop:
         runtime.check_thread()
-    if not (type(timeout) is float and 0.0 <= timeout <= MAX_SECONDS) and not can_wait(timeout):
-        raise UsageError(
-            f"the timeout of an ask of {cell.path} must be a number of seconds, 0 or more and at most "
-            f"{MAX_SECONDS:g}, not {timeout!r}"
-        )
+    if not (type(timeout) is float and 0.0 <= timeout <= MAX_SECONDS):
+        check_ask_timeout(timeout, cell.path)
     ask = Ask(runtime, cell, message, timeout)
     if build is not None:
         # The handle lives in the message from here on, and nowhere else: see the theory of operation.
@@ -179,8 +203,4 @@ async def ask_actor(
         return await ask.future
     finally:
         clock.forget(ask)
-        if ask._debtor is not None:
-            ask._debtor.debts.pop(ask, None)
-        # The future knows the exception, whose traceback knows this frame, and by its cause also that of the handler,
-        # with the message, the handle, and so the ask: no circle.
-        ask.future = _OVER
+        over(ask)

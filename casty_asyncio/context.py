@@ -197,11 +197,11 @@ class ActorContext(Generic[Message]):  # noqa: UP046 - Python 3.12 cannot write 
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Get the message `Terminated(ref)` when that actor has stopped; soon if it has already."""
-        self._body.runtime.feed(Watch(self._body.cell, _cell(ref, self._body.runtime)))
+        self._body.runtime.feed(Watch(self._body.cell, watchable(ref, self._body.runtime)))
 
     def unwatch(self, ref: ActorRef[Any]) -> None:
         """Undo `watch`. A `Terminated` that is in the mailbox already is still handled."""
-        self._body.runtime.feed(Unwatch(self._body.cell, _cell(ref, self._body.runtime)))
+        self._body.runtime.feed(Unwatch(self._body.cell, watchable(ref, self._body.runtime)))
 
     # -- later -----------------------------------------------------------------------------------------------------
 
@@ -315,9 +315,20 @@ class _ActorLog(logging.LoggerAdapter[logging.Logger]):
         self.logger.log(level, f"{prefix}: {msg}", *args, **kwargs)
 
 
+def watchable(ref: ActorRef[Any], runtime: Runtime) -> Cell:
+    """The cell to watch for an actor here or elsewhere. Raises `UsageError` for what cannot be watched."""
+    if isinstance(ref, LocalRef):
+        return _cell(ref, runtime)
+    known: object = ref
+    cell = known._watchable() if isinstance(known, ActorRef) else None
+    if cell is None:
+        raise UsageError(f"{ref!r} is no actor that could be watched or waited for")
+    return cell
+
+
 def _cell(ref: ActorRef[Any], runtime: Runtime) -> Cell:
     if not isinstance(ref, LocalRef):
-        raise UsageError(f"{ref!r} is no actor of this system that could be stopped, watched or waited for")
+        raise UsageError(f"{ref!r} is no actor of this system that could be stopped; send it a message instead")
     if ref._runtime is not runtime:
         raise UsageError(f"{ref.address} belongs to another actor system, not to {runtime.name!r}")
     return ref._cell

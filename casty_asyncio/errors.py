@@ -63,6 +63,14 @@ class ActorStoppedError(AskError):
     """The actor has stopped, and no reply can come any more."""
 
 
+class UnreachableError(ActorStoppedError, ConnectionError):
+    """The process of the actor is gone or cannot be reached, or takes no more. What was asked may have been done."""
+
+
+class NotSendableError(CastyError, TypeError):
+    """A message cannot be sent to another process; the text names the part of it, and why. Nothing was sent."""
+
+
 class ActorFailedError(AskError):
     """The handler of the message raised, and the cause is chained as `__cause__`.
 

@@ -18,7 +18,7 @@ from .events import (
     is_gone,
     notify,
 )
-from .refs import ActorRef, LocalRef
+from .refs import ActorRef, LocalRef, ReplyRef
 
 type EventType = type[Any] | UnionType
 
@@ -49,7 +49,7 @@ class EventStream:
                     return UNHANDLED
                 case EventStreamSubscribe(event_type, handler):
                     self._subscriptions.setdefault(event_type, {})[handler] = None
-                    if isinstance(handler, LocalRef):
+                    if not isinstance(handler, ReplyRef):
                         ctx.watch(handler)
                 case EventStreamUnsubscribe(handler, event_type):
                     self._remove(handler, event_type)

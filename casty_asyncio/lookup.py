@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.actor import Reason
+from casty_proto.actor import Cell, Phase, Reason
 from casty_proto.address import ActorAddress
 
 from .errors import ActorStoppedError
 from .refs import ActorRef
+from .stand_in import stand_in
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -38,6 +39,9 @@ class MissingRef(ActorRef[Any]):
     def address(self) -> str:
         return str(self._address)
 
+    def _watchable(self) -> Cell:
+        return stand_in(self, self._address.incarnation or 0, Phase.STOPPED)
+
     def __repr__(self) -> str:
         return f"ActorRef({self.path}: nobody there)"
 
@@ -51,16 +55,23 @@ class MissingRef(ActorRef[Any]):
 class Lookup:
     """The answer to a lookup by path.
 
-    Used directly, it is the local answer: false when there is no such actor, with `ref` and `tell`. Awaiting it gives
-    the ref, or `None`.
+    Used directly, it is the local answer: false when there is no such actor here, with `ref` and `tell`. Awaiting it
+    gives the ref, or `None`; for the address of an actor of another process that process is asked, and if it cannot
+    be, `UnreachableError` is raised.
     """
 
-    __slots__ = ("_missing", "ref")
+    __slots__ = ("_elsewhere", "_missing", "ref")
 
-    def __init__(self, ref: ActorRef[Any] | None, missing: MissingRef) -> None:
+    def __init__(
+        self,
+        ref: ActorRef[Any] | None,
+        missing: MissingRef,
+        elsewhere: Callable[[], Awaitable[ActorRef[Any] | None]] | None = None,
+    ) -> None:
         self.ref = ref
         """The actor, or `None`."""
         self._missing = missing
+        self._elsewhere = elsewhere
 
     def tell(self, message: Any, sender: ActorRef[Any] | None = None) -> None:
         """Send a message to the actor; a dead letter when there is none."""
@@ -73,7 +84,7 @@ class Lookup:
         return self._answer().__await__()
 
     async def _answer(self) -> ActorRef[Any] | None:
-        return self.ref
+        return self.ref if self._elsewhere is None else await self._elsewhere()
 
     def __repr__(self) -> str:
         return f"Lookup({self._missing.path}: {'found' if self.ref else 'nobody there'})"

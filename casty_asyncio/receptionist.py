@@ -13,7 +13,7 @@ from casty_proto.address import NodeAddress
 from .arguments import is_ref
 from .errors import UsageError
 from .events import is_gone, notify
-from .refs import ActorRef, LocalRef, ReplyRef
+from .refs import ActorRef
 
 if TYPE_CHECKING:
     from .body import Body
@@ -165,15 +165,13 @@ class Registry:
 
         The handle of an ask gets one answer and no more, so it is not followed either.
         """
-        if not isinstance(ref, LocalRef):
-            return not isinstance(ref, ReplyRef)
-        if ref._cell.phase == Phase.STOPPED:
+        cell = ref._watchable()
+        if cell is None or cell.phase == Phase.STOPPED:
             return False
         keys = self._keys.get(ref)
         if keys is None:
             keys = self._keys[ref] = {}
-            body: Body = ref._cell.body
-            body.call_at_end(lambda: self._forget(ref))
+            cell.body.call_at_end(lambda: self._forget(ref))
         keys[key] = None
         return True
 

@@ -52,6 +52,15 @@ class ActorRef[M](ABC):
         waits, which could never end.
         """
 
+    def _offer(self, message: Any, sender: ActorRef[Any] | None) -> bool:
+        """As `tell`, but false, and nothing was sent, where the message would be lost for want of room on the way."""
+        self.tell(message, sender)
+        return True
+
+    def _watchable(self) -> Cell | None:
+        """What the engine can watch in the actor's place; `None` for what has no end that could be told of."""
+        return None
+
     @property
     @abstractmethod
     def path(self) -> str:
@@ -107,6 +116,9 @@ class LocalRef[M](ActorRef[M]):
     def ask(self, message: M, timeout: float = 5.0) -> Coroutine[Any, Any, Any]:
         return ask_actor(self._runtime, self._cell, message, None, timeout)
 
+    def _watchable(self) -> Cell | None:
+        return self._cell
+
     @property
     def path(self) -> str:
         return self._cell.path
@@ -117,7 +129,8 @@ class LocalRef[M](ActorRef[M]):
 
     @property
     def address(self) -> str:
-        return f"casty://{self._runtime.name}{self._cell.path}#{self._cell.uid}"
+        runtime = self._runtime
+        return f"casty://{runtime.authority}{self._cell.path}#{runtime.incarnations + self._cell.uid}"
 
     def __eq__(self, other: object) -> bool:
         return self._cell is other._cell if isinstance(other, LocalRef) else NotImplemented

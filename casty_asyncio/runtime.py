@@ -62,6 +62,7 @@ from .tasks import TaskTracker
 from .workers import Pool
 
 if TYPE_CHECKING:
+    from .remote.remoting import Remoting
     from .system import ActorSystem
 
 
@@ -71,6 +72,12 @@ class Runtime:
     def __init__(self, system: ActorSystem, name: str, seed: int | None) -> None:
         self.system = system
         self.name = name
+        self.authority = name
+        """The system, and where it can be dialled, as addresses have it."""
+        self.incarnations = 0
+        """What the numbers of actors in addresses begin at."""
+        self.remoting: Remoting | None = None
+        """What connects it with other systems, if anything does."""
         self.log = logging.getLogger(f"casty.{name}")
         self.loop = asyncio.get_running_loop()
         self.rng = random.Random(seed)
@@ -212,6 +219,8 @@ class Runtime:
             self.guardian_gone[cell].set()
             return
         cell.body.ended(error)
+        if cell.parent is None:
+            return  # It stood for an actor elsewhere.
         self._settle_start(cell, error)
         if cell.parent is not self.machine.system:
             self.publish(events.ActorStopped(cell.body.ref))

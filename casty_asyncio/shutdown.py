@@ -4,9 +4,10 @@
 2.  Handlers that have not ended in time are cancelled, and reported. Their actors' last hooks still run. Such a hook,
     and a handler that cleans up, has `_PATIENCE_SECONDS` until it is cancelled in its turn. What has been cancelled
     `_CANCELLATIONS` times and is still there is left behind.
-3.  The system's own actors stop, the task runner last: what the others piped or ran through it is cancelled, not
+3.  What was sent to other systems is written out, they are told farewell, and all connections are closed.
+4.  The system's own actors stop, the task runner last: what the others piped or ran through it is cancelled, not
     orphaned.
-4.  Timers, the alarm and the idle workers go.
+5.  Timers, the alarm and the idle workers go.
 """
 
 from __future__ import annotations
@@ -32,11 +33,19 @@ async def shut_down(runtime: Runtime) -> tuple[str, ...]:
     try:
         machine = runtime.machine
         cancelled = await _stop_tree(runtime, machine.user, runtime.system.shutdown_timeout)
+        await _disconnect(runtime)
         last = machine.child(machine.system, "_task_runner")
         await _stop_actors(runtime, [cell for cell in (machine.system.children or {}).values() if cell is not last])
         return cancelled + await _stop_tree(runtime, machine.system, _SERVICE_SECONDS)
     finally:
+        await _disconnect(runtime)
         await runtime.close()
+
+
+async def _disconnect(runtime: Runtime) -> None:
+    remoting, runtime.remoting = runtime.remoting, None
+    if remoting is not None:
+        await remoting.close()
 
 
 async def _stop_actors(runtime: Runtime, cells: list[Cell]) -> None:

@@ -61,6 +61,7 @@ from casty_proto.stream import (
 
 from .errors import (
     MailboxFullError,
+    NotSendableError,
     StreamClosedError,
     StreamError,
     StreamFailedError,
@@ -122,11 +123,13 @@ class StreamEnd[V, F](ABC):
             self.warn(f"{to!r} is no actor that could be sent {message!r}")
             return True
         try:
-            to.tell(message, self.ref)
-        except MailboxFullError as error:
+            taken = to._offer(message, self.ref)
+        except (MailboxFullError, NotSendableError) as error:
             self.warn(str(error))
             return False
-        return True
+        if not taken:
+            self.warn(f"too much waits for the process of {to!r}: {type(message).__name__} was not sent")
+        return taken
 
     def _send(self, effect: Send) -> None:
         if not self.send(effect.to, effect.message):

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from attrs.validators import instance_of
 
 from casty_proto.actor import SAME, Behavior, Lifecycle, Receive, Setup
-from casty_proto.machine import SECOND, nanoseconds
+from casty_proto.machine import nanoseconds
 from casty_proto.stream import (
     CONSUMED,
     EMPTY,
@@ -32,9 +32,6 @@ from .errors import StreamClosedError, StreamError, UsageError
 from .events import Terminated
 from .refs import ActorRef, LocalRef
 from .stream_ends import ConsumerEnd, ProducerEnd
-
-GRACE_NS = 2 * SECOND
-"""How long after the news of a producer's death elsewhere its last messages may still arrive."""
 
 
 @frozen
@@ -240,8 +237,8 @@ def stream_consumer[E](
         # whole window at a time costs half the messages.
         replenish_at=initial_demand if near else None,
         inactivity_timeout_ns=None if timeout is None else nanoseconds(timeout),
-        # Within one process the notice of the producer's end comes after its last message.
-        grace_ns=0 if near else GRACE_NS,
+        # The notice of the producer's end comes after its last message, in one process and between two.
+        grace_ns=0,
     )
 
     def setup(ctx: ActorContext[StreamConsumerMsg[E]]) -> Behavior[StreamConsumerMsg[E]]:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from casty_proto.actor import ActorMachine, Behavior, Cell, Mailbox, Phase, Stop
-from casty_proto.address import ActorAddress, AddressError, is_reserved, split_path, system_name_problem
+from attrs import evolve
+
+from casty_proto.actor import Behavior, Cell, Mailbox, Phase, Stop
+from casty_proto.address import (
+    ActorAddress,
+    AddressError,
+    NodeAddress,
+    is_reserved,
+    split_path,
+    system_name_problem,
+)
 
 from .arguments import check_seconds
 from .asks import ask_actor
-from .context import _cell
+from .context import _cell, watchable
 from .errors import InvalidNameError, SystemShutDownError, UsageError
 from .event_stream import EventStream
 from .events import EventStreamMsg
@@ -20,6 +30,9 @@ from .generic import Answer, Asked, Plain
 from .lookup import Lookup, MissingRef
 from .receptionist import Listing, ReceptionistMsg, Registry, ServiceKey, receptionist
 from .refs import ActorRef, LocalRef
+from .remote.asking import ask_remote
+from .remote.refs import RemoteRef
+from .remote.remoting import Remoting
 from .runtime import Runtime
 from .scheduler import SchedulerMsg, scheduler
 from .shutdown import shut_down
@@ -27,6 +40,7 @@ from .spawning import blueprint
 from .supervision import SupervisorConfig
 from .tasks import TaskRunnerMsg, task_runner
 from .threads import ThreadBridge
+from .transport import Remote
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -47,16 +61,26 @@ class ActorSystem:
     the event loop in which it is first used, and to the thread of that loop; for other threads see `threadsafe`.
     """
 
-    def __init__(self, name: str = "casty", *, shutdown_timeout: float = 10.0, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "casty",
+        *,
+        shutdown_timeout: float = 10.0,
+        seed: int | None = None,
+        remote: Remote | None = None,
+    ) -> None:
         """`shutdown_timeout` is how long running handlers may take to end at the shutdown, in seconds.
 
-        `seed` makes the jitter of back-offs repeatable. Raises `InvalidNameError` and `UsageError`.
+        `seed` makes the jitter of back-offs repeatable. With `remote` it talks to other systems of the same name, from
+        `start` on, which `async with` calls. Raises `InvalidNameError` and `UsageError`.
         """
         if not isinstance(name, str):
             raise InvalidNameError(f"the name of an actor system must be a string, not {name!r}")
         if (problem := system_name_problem(name)) is not None:
             raise InvalidNameError(problem)
         check_seconds(f"shutdown_timeout of actor system {name!r}", shutdown_timeout)
+        if remote is not None and not isinstance(remote, Remote):
+            raise UsageError(f"remote of actor system {name!r} must be a Remote, not {remote!r}")
         self.name = name
         self.shutdown_timeout = shutdown_timeout
         self.receptionist = Registry()
@@ -64,6 +88,7 @@ class ActorSystem:
         self.stopping = False
         """Whether the shutdown has begun."""
         self._seed = seed
+        self._remote = remote
         self._running: Runtime | None = None
         self._events = EventStream()
         self._services: dict[str, Callable[[Runtime], Behavior[Any]]] = {
@@ -77,8 +102,31 @@ class ActorSystem:
     # -- beginning and end -----------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._runtime()
+        await self.start()
         return self
+
+    async def start(self) -> None:
+        """Begin to listen, and to talk to others, where `remote` says so. A no-op when that was done.
+
+        Raises `UsageError`, with the reason, where it cannot listen; the system can be used within the process then,
+        and be started again.
+        """
+        runtime = self._runtime()
+        if self._remote is None or runtime.remoting is not None:
+            return
+        remoting = Remoting(runtime, self._remote, self._find_for_others)
+        runtime.remoting = remoting
+        try:
+            await remoting.start()
+        except BaseException:
+            runtime.remoting = None
+            raise
+
+    @property
+    def address(self) -> NodeAddress | None:
+        """The host and port at which others dial this system; `None` where nobody can."""
+        remoting = None if self._running is None else self._running.remoting
+        return None if remoting is None else remoting.address
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -184,7 +232,11 @@ class ActorSystem:
                 f"system.ask of {ref!r} wants a function that makes the message, such as lambda r: Get(reply_to=r), "
                 f"not {build!r}; a message as it is goes to ref.ask(message)"
             )
-        answer: Answer = await ask_actor(runtime, _cell(ref, runtime), None, build, timeout)
+        answer: Answer
+        if isinstance(ref, RemoteRef):
+            answer = await ask_remote(runtime, ref, None, build, timeout)
+        else:
+            answer = await ask_actor(runtime, _cell(ref, runtime), None, build, timeout)
         return answer
 
     @overload
@@ -196,14 +248,21 @@ class ActorSystem:
     def lookup(self, key: ServiceKey[Any] | str) -> Listing[Any] | Lookup:
         """Find actors: by a service key all that offer it, by a path (`"cart"`, `"/shop/cart"`) the one that is there.
 
-        Both answers can be used at once, or awaited. Raises `InvalidNameError` for what cannot be a path.
+        Both answers can be used at once, or awaited. An address, `"casty://system@host:port/path"`, is that of an actor
+        of another process: await the answer. Raises `InvalidNameError` for what cannot be a path or an address.
         """
         runtime = self._runtime("ended")
         if isinstance(key, ServiceKey):
             return self.receptionist.listing(key)
         address = self._parse(key)
-        cell = self._find(runtime.machine, address)
-        return Lookup(None if cell is None else cell.body.ref, MissingRef(runtime, address))
+        remoting = runtime.remoting
+        missing = MissingRef(runtime, address)
+        if address.node is not None and address.system == self.name and remoting is not None:
+            if address.node != remoting.address:
+                return Lookup(None, missing, partial(remoting.lookup, address))
+            address = evolve(address, node=None)
+        cell = self._find(runtime, address)
+        return Lookup(None if cell is None else cell.body.ref, missing)
 
     def stop(self, ref: ActorRef[Any]) -> None:
         """Stop an actor and all below it, after the message that it is handling. A no-op when it has stopped."""
@@ -216,7 +275,7 @@ class ActorSystem:
         Raises `UsageError` in a handler of the actor itself or of one below it, which would wait for its own end.
         """
         runtime = self._runtime("never")
-        cell = _cell(ref, runtime)
+        cell = watchable(ref, runtime)
         if cell.phase == Phase.STOPPED:
             return
         above = waiting = runtime.pool.in_hand()
@@ -329,7 +388,18 @@ class ActorSystem:
         except AddressError as error:
             raise InvalidNameError(f"lookup({text!r}): {error}") from None
 
-    def _find(self, machine: ActorMachine, address: ActorAddress) -> Cell | None:
+    def _find_for_others(self, path: str, incarnation: int | None) -> LocalRef[Any] | None:
+        """The actor of the application at a path. What comes from outside does not reach the system's own."""
+        runtime = self._runtime("never")
+        try:
+            address = ActorAddress(self.name, None, path, incarnation)
+        except AddressError:
+            return None
+        cell = None if is_reserved(split_path(path)[0]) else self._find(runtime, address)
+        return None if cell is None else cell.body.ref
+
+    def _find(self, runtime: Runtime, address: ActorAddress) -> Cell | None:
+        machine = runtime.machine
         if address.system != self.name or address.node is not None:
             return None
         first, *rest = split_path(address.path)
@@ -338,6 +408,6 @@ class ActorSystem:
         cell = machine.child(machine.system if is_reserved(first) else machine.user, first)
         for name in rest:
             cell = None if cell is None else machine.child(cell, name)
-        if cell is not None and address.incarnation not in (None, cell.uid):
+        if cell is not None and address.incarnation not in (None, runtime.incarnations + cell.uid):
             return None
         return cell

@@ -1,0 +1,85 @@
+"""Refs on the wire: what they become when they are sent, and what they are bound to when they arrive.
+
+A ref is sent as the process, the path and the number of what it means: `(node_id, generation, address, path, number)`.
+The handle of the very ask that it is sent with is `None`: whoever has the message has the handle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from casty_proto.address import INCARNATION_MAX, ActorAddress
+from casty_proto.wire import Node
+
+from ..asks import Ask
+from ..lookup import MissingRef
+from ..refs import ActorRef, LocalRef, ReplyRef
+from .refs import RemoteRef
+
+if TYPE_CHECKING:
+    from .remoting import Remoting
+
+_PATH_MAX = 4096
+_NODES_MAX = 1024
+
+
+class RefCodec:
+    """Encodes and decodes refs for one system."""
+
+    def __init__(self, remoting: Remoting) -> None:
+        self.asking: Ask | None = None
+        """The ask whose message is being encoded."""
+        self.answering: Ask | None = None
+        """The ask whose message is being decoded."""
+        self._remoting = remoting
+        self._nodes: dict[tuple[str, int, str], Node] = {}
+
+    def encode(self, ref: ActorRef[Any]) -> tuple[str, int, str, str, int] | None:
+        """What is sent. Raises `ValueError` for a ref that means nothing elsewhere."""
+        if type(ref) is RemoteRef:
+            node, number = ref.node, ref.number
+            return node.node_id, node.generation, node.address, ref.remote_path, number
+        exports, own = self._remoting.exports, self._remoting.own
+        if type(ref) is LocalRef:
+            if ref._runtime is not self._remoting.runtime:
+                raise ValueError(f"{ref!r} belongs to another actor system of this process")
+            number = exports.number_of(ref)
+        elif type(ref) is ReplyRef:
+            if ref._ask is self.asking:
+                return None
+            number = exports.number_of_handle(ref)
+        else:
+            raise ValueError(f"{ref!r} is nobody's ref")
+        return own.node_id, own.generation, own.address, ref.path, number
+
+    def decode(self, sent: Any) -> ActorRef[Any]:
+        """The ref, bound to this system. Raises `ValueError` or `TypeError` for what is none."""
+        if sent is None:
+            if self.answering is None:
+                raise ValueError("the handle of an ask came without one")
+            return self.answering.handle()
+        if type(sent) is not tuple or [type(part) for part in sent] != [str, int, str, str, int]:
+            raise TypeError("a ref is not made of a node, a path and a number")
+        node_id, generation, address, path, number = sent
+        if not (path.startswith("/") and len(path) <= _PATH_MAX and path.isprintable()):
+            raise ValueError("a ref has a path that is none")
+        if not 0 < number <= INCARNATION_MAX:
+            raise ValueError("a ref has a number that is none")
+        own = self._remoting.own
+        if node_id == own.node_id and generation == own.generation:
+            return self._remoting.exports.find(number) or self._missing(path, number)
+        return RemoteRef(self._remoting, self._node(node_id, generation, address), path, number)
+
+    def _node(self, node_id: str, generation: int, address: str) -> Node:
+        """Nodes are few and refs are many."""
+        key = (node_id, generation, address)
+        found = self._nodes.get(key)
+        if found is None:
+            if len(self._nodes) >= _NODES_MAX:
+                self._nodes.clear()
+            found = self._nodes[key] = Node(*key)
+        return found
+
+    def _missing(self, path: str, number: int) -> MissingRef:
+        runtime = self._remoting.runtime
+        return MissingRef(runtime, ActorAddress(runtime.name, None, path, number))
