@@ -96,9 +96,16 @@ class Configuration:
 
 def voters_moved(old: Configuration, new: Configuration) -> list[NodeId]:
     """Who votes in one of the configurations only. The step from one to the other is safe where that is one server."""
-    gone = [node for node in old.voters if node not in new.voters]
-    come = [node for node in new.voters if node not in old.voters]
-    return gone + come
+    before, after = dict.fromkeys(old.voters), dict.fromkeys(new.voters)
+    return [node for node in before if node not in after] + [node for node in after if node not in before]
+
+
+def may_follow(old: Configuration, new: Configuration) -> bool:
+    """Whether `new` may be the next configuration after `old` in a log (rules 2 and 3).
+
+    Who was never told a configuration does not know the first one, so any may follow that.
+    """
+    return bool(new.voters) and (not old.voters or len(voters_moved(old, new)) <= 1)
 
 
 @frozen
@@ -184,4 +191,4 @@ class Configurations:
         """Each step is one voter at most, and the positions rise."""
         for (old_index, old), (new_index, new) in zip(self._history, self._history[1:], strict=False):
             assert old_index < new_index, f"configuration {new_index} after {old_index}"
-            assert len(voters_moved(old, new)) <= 1 or not old.voters, f"{old} to {new} in one step"
+            assert may_follow(old, new), f"{old} to {new} in one step"

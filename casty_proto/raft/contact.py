@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..machine import Instant
+from ..machine import Instant, Rejected
 from .configuration import NodeId
 from .core import NEVER
 from .events import NotLeader, Read, ReadReady
@@ -38,6 +38,9 @@ from .leadership import Leadership, RemoteRead
 from .messages import Heartbeat, HeartbeatReply, ReadReply, ReadRequest, naturals
 from .quorum import reached
 from .replication import Replicating
+
+MAX_READS = 65_536
+"""How many reads may wait at a leader. Without `check_quorum` it may wait for a majority for ever."""
 
 
 class Contact(Replicating):
@@ -67,11 +70,12 @@ class Contact(Replicating):
         if not naturals(message.term, message.round):
             self._rubbish(peer, message)
             return
+        lead = self.lead
+        if lead is not None and message.term == self.term and not 0 < message.round <= lead.round:
+            self._rubbish(peer, message, f"answers a round that is none of the {lead.round} that there were")
+            return
         progress = self._heard(peer, message.term, now)
         if progress is None or self.lead is None:
-            return
-        if message.round > self.lead.round:
-            self._rubbish(peer, message, f"answers a round after {self.lead.round}")
             return
         if message.round > progress.round:
             progress.round = message.round
@@ -121,6 +125,9 @@ class Contact(Replicating):
             return
         if message.term < self.term or message.id not in self._reads:
             return
+        if peer != self.leader:
+            self._rubbish(peer, message, f"answers what {self.leader} was asked")
+            return
         until, request = self._reads.pop(message.id)
         if index is None:
             self._reply(request, NotLeader(f"{peer} does not lead any more", self.leader))
@@ -158,12 +165,20 @@ class Contact(Replicating):
             self._read(self.lead, request, now)
 
     def _read(self, lead: Leadership, request: Any, now: Instant) -> None:
-        if self.log.term(self.commit) != self.term:
+        if len(lead.reads) + len(lead.early_reads) >= MAX_READS:
+            self._reject_read(request, f"{self.id} has too many reads that wait for a majority; try again later")
+        elif self.log.term(self.commit) != self.term:
             lead.early_reads.append(request)
         elif self.options.lease_reads and lead.lease_until is not None and now < lead.lease_until:
             self._permit(self.commit, request)
         else:
             lead.reads.append((lead.round + 1, self.commit, request))
+
+    def _reject_read(self, request: Any, why: str) -> None:
+        if type(request) is RemoteRead:
+            self._send(request.peer, ReadReply(self.term, request.id, None))
+        else:
+            self._reply(request, Rejected(why))
 
     def _answer_reads(self, lead: Leadership, now: Instant) -> None:
         """Answer what the rounds so far allow, and begin the next if somebody waits for it and none is under way."""

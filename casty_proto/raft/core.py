@@ -141,11 +141,20 @@ class Core:
 
     def _persist(self, record: Record, last: int = 0) -> int:
         """Write `record`, which makes the log durable up to `last`. Returns the ticket."""
+        if self.journal.ballot_due:
+            self._write_ballot()
         ticket = self.journal.write(last)
         self._out.append(Persist(ticket, record))
         return ticket
 
     def _save_ballot(self) -> None:
+        """Write the term and the vote, now or when the disk has come that far (`Journal`, rule 5)."""
+        if self.journal.takes_ballots:
+            self._write_ballot()
+        else:
+            self.journal.ballot_due = True
+
+    def _write_ballot(self) -> None:
         ticket = self.journal.write_ballot()
         self._out.append(Persist(ticket, Ballot(self.term, self.vote)))
 

@@ -32,7 +32,7 @@ from .core import NEVER
 from .entries import NoOp
 from .events import Role
 from .leadership import Leadership
-from .messages import RequestVote, Stale, TimeoutNow, Vote, naturals
+from .messages import RequestVote, Stale, TimeoutNow, Vote, booleans, naturals
 from .progress import Progress
 from .quorum import Outcome, outcome
 
@@ -126,7 +126,11 @@ class Election(Applying):
     # Votes ----------------------------------------------------------------------------------------------------------
 
     def _on_request_vote(self, peer: NodeId, message: RequestVote, now: Instant) -> None:
-        if not naturals(message.term, message.last_index, message.last_term) or message.last_term >= message.term:
+        if (
+            not naturals(message.term, message.last_index, message.last_term)
+            or message.last_term >= message.term
+            or not booleans(message.pre, message.transfer)
+        ):
             self._rubbish(peer, message)
             return
         if message.term >= self.term and not message.transfer and self._hears_a_leader(now):
@@ -171,7 +175,7 @@ class Election(Applying):
             self._send(peer, Vote(self.term, granted=False, pre=True))
 
     def _on_vote(self, peer: NodeId, message: Vote, now: Instant) -> None:
-        if not naturals(message.term) or type(message.granted) is not bool:
+        if not naturals(message.term) or not booleans(message.granted, message.pre):
             self._rubbish(peer, message)
             return
         if message.pre and message.granted:
@@ -184,7 +188,7 @@ class Election(Applying):
             awaited = self.role is Role.PRE_CANDIDATE
         else:
             awaited = self.role is Role.CANDIDATE and message.term == self.term
-        if awaited:
+        if awaited and peer in self.configurations.latest.voters:
             self._votes[peer] = message.granted
             self._count(now)
 

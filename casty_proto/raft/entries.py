@@ -9,10 +9,13 @@ from attrs.validators import ge, instance_of
 
 from ..machine import Nanoseconds
 from ..values import value
-from .configuration import Configuration
+from .configuration import Configuration, may_follow
 
 OVERHEAD = 64
 """What an entry counts besides its data, in bytes, wherever sizes are limited."""
+TIME_MAX: Nanoseconds = 2**62
+"""Where the cluster's clock stops, after 146 years of leaders. Sessions do not end any more then; all else goes on. So
+no entry, whoever made it, can take the clock to where the next leader's entries would be refused."""
 
 
 def _natural(_: object, attribute: Attribute[Any], number: object) -> None:
@@ -77,7 +80,8 @@ class Entry:
     term: int
     payload: Payload
     time_ns: Nanoseconds = 0
-    """The cluster's clock: how long there have been leaders. It never runs backwards along a log (thesis 6.3)."""
+    """The cluster's clock: how long there have been leaders. It never runs backwards along a log (thesis 6.3), and
+    stops at `TIME_MAX`."""
 
 
 def size_of(entry: Entry) -> int:
@@ -88,19 +92,31 @@ def size_of(entry: Entry) -> int:
     return OVERHEAD
 
 
-def are_entries(entries: object, first: int, term: int) -> bool:
-    """Whether `entries`, from a peer, are consecutive entries from `first` on, of terms that rise to at most `term`."""
+NOT_ENTRIES = -1
+
+
+def examined(entries: object, first: int, prev_term: int, term: int) -> int:
+    """How many configurations there are in `entries`, from a peer; `NOT_ENTRIES` where no leader can have made them.
+
+    They are consecutive from `first` on. Along a log terms do not fall, from `prev_term` before the first of them to at
+    most `term`; the clock does not go back; and each configuration is at most one voter apart from the one before it.
+    """
     if type(entries) is not tuple:
-        return False
-    before = time_ns = 0
+        return NOT_ENTRIES
+    before, time_ns, configurations = prev_term, 0, 0
+    latest: Configuration | None = None
     for index, entry in enumerate(entries, first):
-        if type(entry) is not Entry or type(entry.payload) not in PAYLOADS:
-            return False
-        if type(entry.payload) is Configuration and not entry.payload.voters:
-            return False
-        if type(entry.term) is not int or type(entry.time_ns) is not int or type(entry.index) is not int:
-            return False
-        if entry.index != index or entry.term < before or entry.time_ns < time_ns:
-            return False
-        before, time_ns = entry.term, entry.time_ns
-    return first > 0 and before <= term and time_ns < 2**63
+        if type(entry) is not Entry or type(payload := entry.payload) not in PAYLOADS:
+            return NOT_ENTRIES
+        own_term, own_time_ns = entry.term, entry.time_ns
+        if type(own_term) is not int or type(own_time_ns) is not int or type(entry.index) is not int:
+            return NOT_ENTRIES
+        if entry.index != index or own_term < before or own_time_ns < time_ns:
+            return NOT_ENTRIES
+        before, time_ns = own_term, own_time_ns
+        if type(payload) is Configuration:
+            if not payload.voters or (latest is not None and not may_follow(latest, payload)):
+                return NOT_ENTRIES
+            latest = payload
+            configurations += 1
+    return configurations if first > 0 and before <= term and time_ns <= TIME_MAX else NOT_ENTRIES

@@ -16,14 +16,17 @@ is left alone, for the message may be an old one). Only an entry that differs re
 
 What is committed equals every leader's log (Leader Completeness, paper 5.4.3). So whatever part of a message lies under
 our commit index is taken for known, also where it was compacted and can no longer be compared.
+
+A message is examined to the end before the first thing is done about it, even that its sender leads: first by itself,
+then against the log. What no leader can have sent is dropped, and its sender is then no leader that was heard.
 """
 
 from __future__ import annotations
 
 from ..machine import Instant
 from .applying import Applying
-from .configuration import NodeId
-from .entries import are_entries
+from .configuration import Configuration, NodeId, may_follow
+from .entries import NOT_ENTRIES, Entry, examined
 from .events import Restore, Role
 from .log import UNKNOWN
 from .messages import (
@@ -38,7 +41,7 @@ from .messages import (
     naturals,
 )
 from .sessions import Sessions
-from .snapshot import Incoming, Snapshot, assemble
+from .snapshot import INDEX_MAX, Incoming, Snapshot, assemble
 
 
 class Following(Applying):
@@ -46,8 +49,8 @@ class Following(Applying):
 
     __slots__ = ()
 
-    def _obey(self, peer: NodeId, message: AppendEntries | Heartbeat | InstallSnapshot, now: Instant) -> bool:
-        """Whether `peer` leads the current term. If so we follow it, whatever we were (paper 5.2)."""
+    def _may_lead(self, peer: NodeId, message: AppendEntries | Heartbeat | InstallSnapshot) -> bool:
+        """Whether `peer` may lead the term that it names, and that is not over. Changes nothing."""
         term = message.term
         if term < self.term:
             self._send(peer, Stale(self.term))
@@ -55,39 +58,53 @@ class Following(Applying):
         if term == self.term and (self.role is Role.LEADER or (self.leader is not None and self.leader != peer)):
             self._rubbish(peer, message, f"leads a term whose leader is {self.leader}")
             return False
+        return True
+
+    def _obey(self, peer: NodeId, term: int, now: Instant) -> None:
+        """`peer` leads `term`. We follow it, whatever we were (paper 5.2)."""
         if term > self.term or self.leader is None or self.role is not Role.FOLLOWER:
             self._become_follower(term, peer, now)
         else:
             self._heard_at = now
             self._election_at = now + self._timeout_ns
-        return True
 
     # Entries --------------------------------------------------------------------------------------------------------
 
     def _on_append_entries(self, peer: NodeId, message: AppendEntries, now: Instant) -> None:
         prev, entries = message.prev_index, message.entries
-        if not naturals(message.term, prev, message.prev_term, message.commit) or not are_entries(
-            entries, prev + 1, message.term
+        if (
+            not naturals(message.term, prev, message.prev_term, message.commit)
+            or (configurations := examined(entries, prev + 1, message.prev_term, message.term)) == NOT_ENTRIES
         ):
             self._rubbish(peer, message)
             return
+        if not self._may_lead(peer, message):
+            return
         log, commit = self.log, self.commit
-        if prev < commit and message.term >= self.term and self._contradicts_commit(message):
-            self._rubbish(peer, message, "contradicts what is committed")
-            return
-        if not self._obey(peer, message, now):
-            return
         if prev < commit:
+            if self._contradicts_commit(message):
+                self._rubbish(peer, message, "contradicts what is committed")
+                return
             # What is committed is there already. The rest is checked as if it had been sent alone.
             entries = entries[commit - prev :]
             prev = commit
         elif log.term(prev) != message.prev_term:
+            self._obey(peer, message.term, now)
             self._reject(peer, prev, message.prev_term)
             return
         first_new = log.conflict(entries)
         if first_new:
-            self._store(entries[first_new - prev - 1 :] if first_new > prev + 1 else entries, now)
-        last = prev + len(entries)
+            if first_new > prev + 1:
+                entries = entries[first_new - prev - 1 :]
+            if not self._continues(entries, configurations):
+                self._rubbish(peer, message, f"does not continue what comes before {first_new}")
+                return
+        self._obey(peer, message.term, now)
+        last = entries[-1].index if entries else prev
+        if first_new:
+            if self.journal.is_full:
+                return
+            self._store(entries, now)
         if last > self._matched:
             self._matched = last
         if last <= self.journal.durable:
@@ -95,6 +112,20 @@ class Following(Applying):
         target = min(message.commit, last)
         if target > self.commit:
             self._commit_to(target, now)
+
+    def _continues(self, entries: tuple[Entry, ...], configurations: int) -> bool:
+        """Whether `entries` can follow the entry before the first of them, which both have.
+
+        `configurations` is at least how many of them are one. Those after the first were compared with each other.
+        """
+        before = entries[0].index - 1
+        if entries[0].time_ns < (self.sessions.time_ns if before == self.commit else self.log.time_ns_at(before)):
+            return False
+        if configurations:
+            for entry in entries:
+                if type(entry.payload) is Configuration:
+                    return may_follow(self.configurations.at(before), entry.payload)
+        return True
 
     def _contradicts_commit(self, message: AppendEntries) -> bool:
         """Whether an entry that is committed here is another one there. No leader that was elected could say so."""
@@ -122,12 +153,13 @@ class Following(Applying):
         if not naturals(message.term, message.commit, message.round):
             self._rubbish(peer, message)
             return
-        if message.commit > self.log.last_index and message.term >= self.term:
+        if not self._may_lead(peer, message):
+            return
+        if message.commit > self.log.last_index:
             # A leader names no more than we acknowledged in its term, perhaps in a life before this one.
             self._rubbish(peer, message, f"commits beyond our last entry {self.log.last_index}: was the disk lost?")
             return
-        if not self._obey(peer, message, now):
-            return
+        self._obey(peer, message.term, now)
         if message.commit > self.commit:
             self._commit_to(message.commit, now)
         if message.round:
@@ -143,33 +175,62 @@ class Following(Applying):
             or message.snapshot_term > message.term
             or message.offset + len(message.data) > message.size
             or message.size > self.options.max_snapshot_bytes
+            or message.index > INDEX_MAX
         ):
             self._rubbish(peer, message, "is not well-formed or too large")
             return
-        if not self._obey(peer, message, now):
+        if not self._may_lead(peer, message):
             return
         index = message.index
-        if index <= self.commit or self.log.term(index) == message.snapshot_term:
+        if self._contradicts_snapshot(index, message.snapshot_term):
+            self._rubbish(peer, message, "contradicts what is committed")
+        elif index <= self.commit or self.log.term(index) == message.snapshot_term:
+            self._obey(peer, message.term, now)
             self._skip_snapshot(peer, index, now)
+        else:
+            self._take_chunk(peer, message, now)
+
+    def _contradicts_snapshot(self, index: int, term: int) -> bool:
+        """Whether no log can have an entry (`index`, `term`) and what is committed here, as every leader's has."""
+        log, commit = self.log, self.commit
+        if index > commit:
+            return term < log.term(commit)
+        own = log.term(index)
+        return term > log.base_term if own == UNKNOWN else term != own
+
+    def _take_chunk(self, peer: NodeId, message: InstallSnapshot, now: Instant) -> None:
+        """Add a piece to the snapshot that is coming, and install it when that was the last.
+
+        A snapshot that turns out to be none is dropped with all of its pieces, so that the next one begins from the
+        start. That is all that is done about it. While another is on its way to the disk a piece is taken for lost, so
+        that no more than two are in memory, however long the disk takes.
+        """
+        if self._saving:
+            self._obey(peer, message.term, now)
             return
-        incoming = self._incoming
-        if incoming is None or (incoming.index, incoming.term, incoming.size) != (
-            index,
-            message.snapshot_term,
-            message.size,
-        ):
-            incoming = self._incoming = Incoming(index, message.snapshot_term, message.size)
+        incoming, key = self._incoming, (message.index, message.snapshot_term, message.size)
+        if message.term > self.term or incoming is None or (incoming.index, incoming.term, incoming.size) != key:
+            incoming = Incoming(*key)
         incoming.add(message.offset, message.data)
         if not incoming.is_complete:
-            self._send(peer, SnapshotReply(self.term, index, incoming.received))
+            self._obey(peer, message.term, now)
+            self._incoming = incoming
+            self._send(peer, SnapshotReply(self.term, incoming.index, incoming.received))
             return
-        self._incoming = None
-        snapshot = assemble(index, incoming.term, incoming.stream())
+        if incoming is self._incoming:
+            self._incoming = None
+        snapshot = assemble(incoming.index, incoming.term, incoming.stream())
         if snapshot is None:
             self._rubbish(peer, message, "completes a snapshot that cannot be read")
             return
-        self._send(peer, SnapshotReply(self.term, index, incoming.size))
-        self._install(snapshot, now)
+        sessions = Sessions.decode(snapshot.sessions)
+        if sessions.time_ns < self.sessions.time_ns:
+            self._rubbish(peer, message, "completes a snapshot from before what is committed")
+            return
+        self._obey(peer, message.term, now)
+        self._incoming = None
+        self._send(peer, SnapshotReply(self.term, snapshot.index, incoming.size))
+        self._install(snapshot, sessions, now)
 
     def _skip_snapshot(self, peer: NodeId, index: int, now: Instant) -> None:
         """We have the entry at `index`: everything up to it is committed, and nothing needs to be replaced.
@@ -183,13 +244,13 @@ class Following(Applying):
             self._commit_to(index, now)
         self._send(peer, AppendAccepted(self.term, min(self._matched, self.journal.durable)))
 
-    def _install(self, snapshot: Snapshot, now: Instant) -> None:
+    def _install(self, snapshot: Snapshot, sessions: Sessions, now: Instant) -> None:
         """Our log ends before the snapshot or contradicts it: begin again from there."""
         index = snapshot.index
         self.journal.truncate(self.commit + 1)
         self.log.reset(index, snapshot.term)
         self.configurations.reset(index, snapshot.configuration)
-        self.sessions = Sessions.decode(snapshot.sessions)
+        self.sessions = sessions
         self.commit = self._matched = index
         self._keep_snapshot(snapshot)
         self._out.append(Restore(index, snapshot.term, snapshot.data))

@@ -9,8 +9,13 @@ Rules
     practice).
 3.  A message that names the current term waits while the ballot of that term is not durable. Otherwise the server
     could forget the term, or its vote, that others act upon (paper, Figure 2, "persistent state").
-4.  Of the messages of one type to one server only the newest waits. All of them may be lost anyhow, and each of these
-    is answered or repeated by what follows; so the memory is bounded, however long the disk takes.
+4.  Of the messages of one type to one server only the newest waits, and of more than `MAX_WITHHELD` the newest do. All
+    of them may be lost anyhow, and each of these is answered or repeated by what follows; so the memory is bounded,
+    however long the disk takes and whoever asks.
+5.  When `MANY_WRITES` wait for the disk, a ballot among them, no more ballots are added. Those that come meanwhile are
+    overtaken by the last of them, which is written when that ballot is through, or before any other record, because no
+    entry may be on disk of a term that is not.
+6.  No more than `MAX_WRITES` are to wait for the disk at a follower: what a leader sends beyond that is taken for lost.
 """
 
 from __future__ import annotations
@@ -20,6 +25,10 @@ from typing import Any
 
 from .configuration import NodeId
 from .events import Send
+
+MAX_WITHHELD = 1024
+MANY_WRITES = 64
+MAX_WRITES = 4096
 
 
 class _Write:
@@ -34,16 +43,28 @@ class _Write:
 class Journal:
     """Tickets, and what depends on them."""
 
-    __slots__ = ("_withheld", "_writes", "ballot", "done", "durable", "issued")
+    __slots__ = ("_withheld", "_writes", "ballot", "ballot_due", "done", "durable", "issued")
 
     def __init__(self, durable: int) -> None:
         self.durable = durable
         self.issued = 0
         self.done = 0
         self.ballot = 0
-        """The ticket of the ballot that is not durable, or 0."""
+        """The ticket of the latest ballot that was written and is not durable, or 0."""
+        self.ballot_due = False
+        """Another one is to be written after it (rule 5)."""
         self._writes: deque[_Write] = deque()
-        self._withheld: dict[tuple[NodeId, type[Any]], tuple[int, Send]] = {}
+        self._withheld: dict[tuple[NodeId, type[Any]], Send] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for the disk that a follower should take no more (rule 6)."""
+        return len(self._writes) >= MAX_WRITES
+
+    @property
+    def takes_ballots(self) -> bool:
+        """Whether a ballot is to be written at once (rule 5)."""
+        return not self.ballot or len(self._writes) < MANY_WRITES
 
     def write(self, last: int = 0) -> int:
         """The ticket of one more write. `last`: the index up to which it makes the log durable."""
@@ -54,6 +75,7 @@ class Journal:
     def write_ballot(self) -> int:
         """The ticket of a ballot. The messages that are withheld from now on wait for it."""
         self.ballot = ticket = self.write()
+        self.ballot_due = False
         return ticket
 
     def truncate(self, first: int) -> None:
@@ -66,28 +88,28 @@ class Journal:
     def withhold(self, send: Send) -> None:
         """Keep `send` until the ballot is durable (rules 3 and 4)."""
         key = (send.to, type(send.message))
-        self._withheld.pop(key, None)
-        self._withheld[key] = (self.ballot, send)
+        withheld = self._withheld
+        withheld.pop(key, None)
+        withheld[key] = send
+        if len(withheld) > MAX_WITHHELD:
+            del withheld[next(iter(withheld))]
 
     def forget_withheld(self) -> None:
         """The term changed: what names the old one is rubbish to everybody."""
         self._withheld.clear()
 
     def settle(self, ticket: int) -> list[Send]:
-        """`ticket` is durable. Returns what waited for it."""
+        """`ticket` is durable. Returns what waited for it: nothing while a ballot is not durable or not written."""
         self.done = ticket
         writes = self._writes
         while writes and writes[0].ticket <= ticket:
             self.durable = max(self.durable, writes.popleft().last)
         if self.ballot <= ticket:
             self.ballot = 0
-        withheld = self._withheld
-        if not withheld:
+        if self.ballot or self.ballot_due or not self._withheld:
             return []
-        released = [(key, send) for key, (needed, send) in withheld.items() if needed <= ticket]
-        for key, _ in released:
-            del withheld[key]
-        return [send for _, send in released]
+        released, self._withheld = self._withheld, {}
+        return list(released.values())
 
     def invariants(self, last_index: int) -> None:
         """What holds between two events."""
@@ -96,5 +118,7 @@ class Journal:
         assert (self._writes[0].ticket if self._writes else self.issued + 1) == self.done + 1, "a write is missing"
         assert not self.ballot or self.done < self.ballot <= self.issued, f"ballot {self.ballot}, done {self.done}"
         assert self.ballot or not self._withheld, "a message waits for nothing"
+        assert self.ballot or not self.ballot_due, "a ballot waits for nothing"
+        assert len(self._withheld) <= MAX_WITHHELD, f"{len(self._withheld)} messages wait"
         if self._writes:
             assert max(self.durable, self._writes[-1].last) <= last_index, "more is to be durable than there is"

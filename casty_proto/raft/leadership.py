@@ -8,6 +8,7 @@ from typing import Any
 from ..machine import Instant, Nanoseconds
 from ..values import value
 from .configuration import NodeId
+from .entries import TIME_MAX
 from .events import ChangeMembership
 from .progress import Progress
 
@@ -105,4 +106,4 @@ class Leadership:
 
     def time_ns(self, now: Instant) -> Nanoseconds:
         """The cluster's clock: it goes on from where the last leader's stood in the log (thesis 6.3)."""
-        return self._began_ns + now - self._began_at
+        return min(self._began_ns + now - self._began_at, TIME_MAX)

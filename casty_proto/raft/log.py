@@ -106,6 +106,11 @@ class Log:
         """The cluster's clock at the last entry; 0 where there is none."""
         return self._entries[-1].time_ns if self._entries else 0
 
+    def time_ns_at(self, index: int) -> Nanoseconds:
+        """The cluster's clock at an entry. It must be in the log."""
+        assert self.base_index < index <= self.last_index, f"{index} of {self.base_index}..{self.last_index}"
+        return self._entries[index - self.base_index - 1].time_ns
+
     # Writing --------------------------------------------------------------------------------------------------------
 
     def append(self, entries: tuple[Entry, ...]) -> None:
@@ -161,10 +166,12 @@ class Log:
         assert self.last_term == (entries[-1].term if entries else self.base_term), f"last term {self.last_term}"
         start = 0 if tail is None else max(0, len(entries) - tail)
         before, total = self.term(self.base_index + start), self._total(start)
+        time_ns = self._entries[start - 1].time_ns if start else 0
         for position in range(start, len(entries)):
             entry = entries[position]
             total += size_of(entry)
             assert entry.index == self.base_index + 1 + position, f"{entry} is in the wrong place"
             assert entry.term >= before, f"{entry} comes after term {before}"
+            assert entry.time_ns >= time_ns, f"{entry} comes after {time_ns} on the clock"
             assert self._ends[position] == total, f"{entry} is counted wrongly"
-            before = entry.term
+            before, time_ns = entry.term, entry.time_ns

@@ -54,6 +54,7 @@ from .invariants import check, check_deeply
 from .leadership import Leadership
 from .membership import Membership
 from .messages import (
+    TERM_LEAP,
     AppendAccepted,
     AppendEntries,
     AppendRejected,
@@ -151,6 +152,10 @@ class Raft(Election, Membership, Contact, Following):
         if peer == self.id:
             self._rubbish(peer, message, "is ourselves")
             return
+        term = getattr(message, "term", None)
+        if type(term) is int and term > self.term + TERM_LEAP and self.configurations.latest.voters:
+            self._rubbish(peer, message, f"is of a term that cannot have come after {self.term}")
+            return
         match message:
             case AppendEntries():
                 self._on_append_entries(peer, message, now)
@@ -192,6 +197,8 @@ class Raft(Election, Membership, Contact, Following):
             return
         durable, had_ballot = journal.durable, journal.ballot
         self._out += journal.settle(ticket)
+        if journal.ballot_due and not journal.ballot:
+            self._write_ballot()
         if had_ballot and not journal.ballot:
             self._on_ballot_durable(now)
         if journal.durable > durable:

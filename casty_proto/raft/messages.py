@@ -175,6 +175,15 @@ type Message = (
 
 
 _LIMIT = 2**63
+TERM_LEAP = 2**32
+"""By how much the term of a message may be beyond that of a server that knows members of its cluster.
+
+A term is believed from hearsay, and none is ever given back. One message with a term near the limit of what can be sent
+would end all elections, because no higher term could be named. Honest terms rise by one in an election timeout; with
+timeouts of a second it takes them 136 years to come as far as this, so whoever was cut off still finds the others. A
+server that knows no members has no measure of its own, and takes whatever term its cluster has come to. So the terms of
+a cluster do not run out, unless by 2**31 messages that were made for it.
+"""
 
 
 def naturals(*values: object) -> bool:
@@ -183,3 +192,8 @@ def naturals(*values: object) -> bool:
         if type(number) is not int or not 0 <= number < _LIMIT:
             return False
     return True
+
+
+def booleans(*values: object) -> bool:
+    """Whether all are `True` or `False`, and nothing that is only taken for one of them."""
+    return all(type(value) is bool for value in values)

@@ -12,7 +12,8 @@ AppendEntries after the last entry that it should have, which it rejects if it h
 never repeated merely because time has passed.
 
 Our own log counts as a follower's does, from when it is durable; until then the others may be a majority without us
-(thesis 10.2.1). An index counts as committed only where its entry is of our own term (paper 5.4.2, Figure 8).
+(thesis 10.2.1). What our own disk lacks counts as uncommitted where that is limited: a disk may hang.
+An index counts as committed only where its entry is of our own term (paper 5.4.2, Figure 8).
 """
 
 from __future__ import annotations
@@ -63,15 +64,16 @@ class Replicating(Applying):
                 self._reply(proposal.request, refusal)
             return
         index, term, time_ns = self.log.last_index, self.term, lead.time_ns(now)
-        room = self.options.max_uncommitted_bytes - self.log.bytes_between(self.commit, index)
-        used = bool(lead.proposals)
+        durable = self.journal.durable
+        room = self.options.max_uncommitted_bytes - self.log.bytes_between(min(self.commit, durable), index)
+        used = bool(lead.proposals) or durable < self.commit
         entries: list[Entry] = []
         for proposal in event.proposals:
             payload = proposal.payload
             size = OVERHEAD + len(payload.data) if type(payload) is Command else OVERHEAD
             why = self._objection(payload, size, time_ns)
             if why is None and used and size > room:
-                why = f"{self.id} has too much that is not committed; try again later"
+                why = f"{self.id} has too much that is not committed or not on its disk; try again later"
             if why is not None:
                 self._reply(proposal.request, Rejected(why))
                 continue
@@ -107,8 +109,15 @@ class Replicating(Applying):
 
     # Answers --------------------------------------------------------------------------------------------------------
 
+    def _is_for_us(self, term: int) -> bool:
+        """Whether an answer of `term` is one to this leader. Then it is examined before anything is done about it."""
+        return term == self.term and self.lead is not None
+
     def _heard(self, peer: NodeId, term: int, now: Instant) -> Progress | None:
-        """The follower whose answer this is, or `None` where it is not an answer to this leader."""
+        """The follower whose answer this is, or `None` where it is not an answer to this leader.
+
+        A later term is believed, whatever else the answer says.
+        """
         if term > self.term:
             self._become_follower(term, None, now)
             return None
@@ -124,11 +133,11 @@ class Replicating(Applying):
         if not naturals(message.term, message.match):
             self._rubbish(peer, message)
             return
+        if message.match > self.log.last_index and self._is_for_us(message.term):
+            self._rubbish(peer, message, f"acknowledges more than the {self.log.last_index} entries that there are")
+            return
         progress = self._heard(peer, message.term, now)
         if progress is None:
-            return
-        if message.match > self.log.last_index:
-            self._rubbish(peer, message, f"acknowledges more than the {self.log.last_index} entries that there are")
             return
         news = progress.accept(message.match)
         if news and message.match > self.commit and self.lead is not None:
@@ -149,6 +158,12 @@ class Replicating(Applying):
         if not naturals(message.term, message.prev_index, message.hint_index, message.hint_term):
             self._rubbish(peer, message)
             return
+        if message.hint_index > message.prev_index or message.hint_term > message.term:
+            self._rubbish(peer, message, "has a hint that helps nobody")
+            return
+        if message.prev_index > self.log.last_index and self._is_for_us(message.term):
+            self._rubbish(peer, message, f"rejects more than the {self.log.last_index} entries that there are")
+            return
         progress = self._heard(peer, message.term, now)
         if progress is not None:
             hint = self.log.last_of_term_at_most(message.hint_index, message.hint_term)
@@ -158,18 +173,27 @@ class Replicating(Applying):
         if not naturals(message.term, message.index, message.received):
             self._rubbish(peer, message)
             return
+        if self._is_for_us(message.term) and not self._was_sent(peer, message):
+            self._rubbish(peer, message, "has received more than there is")
+            return
         progress = self._heard(peer, message.term, now)
         if progress is None or progress.outgoing is None or progress.outgoing.index != message.index:
             return
         outgoing, received = progress.outgoing, message.received
-        if received > outgoing.size:
-            self._rubbish(peer, message, f"has received more than the {outgoing.size} bytes that there are")
-        elif received != outgoing.offset:
+        if received != outgoing.offset:
             # The next chunk is sent at once. One that comes again waits for a heartbeat: the answer that asks for it
             # may be an old one, and if every doubled answer were served, the rest of the transfer would be doubled.
             if received > outgoing.offset:
                 outgoing.sent_at = None if received < outgoing.size else now
             outgoing.offset = received
+
+    def _was_sent(self, peer: NodeId, message: SnapshotReply) -> bool:
+        """Whether there is as much of a snapshot as `peer` says that it has."""
+        assert self.lead is not None
+        progress = self.lead.progress.get(peer)
+        if progress is not None and progress.outgoing is not None and progress.outgoing.index == message.index:
+            return message.received <= progress.outgoing.size
+        return self.snapshot is not None and message.index <= self.snapshot.index
 
     def _heartbeat_answered(self, progress: Progress, now: Instant) -> None:
         """The follower lives. If it still misses something, something may have been lost."""

@@ -25,11 +25,13 @@ from enum import Enum
 from struct import pack, unpack
 
 from ..machine import SECOND, Nanoseconds
-from .entries import Command
+from .entries import TIME_MAX, Command
 
 MAX_APART = 4096
 """How far a client may go on past a serial that is missing."""
 
+_NATURAL_MAX = 2**63 - 1
+"""The highest serial, index and time to live that there can be."""
 _SWEEP_INTERVAL: Nanoseconds = 60 * SECOND
 
 
@@ -60,6 +62,20 @@ class Session:
     def is_over(self, time_ns: Nanoseconds) -> bool:
         """Whether the session has not been used for too long."""
         return time_ns - self.used_ns > self.ttl_ns
+
+    def fault(self, time_ns: Nanoseconds) -> str | None:
+        """Why no commands can have led here by `time_ns`, or `None` where some can."""
+        if not 0 < self.ttl_ns <= _NATURAL_MAX:
+            return f"lives for {self.ttl_ns}"
+        if self.used_ns > time_ns:
+            return "was used in the future"
+        if not 0 < self.low <= _NATURAL_MAX + 1:
+            return f"has no serials from {self.low} on"
+        if len(self.applied) > MAX_APART:
+            return "goes on without end"
+        if self.applied and not self.low < min(self.applied) <= max(self.applied) <= _NATURAL_MAX:
+            return "did not close up"
+        return None
 
     def raise_to(self, floor: int) -> None:
         """Every serial below `floor` counts as applied."""
@@ -161,27 +177,40 @@ class Sessions:
         return pack(f">{len(numbers)}Q", *numbers)
 
     @classmethod
-    def decode(cls, data: bytes) -> Sessions:
-        """The table that was encoded. Raises `ValueError` for bytes that are none."""
+    def decode(cls, data: bytes, highest: int = _NATURAL_MAX) -> Sessions:
+        """The table that was encoded. Raises `ValueError` for bytes that are none.
+
+        `highest`: the index up to which entries were applied, and so the highest number that a session can have.
+        """
         count, rest = divmod(len(data), 8)
         numbers = iter(unpack(f">{count}Q", data) if not rest else ())
         table = cls()
         try:
             table.time_ns = next(numbers)
             table._sweep_ns = next(numbers)
+            if table.time_ns > TIME_MAX or table._sweep_ns > table.time_ns + _SWEEP_INTERVAL:
+                raise ValueError(f"the clock of the table stands at {table.time_ns}, its sweep at {table._sweep_ns}")
             for number in numbers:
-                session = table._open[number] = Session(next(numbers), next(numbers), next(numbers))
+                if not 0 < number <= highest or number in table._open:
+                    raise ValueError(f"a session {number} cannot be in the table, or only once")
+                session = Session(next(numbers), next(numbers), next(numbers))
                 applied = next(numbers)
                 if applied > MAX_APART:
                     raise ValueError(f"session {number} has {applied} serials after a gap")
-                session.applied = {next(numbers): None for _ in range(applied)}
+                serials = [next(numbers) for _ in range(applied)]
+                session.applied = dict.fromkeys(serials)
+                if serials != sorted(session.applied):
+                    raise ValueError(f"the serials of session {number} are not in order")
+                if (fault := session.fault(table.time_ns)) is not None:
+                    raise ValueError(f"session {number} of the table {fault}")
+                table._open[number] = session
         except StopIteration:
             raise ValueError(f"{len(data)} bytes are no table of sessions") from None
         return table
 
     def invariants(self) -> None:
         """What holds of every session."""
+        assert self._sweep_ns <= self.time_ns + _SWEEP_INTERVAL, f"{self._sweep_ns} is long after {self.time_ns}"
         for number, session in self._open.items():
-            assert session.used_ns <= self.time_ns, f"session {number} was used in the future"
-            assert all(serial > session.low for serial in session.applied), f"session {number} did not close up"
-            assert len(session.applied) <= MAX_APART, f"session {number} goes on without end"
+            fault = session.fault(self.time_ns)
+            assert fault is None, f"session {number} {fault}"

@@ -18,6 +18,9 @@ from ..machine import Instant
 from .configuration import Configuration
 from .sessions import Sessions
 
+INDEX_MAX = 2**62
+"""The highest index that a snapshot from a peer may have. It leaves the log room to go on from there."""
+
 _NUMBER = Struct(">I")
 
 
@@ -47,7 +50,7 @@ def assemble(index: int, term: int, stream: bytes) -> Snapshot | None:
         (sessions,), end = _unpacked(stream, 0)
         voters, end = _unpacked(stream, end)
         learners, end = _unpacked(stream, end)
-        Sessions.decode(sessions)
+        Sessions.decode(sessions, index)
         configuration = Configuration(
             tuple([name.decode() for name in voters]), tuple([name.decode() for name in learners])
         )
@@ -110,20 +113,23 @@ class Outgoing:
 class Incoming:
     """A snapshot on its way from a leader, as far as it has come."""
 
-    __slots__ = ("_chunks", "index", "received", "size", "term")
+    __slots__ = ("_bytes", "index", "size", "term")
 
     def __init__(self, index: int, term: int, size: int) -> None:
         self.index = index
         self.term = term
         self.size = size
-        self._chunks: list[bytes] = []
-        self.received = 0
+        self._bytes = bytearray()
 
     def add(self, offset: int, data: bytes) -> None:
         """Take a chunk, unless it came before or there is a gap before it."""
         if data and offset == self.received and offset + len(data) <= self.size:
-            self._chunks.append(data)
-            self.received += len(data)
+            self._bytes += data
+
+    @property
+    def received(self) -> int:
+        """How many bytes have come."""
+        return len(self._bytes)
 
     @property
     def is_complete(self) -> bool:
@@ -132,4 +138,4 @@ class Incoming:
 
     def stream(self) -> bytes:
         """The bytes that have come."""
-        return b"".join(self._chunks)
+        return bytes(self._bytes)

@@ -45,7 +45,7 @@ def test_r_29_a_follower_applies_exactly_what_is_committed(commit: int) -> None:
         ((1, 1), AppendAccepted(2, 1)),
         ((2, 2), AppendAccepted(2, 2)),
         ((2, 1), AppendRejected(2, 2, 1, 1)),
-        ((3, 3), AppendRejected(2, 3, 2, 2)),
+        ((3, 2), AppendRejected(2, 3, 2, 2)),
     ],
 )
 def test_r_30_entries_are_taken_only_after_one_that_both_have(prev: tuple[int, int], answer: Any) -> None:

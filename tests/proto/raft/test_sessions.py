@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from struct import pack
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from casty_proto.raft import (
     SessionUnknown,
     Unknown,
 )
+from casty_proto.raft.entries import TIME_MAX
 from casty_proto.raft.sessions import DUPLICATE, ENDED, FRESH, MAX_APART, UNKNOWN, Sessions
 
 from .bench import ELECTION, HEARTBEAT, OPTIONS, Cluster
@@ -296,3 +298,50 @@ def test_the_table_does_what_a_slow_and_obvious_one_does_and_survives_being_enco
 def test_bytes_that_are_no_table_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"table|serials"):
         Sessions.decode(data)
+
+
+MAX = 2**63 - 1
+"""The highest number that a client can send."""
+
+
+def table_of(*numbers: int) -> bytes:
+    return pack(f">{len(numbers)}Q", *numbers)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (table_of(5, 0, 3, 10, 6, 1, 0), "session 3 of the table was used in the future"),
+        (table_of(5, 0, 3, 10, 5, 4, 1, 2), "session 3 of the table did not close up"),
+        (table_of(5, 0, 3, 10, 5, 4, 1, 4), "session 3 of the table did not close up"),
+        (table_of(5, 0, 3, 10, 5, 4, 1, MAX + 1), "session 3 of the table did not close up"),
+        (table_of(5, 0, 3, 10, 5, 4, 2, 9, 8), "serials of session 3 are not in order"),
+        (table_of(5, 0, 3, 10, 5, 4, 2, 9, 9), "serials of session 3 are not in order"),
+        (table_of(5, 0, 3, 0, 5, 1, 0), "session 3 of the table lives for 0"),
+        (table_of(5, 0, 3, MAX + 1, 5, 1, 0), "session 3 of the table lives for"),
+        (table_of(5, 0, 3, 10, 5, 0, 0), "session 3 of the table has no serials from 0 on"),
+        (table_of(5, 0, 3, 10, 5, MAX + 2, 0), "session 3 of the table has no serials from"),
+        (table_of(5, 0, 0, 10, 5, 1, 0), "a session 0 cannot be in the table"),
+        (table_of(5, 0, 10, 10, 5, 1, 0), "a session 10 cannot be in the table"),
+        (table_of(5, 0, 3, 10, 5, 1, 0, 3, 10, 5, 1, 0), "a session 3 cannot be in the table, or only once"),
+        (table_of(5, 5 + 60 * SECOND + 1), "the clock of the table stands at 5, its sweep"),
+        (table_of(TIME_MAX + 1, 0), "the clock of the table stands at"),
+    ],
+)
+def test_a_table_that_cannot_have_come_about_is_refused(data: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Sessions.decode(data, 9)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        table_of(0, 0),
+        table_of(TIME_MAX, TIME_MAX + 60 * SECOND),
+        table_of(5, 5 + 60 * SECOND, 9, MAX, 5, MAX + 1, 0, 3, 1, 0, 1, 2, 3, MAX),
+    ],
+)
+def test_a_table_at_the_limits_is_one(data: bytes) -> None:
+    table = Sessions.decode(data, 9)
+    table.invariants()
+    assert table.encode() == data

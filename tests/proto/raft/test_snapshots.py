@@ -259,19 +259,20 @@ def test_r_106_another_snapshot_follows_if_the_log_was_compacted_again_meanwhile
 
 def test_r_109_one_chunk_at_a_time_and_one_that_was_lost_again_after_a_heartbeat() -> None:
     server = compacted(evolve(PLAIN, trailing_entries=0, snapshot_chunk_bytes=40), b"x" * 100)
+    server.time_out()
     (first,) = server.tell("n2", AppendRejected(2, 10, 1, 1))
     assert isinstance(first.message, InstallSnapshot)
     server.now += HEARTBEAT - 1
-    assert server.tell("n2", HeartbeatReply(2, 0)) == []
+    assert server.tell("n2", HeartbeatReply(2, 1)) == []
     server.time_out()
-    assert server.tell("n2", HeartbeatReply(2, 1)) == [first]
+    assert server.tell("n2", HeartbeatReply(2, 2)) == [first]
     (second,) = server.tell("n2", SnapshotReply(2, 11, 40))
     assert isinstance(second.message, InstallSnapshot)
     assert second.message.offset == 40
     assert server.tell("n2", SnapshotReply(2, 11, 40)) == []
     assert server.tell("n2", SnapshotReply(2, 11, 0)) == []
     server.now += HEARTBEAT
-    assert server.tell("n2", HeartbeatReply(2, 1)) == [first]
+    assert server.tell("n2", HeartbeatReply(2, 2)) == [first]
     (third,) = server.tell("n2", SnapshotReply(2, 11, 80))
     assert isinstance(third.message, InstallSnapshot)
     assert third.message.offset == 80

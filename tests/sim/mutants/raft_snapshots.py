@@ -65,7 +65,7 @@ class InstallOldSnapshot(Raft):
 
     def _skip_snapshot(self, peer: str, index: int, now: Instant) -> None:
         if self.snapshot is not None and self.snapshot.index < self.commit:
-            self._install(self.snapshot, now)
+            self._install(self.snapshot, Sessions.decode(self.snapshot.sessions), now)
         super()._skip_snapshot(peer, index, now) if index >= self.commit else None
 
 
