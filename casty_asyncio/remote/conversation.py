@@ -7,6 +7,7 @@ frame that comes, whoever it is for, because what later frames mean depends on i
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import READY, Reason
@@ -393,8 +394,8 @@ class Conversation:
         self.session = self.peer.link.session
         self._renew_codec()
         node = self.peer.node
-        if left or self._asks or self._owed or self._lookups or self.watching.is_needed:
-            self.runtime.log.warning("%s is lost: %s", node, text)
+        matters = left or self._asks or self._lookups or self.watching.is_needed
+        self.runtime.log.log(logging.WARNING if matters else logging.INFO, "%s is lost: %s", node, text)
         asks, self._asks = self._asks, {}
         lost_letters = [(entry[1], _message_of(entry)) for entry in left if entry[1] is not None]
         for ask, ref in asks.values():

@@ -7,7 +7,7 @@ to have the frames. A sink that has more to write than the socket takes is told 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from casty_proto.link import LinkFrame, packed
 from casty_proto.machine import Instant, Wake
@@ -73,9 +73,9 @@ class Connection(asyncio.Protocol):
     # -- what the event loop calls -------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._socket = transport
-        transport.set_write_buffer_limits(HIGH_WATER)
+        # Those of uvloop are no subclass of it.
+        self._socket = socket = cast(asyncio.Transport, transport)
+        socket.set_write_buffer_limits(HIGH_WATER)
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple) and len(address) >= 2:
             self.peer = f"[{address[0]}]:{address[1]}" if ":" in str(address[0]) else f"{address[0]}:{address[1]}"

@@ -385,6 +385,10 @@ class Peer:
         """Say farewell."""
         attached = self.link.attached
         if isinstance(attached, Connection):
+            # What has come must not be taken for lost there.
+            acknowledgement = self.link.acknowledgement()
+            if acknowledgement is not None:
+                attached.say(acknowledgement)
             attached.say(Bye(text))
         self._drop_control()
 

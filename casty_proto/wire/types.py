@@ -18,6 +18,7 @@ from .schema import Schema, custom_schema, enum_schema, is_sendable_kind, own_at
 from .values import BUILTIN_TYPES
 
 NAME_MAX = 255
+MAIN = "__main__"
 
 _MODULE_DICTIONARY: Any = vars(ModuleType)["__dict__"]
 """Reads the dictionary of a module, which a module with a class of its own cannot hide."""
@@ -63,8 +64,15 @@ def check_name(name: str) -> str:
 
 
 def qualified_name(cls: type) -> str:
-    """`module:Outer.Inner`."""
-    return f"{cls.__module__}:{type.__dict__['__qualname__'].__get__(cls)}"
+    """`module:Outer.Inner`. A module that is run as the program goes by its own name, under which others import it."""
+    module = (_main_name() or MAIN) if cls.__module__ == MAIN else cls.__module__
+    return f"{module}:{type.__dict__['__qualname__'].__get__(cls)}"
+
+
+def _main_name() -> str | None:
+    """What the program's module would be called if it were imported: `python -m shop.server` runs `shop.server`."""
+    main = sys.modules.get(MAIN)
+    return None if main is None or main.__spec__ is None else main.__spec__.name
 
 
 class Types:
@@ -162,8 +170,10 @@ def _walk(name: str) -> type:
     if not colon:
         raise _refused(name, "no class has that name here")
     module = sys.modules.get(module_name)
+    if module is None and module_name == _main_name():
+        module_name, module = MAIN, sys.modules.get(MAIN)
     if not issubclass(type(module), ModuleType):
-        raise _refused(name, "its module is not loaded here")
+        raise _refused(name, "its module is not loaded here; import it, or use @message(name=...) in both processes")
     scope = _MODULE_DICTIONARY.__get__(module)
     found: Any = None
     for part in path.split("."):

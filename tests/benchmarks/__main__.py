@@ -7,10 +7,10 @@ import os
 import platform
 import sys
 
-from . import local, raft, swim
+from . import local, raft, remote, swim
 from .harness import Figure, Result, measure, table
 
-SUITES: dict[str, list[Figure]] = {"local": local.FIGURES, "raft": raft.FIGURES}
+SUITES: dict[str, list[Figure]] = {"local": local.FIGURES, "raft": raft.FIGURES, "remote": remote.FIGURES}
 WITHOUT_LOOP = ("raft",)
 """Suites of machines, for which the event loop does not matter."""
 
