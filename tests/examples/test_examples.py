@@ -8,7 +8,7 @@ import pytest
 
 from .programs import EXAMPLES, ROOT, announced, execute
 
-OWN_TESTS = {"word_count.py"}
+OWN_TESTS = {"two_terminals.py", "word_count.py"}
 """Examples whose output depends on their input, and what tests them: `test_<name>`."""
 
 SAYS_IT_ALL = [path for path in EXAMPLES if path.name not in OWN_TESTS]
