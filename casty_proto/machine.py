@@ -24,8 +24,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, Protocol
 
-from attrs import field
-from attrs.validators import instance_of
+from attrs import Attribute, field
 
 from .values import value
 
@@ -58,6 +57,11 @@ def shown(thing: object, limit: int = 200) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
+def _whole(_: object, attribute: Attribute[Any], number: object) -> None:
+    if type(number) is not int:
+        raise TypeError(f"{attribute.name} must be a whole number, not {shown(number)}")
+
+
 class Machine[E, F](Protocol):
     """One protocol: an event in, every effect out."""
 
@@ -83,15 +87,18 @@ class Wake:
 class Persist:
     """Effect: write `record` durably, then feed `Persisted(ticket)`. Tickets are written in the order given."""
 
-    ticket: int = field(validator=instance_of(int))
+    ticket: int = field(validator=_whole)
     record: Any
 
 
 @value
 class Persisted:
-    """Event: the record of `ticket`, and those of all tickets before it, would survive a power cut."""
+    """Event: the record of `ticket`, and those of all tickets before it, would survive a power cut.
 
-    ticket: int = field(validator=instance_of(int))
+    Raises `TypeError` for a ticket that is no `int`.
+    """
+
+    ticket: int = field(validator=_whole)
 
 
 class Severity(IntEnum):

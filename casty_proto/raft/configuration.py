@@ -18,6 +18,8 @@ from typing import Any, assert_never
 from attrs import Attribute, field, frozen
 from attrs.validators import deep_iterable
 
+from ..machine import shown
+
 type NodeId = str
 """The name of a server. Compared and passed on, never looked into."""
 
@@ -38,18 +40,31 @@ def _apart(configuration: Configuration, attribute: Attribute[Any], learners: tu
         raise ValueError(f"{attribute.name}: a server stands twice in {configuration.voters} and {learners}")
 
 
-def _named(_: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{attribute.name}: a server is named by a text, not by {value!r}")
-    if not value:
-        raise ValueError(f"{attribute.name}: a server needs a name")
+def is_name(thing: object) -> bool:
+    """Whether `thing` can be the name of a server: a text, no subclass of it, not empty, that can be sent."""
+    if type(thing) is not str or not thing:
+        return False
+    if thing.isascii():
+        return True
     try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{attribute.name}: {value!r} cannot be encoded, so it cannot be sent") from error
+        thing.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-_names = deep_iterable(member_validator=_named)
+def named(_: object, attribute: Attribute[Any], thing: object) -> None:
+    """Validator: the name of a server. Raises `TypeError` for what is no text, and `ValueError` for another one."""
+    if is_name(thing):
+        return
+    if type(thing) is not str:
+        raise TypeError(f"{attribute.name}: a server is named by a text, not by {shown(thing)}")
+    if not thing:
+        raise ValueError(f"{attribute.name}: a server needs a name")
+    raise ValueError(f"{attribute.name}: {shown(thing)} cannot be encoded, so it cannot be sent")
+
+
+_names = deep_iterable(member_validator=named)
 
 
 @frozen
@@ -112,21 +127,21 @@ def may_follow(old: Configuration, new: Configuration) -> bool:
 class AddVoter:
     """Let `node` vote. It is brought up to date first, so that it does not hold up commits (thesis 4.2.1)."""
 
-    node: NodeId = field(validator=_named)
+    node: NodeId = field(validator=named)
 
 
 @frozen
 class AddLearner:
     """Let `node` receive the log without a vote. A voter loses its vote."""
 
-    node: NodeId = field(validator=_named)
+    node: NodeId = field(validator=named)
 
 
 @frozen
 class Remove:
     """Let `node` go. Harmless where it is no member."""
 
-    node: NodeId = field(validator=_named)
+    node: NodeId = field(validator=named)
 
 
 type Change = AddVoter | AddLearner | Remove

@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from ..machine import Instant, Note, Persist, Rejected, Reply, Severity, shown
-from .configuration import Configuration, Configurations, NodeId
+from .configuration import Configuration, Configurations, NodeId, is_name
 from .entries import Entry, Payload
 from .events import ConfigurationChanged, NotLeader, RaftEffect, Role, RoleChanged, Send, SteppedDown, Unknown
 from .journal import Journal
@@ -51,6 +51,7 @@ class Core:
         "_saving",
         "_serial",
         "_snapshot_due",
+        "_started",
         "_timeout_ns",
         "_votes",
         "_waiting_reads",
@@ -72,6 +73,8 @@ class Core:
     def __init__(
         self, id: NodeId, rng: Random, options: RaftOptions | None = None, recovered: Recovered | None = None
     ) -> None:
+        if not is_name(id):
+            raise ValueError(f"a server cannot be named {shown(id)}")
         self.id = id
         self.options = options or RaftOptions()
         recovered = recovered or Recovered()
@@ -95,6 +98,7 @@ class Core:
         """What a leader knows; `None` for everybody else."""
         self._rng = rng
         self._out: list[RaftEffect] = []
+        self._started = False
         self._timeout_ns = 0
         self._election_at: Instant = NEVER
         self._heard_at: Instant = -NEVER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import Attribute, field
-from attrs.validators import ge, instance_of
+from attrs.validators import ge
 
 from ..machine import Nanoseconds
 from ..values import value
@@ -26,6 +26,12 @@ def _natural(_: object, attribute: Attribute[Any], number: object) -> None:
         raise ValueError(f"{attribute.name} must be from 0 to 2**63 - 1, not {number}")
 
 
+def _bytes(_: object, attribute: Attribute[Any], data: object) -> None:
+    # Not of a class derived from it: whose `len` would that be?
+    if type(data) is not bytes:
+        raise TypeError(f"{attribute.name} must be bytes, not {type(data).__name__}")
+
+
 @value
 class NoOp:
     """What a new leader commits first, so that it learns what is committed (thesis 6.4)."""
@@ -35,7 +41,7 @@ class NoOp:
 class Command:
     """What the application is to do. Raises `TypeError` or `ValueError` where a field is not as it should be."""
 
-    data: bytes = field(validator=instance_of(bytes))
+    data: bytes = field(validator=_bytes)
     session: int = field(default=0, validator=_natural)
     """The session of the client, or 0: then a command that is proposed twice may be executed twice."""
     serial: int = field(default=0, validator=_natural)
@@ -69,7 +75,9 @@ class CloseSession:
 type Proposable = Command | OpenSession | RenewSession | CloseSession
 type Payload = Proposable | NoOp | Configuration
 
-PAYLOADS: tuple[type[Any], ...] = (Command, NoOp, Configuration, OpenSession, RenewSession, CloseSession)
+# A payload is of one of these types, and of no subclass: what `Proposal` let in, the followers would refuse.
+PROPOSABLES: tuple[type[Any], ...] = (Command, OpenSession, RenewSession, CloseSession)
+PAYLOADS: tuple[type[Any], ...] = (*PROPOSABLES, NoOp, Configuration)
 
 
 @value

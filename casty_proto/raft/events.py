@@ -2,6 +2,10 @@
 
 Effects are to be carried out in order. In particular, a `Reply` stands after the `Apply` of what it answers, and a read
 after everything that it must see.
+
+An event whose parts are of a wrong type cannot be made: its constructor raises `TypeError`, or `ValueError` where the
+type is right and the value is not. All types are exact. Only `Received`, which is made for every message that travels,
+is looked at by the machine instead.
 """
 
 from __future__ import annotations
@@ -9,26 +13,67 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from attrs import field
-from attrs.validators import ge, instance_of, optional
+from attrs import Attribute, field
 
-from ..machine import Note, Persist, Persisted, Rejected, Reply, Wake
+from ..machine import Note, Persist, Persisted, Rejected, Reply, Wake, shown
 from ..values import value
-from .configuration import Change, Configuration, NodeId
-from .entries import Entry, Proposable
+from .configuration import AddLearner, AddVoter, Change, Configuration, NodeId, Remove, named
+from .entries import PROPOSABLES, Entry, Proposable
 from .messages import Message
+
+_CHANGES: tuple[type[Any], ...] = (AddVoter, AddLearner, Remove)
+
+
+def _proposable(_: object, attribute: Attribute[Any], payload: object) -> None:
+    if type(payload) not in PROPOSABLES:
+        raise TypeError(f"{attribute.name}: {shown(payload)} cannot be proposed")
+
+
+def _proposals(_: object, attribute: Attribute[Any], proposals: object) -> None:
+    if type(proposals) is not tuple:
+        raise TypeError(f"{attribute.name} must be a tuple, not {shown(proposals)}")
+    for proposal in proposals:
+        if type(proposal) is not Proposal:
+            raise TypeError(f"{attribute.name}: {shown(proposal)} is no Proposal")
+
+
+def _changes(_: object, attribute: Attribute[Any], changes: object) -> None:
+    if type(changes) is not tuple:
+        raise TypeError(f"{attribute.name} must be a tuple, not {shown(changes)}")
+    for change in changes:
+        if type(change) not in _CHANGES:
+            raise TypeError(f"{attribute.name}: {shown(change)} is no change of a configuration")
+
+
+def _index(_: object, attribute: Attribute[Any], index: object) -> None:
+    if type(index) is not int:
+        raise TypeError(f"{attribute.name} must be a whole number, not {shown(index)}")
+    if not 0 <= index < 2**63:
+        raise ValueError(f"{attribute.name} must be from 0 to 2**63 - 1, not {shown(index)}")
+
+
+def _bytes_or_none(_: object, attribute: Attribute[Any], data: object) -> None:
+    if data is not None and type(data) is not bytes:
+        raise TypeError(f"{attribute.name} must be bytes or None, not {shown(data)}")
+
 
 # Events ------------------------------------------------------------------------------------------------------------
 
 
 @value
 class Start:
-    """The server begins. Once, before anything else. Answered by `Restore` where there is a snapshot."""
+    """The server begins. Once, before anything else. Answered by `Restore` where there is a snapshot.
+
+    A second one changes nothing, and is noted.
+    """
 
 
 @value
 class Received:
-    """A message came from `peer`. Anything that is not a message of the protocol is rubbish, and noted."""
+    """A message came from `peer`. Anything that is not a message of the protocol is rubbish, and noted.
+
+    So is anything of a `peer` that cannot be the name of a server. It changes nothing.
+    """
 
     peer: NodeId
     message: object
@@ -36,24 +81,33 @@ class Received:
 
 @value
 class Unreachable:
-    """Messages to `peer` may have been lost: the connection broke, or the peer restarted. A hint, never needed."""
+    """Messages to `peer` may have been lost: the connection broke, or the peer restarted. A hint, never needed.
 
-    peer: NodeId
+    Raises `TypeError` or `ValueError` for a `peer` that is no name.
+    """
+
+    peer: NodeId = field(validator=named)
 
 
 @value
 class Proposal:
-    """Something to be committed. Answered with `Reply(request, Result)`, when it is applied or cannot be."""
+    """Something to be committed. Answered with `Reply(request, Result)`, when it is applied or cannot be.
+
+    Raises `TypeError` for a payload of another type, and for one of a subclass, which no follower would take.
+    """
 
     request: Any
-    payload: Proposable = field(validator=instance_of(Proposable.__value__))
+    payload: Proposable = field(validator=_proposable)
 
 
 @value
 class Propose:
-    """Commit these, in this order. Each is taken or rejected for itself; those that are taken share one write."""
+    """Commit these, in this order. Each is taken or rejected for itself; those that are taken share one write.
 
-    proposals: tuple[Proposal, ...]
+    Raises `TypeError` for what is no tuple of proposals: there may be no request in it that could be answered.
+    """
+
+    proposals: tuple[Proposal, ...] = field(validator=_proposals)
 
 
 @value
@@ -71,11 +125,11 @@ class Read:
 class ChangeMembership:
     """Make these changes as one, on the leader. At most one voter may come or go with them.
 
-    Answered with `Reply(request, Changed | Unknown | Rejected)`.
+    Answered with `Reply(request, Changed | Unknown | Rejected)`. Raises `TypeError` for what is no tuple of changes.
     """
 
     request: Any
-    changes: tuple[Change, ...]
+    changes: tuple[Change, ...] = field(validator=_changes)
 
 
 @value
@@ -84,10 +138,11 @@ class TransferLeadership:
 
     Answered with `Reply(request, SteppedDown)`, or `Rejected` where this server still leads. A follower passes it on
     and answers `Forwarded`. The leader's own name ends a transfer that is under way, and is answered with `None`.
+    Raises `TypeError` or `ValueError` for a `target` that is no name.
     """
 
     request: Any
-    target: NodeId
+    target: NodeId = field(validator=named)
 
 
 @value
@@ -95,11 +150,11 @@ class SnapshotTaken:
     """The application's state after the entry `index`: the answer to `TakeSnapshot`.
 
     The application may also offer the state after the last entry that it applied. `None`: it could not; it is asked
-    again later.
+    again later. Raises `TypeError` or `ValueError` for what is no index or no data.
     """
 
-    index: int = field(validator=[instance_of(int), ge(0)])
-    data: bytes | None = field(validator=optional(instance_of(bytes)))
+    index: int = field(validator=_index)
+    data: bytes | None = field(validator=_bytes_or_none)
 
 
 type RaftEvent = (

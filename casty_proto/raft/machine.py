@@ -32,7 +32,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ..machine import Instant, Note, Persisted, Severity, Wake
+from ..machine import Instant, Note, Persisted, Severity, Wake, shown
+from .configuration import is_name
 from .contact import Contact
 from .core import NEVER
 from .election import Election
@@ -74,7 +75,10 @@ from .progress import REPLICATE
 
 
 class Raft(Election, Membership, Contact, Following):
-    """One server. `recovered` is what its records amount to; `rng` draws the election timeouts."""
+    """One server. `recovered` is what its records amount to; `rng` draws the election timeouts.
+
+    Raises `ValueError` for an `id` that others would not take for a name.
+    """
 
     __slots__ = ()
 
@@ -134,6 +138,10 @@ class Raft(Election, Membership, Contact, Following):
     # Events ---------------------------------------------------------------------------------------------------------
 
     def _on_start(self, now: Instant) -> None:
+        if self._started:
+            self._out.append(Note(Severity.ERROR, f"{self.id} was started before, and goes on as it is"))
+            return
+        self._started = True
         snapshot = self.snapshot
         if snapshot is not None:
             self._out.append(Restore(snapshot.index, snapshot.term, snapshot.data))
@@ -149,6 +157,9 @@ class Raft(Election, Membership, Contact, Following):
 
     def _on_received(self, event: Received, now: Instant) -> None:
         peer, message = event.peer, event.message
+        if not is_name(peer):
+            self._rubbish(shown(peer), message, "is of nobody who could be a server")
+            return
         if peer == self.id:
             self._rubbish(peer, message, "is ourselves")
             return
