@@ -18,7 +18,7 @@ from .options import WireOptions
 from .scan import may_be_deep, scan, unscanned_max
 from .schema import Make
 from .types import NAME_MAX, Types
-from .values import DECODERS, EXCEPTION, FIRST_TYPE, REF
+from .values import DECODERS, EXCEPTION, FIRST_TYPE, REF, SAME_HASH_PAIRS_MAX, KeyCheck, key_decoders
 
 _unpack = msgpack.unpackb
 _ANNOUNCED = ANNOUNCED[0]
@@ -45,6 +45,8 @@ class Decoder:
         "_announced",
         "_announced_bytes",
         "_broken",
+        "_decoders",
+        "_keys",
         "_quick",
         "_unchecked_max",
         "_unscanned_max",
@@ -59,6 +61,8 @@ class Decoder:
         self._announced_bytes = 0
         self._quick: dict[int, tuple[type, int]] = {}
         """The classes whose constructors take exactly what is sent, and the size of the array."""
+        self._keys = KeyCheck()
+        self._decoders = DECODERS | key_decoders(self._keys)
         self._broken: str | None = None
         self._unscanned_max = unscanned_max(options)
         self._unchecked_max = min(self._unscanned_max, options.max_depth)
@@ -72,6 +76,7 @@ class Decoder:
         """
         if self._broken is not None:
             raise Malformed(self._broken)
+        self._keys.pairs_left = SAME_HASH_PAIRS_MAX
         try:
             if len(body) > self.options.max_frame:
                 raise Malformed(f"a body has {len(body)} bytes; the limit is {self.options.max_frame} bytes")
@@ -96,7 +101,8 @@ class Decoder:
     def _made(self, items: list[Any]) -> object:
         """What an array stands for. Its elements are values already."""
         quick = self._quick.get(items[0])
-        if quick is not None and len(items) == quick[1]:
+        # What is equal to a number need not be one: 32.0 is no tag.
+        if quick is not None and len(items) == quick[1] and type(items[0]) is int:
             try:
                 return quick[0](*items[1:])
             except Exception as error:
@@ -107,7 +113,7 @@ class Decoder:
         tag = items[0]
         if type(tag) is not int:
             raise Malformed(f"an array begins with a {type(tag).__name__} instead of a tag")
-        decode = DECODERS.get(tag)
+        decode = self._decoders.get(tag)
         if decode is not None:
             return decode(items)
         if tag == EXCEPTION:

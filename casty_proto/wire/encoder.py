@@ -7,6 +7,7 @@ the value is looked through once more, slowly, for the place and the reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -19,7 +20,7 @@ from .options import WireOptions
 from .scan import scan, unscanned_max
 from .schema import Schema
 from .types import Types
-from .values import ATOMS, FIRST_TYPE, REF, Encode, encode_big_int, encoders
+from .values import ATOMS, FIRST_TYPE, REF, SAME_HASH_PAIRS_MAX, Encode, KeyCheck, encode_big_int, encoders
 
 ANNOUNCED = b"\xc1"
 """Begins a body that has announcements before its value. The one byte that MessagePack does not use."""
@@ -32,6 +33,7 @@ class Encoder:
         "_announced",
         "_announced_bytes",
         "_encoders",
+        "_keys",
         "_pack",
         "_pending",
         "_unscanned_max",
@@ -44,10 +46,11 @@ class Encoder:
         self.options = options
         packer = msgpack.Packer(strict_types=True, default=_big_int)
         self._pack: Callable[[Any], bytes] = packer.pack
-        self._encoders: dict[type, Encode] = encoders(self._many, self._pack)
+        self._keys = KeyCheck()
+        self._encoders: dict[type, Encode] = encoders(self._many, self._many_unordered, self._keys, self._pack)
         self._announced = 0
         self._announced_bytes = 0
-        self._pending: list[tuple[int, str, list[str]]] = []
+        self._pending: list[tuple[int, Schema]] = []
         """Types that the peer does not know yet."""
         self._unscanned_max = unscanned_max(options)
 
@@ -58,6 +61,7 @@ class Encoder:
         place in the value, and has changed nothing that matters.
         """
         kind = type(value)
+        self._keys.pairs_left = SAME_HASH_PAIRS_MAX
         try:
             body = self._pack(
                 value if kind in ATOMS else (self._encoders.get(kind) or self._encoder_of(kind))(value, 1)
@@ -84,7 +88,7 @@ class Encoder:
                 raise EncodeError(f"{kind.__name__} cannot be sent: {error}") from None
         if not self._pending:
             return body
-        announcements = self._pack([[*announcement] for announcement in self._pending])
+        announcements = self._pack([[number, schema.name, [*schema.names]] for number, schema in self._pending])
         return b"".join((ANNOUNCED, HEADER.pack(len(announcements)), announcements, body))
 
     # -- values to arrays ----------------------------------------------------------------------------------------------
@@ -99,6 +103,27 @@ class Encoder:
             value if (kind := type(value)) in ATOMS else (found(kind) or self._encoder_of(kind))(value, depth)
             for value in values
         ]
+
+    def _many_unordered(self, values: Sequence[Any], depth: int) -> Sequence[Any]:
+        """The same for elements that come in the order of a set, which differs from process to process.
+
+        Types that are new in it are announced in the order of their names. Which ones they are is known once all
+        elements were looked at; then these are encoded once more. With one new type there is only one order.
+        """
+        announced, pairs_left = self._announced, self._keys.pairs_left
+        encoded = self._many(values, depth)
+        if self._announced - announced < 2:
+            return encoded
+        schemas = [schema for _, schema in self._pending[announced - self._announced :]]
+        in_order = sorted(schemas, key=attrgetter("name"))
+        if schemas == in_order:
+            return encoded
+        del self._pending[announced - self._announced :]
+        self._announced, self._keys.pairs_left = announced, pairs_left
+        self._announced_bytes -= sum(map(_announced_size, schemas))
+        for schema in in_order:
+            self._encoders[schema.cls] = self._announce(schema)
+        return self._many(values, depth)
 
     def _encoder_of(self, cls: type) -> Encode:
         """The encoder of a class that was not sent yet. Raises `EncodeError` with the reason why there is none."""
@@ -125,13 +150,12 @@ class Encoder:
             raise EncodeError(f"this connection has announced {self._announced} types, which is the limit")
         if len(schema.names) > self.options.max_fields:
             raise EncodeError(f"it has {len(schema.names)} fields; the limit is {self.options.max_fields}")
-        # From above: a length of five bytes before each name, and four bytes at most for each character.
-        size = 16 + sum(5 + 4 * len(text) for text in (schema.name, *schema.names))
+        size = _announced_size(schema)
         if self._announced_bytes + size > self.options.max_announced:
             raise EncodeError("this connection has announced as many names of fields as the limit allows")
         self._announced_bytes += size
         self._announced += 1
-        self._pending.append((number, schema.name, [*schema.names]))
+        self._pending.append((number, schema))
         values, many = schema.values, self._many
 
         def encode(value: object, depth: int) -> list[Any]:
@@ -160,6 +184,11 @@ class Encoder:
         """Raise `EncodeError` if objects of this class cannot be sent."""
         if cls not in self._encoders:
             self._encoder_of(cls)
+
+
+def _announced_size(schema: Schema) -> int:
+    """From above: a length of five bytes before each name, and four bytes at most for each character."""
+    return 16 + sum(5 + 4 * len(text) for text in (schema.name, *schema.names))
 
 
 def _big_int(value: object) -> list[Any]:

@@ -17,7 +17,7 @@ from attrs import field, frozen
 from attrs.validators import instance_of
 
 from ..address import NAME_MAX, AddressError, NodeAddress, system_name_problem
-from .errors import Malformed, clipped, shown
+from .errors import SHOWN_MAX, Malformed, clipped, shown
 from .options import WireOptions
 from .scan import scan
 
@@ -76,7 +76,10 @@ class Node:
     """Where others can dial it, as `host:port`; empty for one that only dials."""
 
     def __str__(self) -> str:
-        return f"{self.node_id}.{self.generation}" + (f" at {self.address}" if self.address else "")
+        """For people: in one line, and as long as it may be. A peer has chosen what is in it."""
+        name = "".join(letter if letter.isprintable() else "?" for letter in self.node_id[: SHOWN_MAX + 1])
+        where = f" at {clipped(self.address)}" if self.address else ""
+        return f"{clipped(name)}.{self.generation}{where}"
 
 
 @frozen

@@ -25,6 +25,8 @@ type Make = Callable[[list[Any]], object]
 
 _BUILTIN = (list, dict, set, frozenset, str, bytes, bytearray, int, float, complex, tuple)
 _VARIADIC = 0x04 | 0x08
+FLAGS_KEPT_MAX = 2**16
+"""How many combinations of one class of flags there may be before those from peers are refused that are new."""
 
 
 @frozen
@@ -194,12 +196,16 @@ def _member_maker(cls: type[Enum]) -> Callable[[tuple[str, ...]], Make]:
 
 
 def _flag_maker(cls: type[Flag]) -> Callable[[tuple[str, ...]], Make]:
-    # Python keeps every combination it has seen for ever, so a peer must not be able to make up bits.
+    # Python keeps every combination it has seen for ever, so a peer must not be able to make up bits, nor go through
+    # all combinations of those that there are.
     mask = reduce(or_, [member.value for member in cls.__members__.values()], 0)
 
     def make(items: list[Any]) -> object:
         if type(items[1]) is not int or not 0 <= items[1] <= mask or items[1] & ~mask:
             raise Refused(f"{cls.__qualname__} has no such bits: {shown(items[1])}")
+        known = cls._value2member_map_
+        if items[1] not in known and len(known) >= FLAGS_KEPT_MAX:
+            raise Refused(f"{cls.__qualname__} has {len(known)} known combinations of flags; no more are taken")
         return cls(items[1])
 
     return _only(cls, "bits", make)

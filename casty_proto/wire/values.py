@@ -41,14 +41,62 @@ BUILTIN_TYPES = (
 
 SAME_HASH_MAX = 64
 """How many keys of one dict or set may have the same hash. Each costs a comparison with all those before it."""
+SAME_HASH_PAIRS_MAX = 4096
+"""How many pairs of keys of the same hash one body may have, as `KeyCheck` counts them."""
+
+_UNFORESEEN = frozenset((str, bytes))
+"""Types whose hashes differ from process to process."""
 
 type Many = Callable[[Sequence[Any], int], Sequence[Any]]
 """Turns values, which are at this depth, into what is packed for them."""
 type Encode = Callable[[Any, int], list[Any]]
 type Pack = Callable[[Any], bytes]
+type Decode = Callable[[list[Any]], object]
 
 
-def encoders(many: Many, pack: Pack) -> dict[type, Encode]:
+class KeyCheck:
+    """Refuses keys whose tables would take too long to make. One for each encoder and decoder.
+
+    Numbers and what is made of them have hashes that a peer can foresee, and n equal ones cost n * n / 2 comparisons.
+    Like two keys that are equal, this may be an honest mistake, of a class whose objects hash alike or of one that has
+    lost a field between two versions. So it costs the value, not the connection.
+
+    A limit for each table is not enough. Comparing two tables means as many comparisons again, so what frozensets of
+    frozensets of colliding keys cost is the product over all levels: a megabyte of them, 40 in each, took 13 seconds.
+    So pairs are also counted over the whole body. Two atoms are free, as -1 and -2 have the same hash.
+    """
+
+    __slots__ = ("pairs_left",)
+
+    def __init__(self) -> None:
+        self.pairs_left = SAME_HASH_PAIRS_MAX
+        """How many more the current body may have. Set anew by whoever begins one; a call would cost every message."""
+
+    def check(self, keys: list[Any]) -> None:
+        """Raise `Refused` where too many keys of one table have the same hash."""
+        if len(keys) < 2 or _UNFORESEEN.issuperset(map(type, keys)):
+            return
+        counts: dict[int, int] = {}
+        for key in keys:
+            try:
+                # Only how many are equal matters, which does not depend on the process.
+                code: int = key.__hash__()
+            except Exception as error:
+                raise Refused(f"a dict or a set has a key that cannot be one: {type(error).__name__}") from error
+            others = counts.get(code, 0)
+            counts[code] = others + 1
+            if others == SAME_HASH_MAX:
+                raise Refused(f"a dict or a set has more than {SAME_HASH_MAX} keys of the same hash")
+            if others > 1 or (others and type(key) not in ATOMS):
+                self._count(others)
+
+    def _count(self, pairs: int) -> None:
+        self.pairs_left -= pairs
+        if self.pairs_left < 0:
+            raise Refused(f"the dicts and sets of a body have more than {SAME_HASH_PAIRS_MAX} pairs of the same hash")
+
+
+def encoders(many: Many, many_unordered: Many, keys: KeyCheck, pack: Pack) -> dict[type, Encode]:
     """For each type a function of a value and its depth that returns the array for it."""
 
     def encode_elements(tag: int) -> Encode:
@@ -57,13 +105,13 @@ def encoders(many: Many, pack: Pack) -> dict[type, Encode]:
     def encode_unordered(tag: int) -> Encode:
         def encode(value: Iterable[Any], depth: int) -> list[Any]:
             elements = [*value]
-            check_keys(elements)
-            return [tag, *_in_order(many(elements, depth + 1), pack)]
+            keys.check(elements)
+            return [tag, *_in_order(many_unordered(elements, depth + 1), pack)]
 
         return encode
 
     def encode_dict(value: dict[Any, Any], depth: int) -> list[Any]:
-        check_keys(list(value))
+        keys.check(list(value))
         return [DICT, *many([*chain.from_iterable(value.items())], depth + 1)]
 
     def encode_datetime(value: datetime, depth: int) -> list[Any]:
@@ -123,21 +171,30 @@ def _decode_list(items: list[Any]) -> object:
     return items
 
 
-def _decode_set(items: list[Any]) -> object:
-    del items[0]
-    return _checked(set, items)
+def key_decoders(check: KeyCheck) -> dict[int, Decode]:
+    """The functions for what has keys."""
+
+    def decode_set(items: list[Any]) -> object:
+        del items[0]
+        check.check(items)
+        return _set_of(set, items)
+
+    def decode_frozenset(items: list[Any]) -> object:
+        del items[0]
+        check.check(items)
+        return _set_of(frozenset, items)
+
+    def decode_dict(items: list[Any]) -> object:
+        if not len(items) % 2:
+            raise Malformed("a dict has a key without a value")
+        keys = items[1::2]
+        check.check(keys)
+        return _dict_of(keys, items)
+
+    return {SET: decode_set, FROZENSET: decode_frozenset, DICT: decode_dict}
 
 
-def _decode_frozenset(items: list[Any]) -> object:
-    del items[0]
-    return _checked(frozenset, items)
-
-
-def _decode_dict(items: list[Any]) -> object:
-    if not len(items) % 2:
-        raise Malformed("a dict has a key without a value")
-    keys = items[1::2]
-    check_keys(keys)
+def _dict_of(keys: list[Any], items: list[Any]) -> object:
     try:
         found = dict(zip(keys, items[2::2], strict=True))
     except Exception as error:
@@ -147,8 +204,7 @@ def _decode_dict(items: list[Any]) -> object:
     return found
 
 
-def _checked(cls: type[set[Any]] | type[frozenset[Any]], elements: list[Any]) -> object:
-    check_keys(elements)
+def _set_of(cls: type[set[Any]] | type[frozenset[Any]], elements: list[Any]) -> object:
     try:
         found = cls(elements)
     except Exception as error:
@@ -156,27 +212,6 @@ def _checked(cls: type[set[Any]] | type[frozenset[Any]], elements: list[Any]) ->
     if len(found) != len(elements):
         raise Refused("a set has an element twice")
     return found
-
-
-def check_keys(keys: list[Any]) -> None:
-    """Refuse keys whose table would take too long to make.
-
-    Numbers and what is made of them have hashes that a peer can foresee, and n equal ones cost n * n / 2 comparisons.
-    Like two keys that are equal, this may be an honest mistake, of a class whose objects hash alike or of one that has
-    lost a field between two versions. So it costs the value, not the connection.
-    """
-    if len(keys) <= SAME_HASH_MAX or all(type(key) is str for key in keys):
-        return
-    counts: dict[int, int] = {}
-    for key in keys:
-        try:
-            # Only how many are equal matters, which does not depend on the process.
-            code: int = key.__hash__()
-        except Exception as error:
-            raise Refused(f"a dict or a set has a key that cannot be one: {type(error).__name__}") from error
-        counts[code] = counts.get(code, 0) + 1
-        if counts[code] > SAME_HASH_MAX:
-            raise Refused(f"a dict or a set has more than {SAME_HASH_MAX} keys of the same hash")
 
 
 def _decode_big_int(items: list[Any]) -> object:
@@ -221,12 +256,9 @@ def _parts(items: list[Any], *kinds: type) -> list[Any]:
     return items[1:]
 
 
-DECODERS: dict[int, Callable[[list[Any]], object]] = {
+DECODERS: dict[int, Decode] = {
     LIST: _decode_list,
     TUPLE: lambda items: tuple(items[1:]),
-    SET: _decode_set,
-    FROZENSET: _decode_frozenset,
-    DICT: _decode_dict,
     BIG_INT: _decode_big_int,
     COMPLEX: lambda items: complex(*_parts(items, float, float)),
     BYTEARRAY: lambda items: bytearray(*_parts(items, bytes)),

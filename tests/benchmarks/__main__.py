@@ -7,12 +7,17 @@ import os
 import platform
 import sys
 
-from . import local, raft, remote, swim
+from . import local, raft, remote, swim, wire
 from .harness import Figure, Result, measure, table
 
-SUITES: dict[str, list[Figure]] = {"local": local.FIGURES, "raft": raft.FIGURES, "remote": remote.FIGURES}
-WITHOUT_LOOP = ("raft",)
-"""Suites of machines, for which the event loop does not matter."""
+SUITES: dict[str, list[Figure]] = {
+    "local": local.FIGURES,
+    "raft": raft.FIGURES,
+    "remote": remote.FIGURES,
+    "wire": wire.FIGURES,
+}
+WITHOUT_LOOP = ("raft", "wire")
+"""Suites of pure code, for which the event loop does not matter."""
 
 
 def main() -> int:

@@ -259,6 +259,29 @@ def test_rule_23_k_17_the_proof_of_another_connection_is_none() -> None:
     assert ended.reason is Reason.SECRET
 
 
+def test_rule_23_k_17_the_answers_of_another_connection_are_none() -> None:
+    old = Line(dialer(SECURE), listener(SECURE))
+    old.run()
+    new = dialer(SECURE)
+    new.handle(Connected(), 0)
+    assert new.handle(Received(old.said[1][0]), 0), "the old Challenge is as good as any"
+    sent, ended = new.handle(Received(old.said[1][1]), 0)
+    assert isinstance(sent, Send)
+    assert refused(ended) == (Reason.SECRET, False)
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_rule_26_k_17_messages_in_another_order_or_twice_are_refused(end: int) -> None:
+    said = Line(dialer(SECURE), listener(SECURE))
+    said.run()
+    first, second = said.said[1 - end]
+    for order in ((second, first), (first, first), (second, second)):
+        one = (dialer(SECURE), listener(SECURE))[end]
+        one.handle(Connected(), 0)
+        ended = [effect for body in order for effect in one.handle(Received(body), 0) if not isinstance(effect, Send)]
+        assert [refused(effect) for effect in ended] == [(Reason.MALFORMED, False)]
+
+
 @pytest.mark.parametrize("which", [(0, 0), (1, 0)])
 @pytest.mark.parametrize(
     "change",

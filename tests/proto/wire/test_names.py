@@ -7,15 +7,17 @@ import ast
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
+from enum import Flag
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import attrs
+import msgpack  # type: ignore[import-untyped]
 import pytest
 
 import casty_proto.wire
-from casty_proto.wire import DecodeError, Decoder, EncodeError, Malformed, Refused, Types, message
+from casty_proto.wire import DecodeError, Decoder, EncodeError, Malformed, Refused, Types, message, schema
 
 from .kit import (
     OPTIONS,
@@ -79,6 +81,22 @@ def test_rule_8_k_17_a_frame_that_comes_again_announces_the_wrong_number() -> No
     assert one.decode(body) == Plain(1)
     with pytest.raises(Malformed, match="not one of the type with the number 33"):
         one.decode(body)
+
+
+def test_k_17_what_comes_again_or_in_another_order_is_what_it_was_once_its_types_are_known() -> None:
+    # The codec numbers types, not bodies: that one was lost or comes twice is seen by those who number them.
+    link, one = Link(), decoder()
+    first, second, third = [link.encoder.encode(value) for value in (Plain(1), Plain(2), [Plain(3)])]
+    assert [one.decode(body) for body in (first, third, second, second)] == [Plain(1), [Plain(3)], Plain(2), Plain(2)]
+
+
+def test_rule_8_k_17_bodies_of_another_connection_are_not_taken_for_those_of_this_one() -> None:
+    theirs, ours, one = Link(), Link(), decoder()
+    theirs.encoder.encode(Named(1))
+    late = theirs.encoder.encode(Plain(1))
+    one.decode(ours.encoder.encode(1))
+    with pytest.raises(Malformed, match="not one of the type with the number 32"):
+        one.decode(late)
 
 
 def test_rule_8_k_17_a_number_that_was_not_announced_is_malformed() -> None:
@@ -155,6 +173,25 @@ def test_k_10_k_11_members_and_bits_that_do_not_exist_are_refused() -> None:
     assert "has no such bits" in refused(announced([32, 2], (f"{KIT}:Bits", ["bits"])))
     assert "another kind of class" in refused(announced([32, 1], (f"{KIT}:Right", ["value"])))
     assert (carried(Colour.RED), carried(Level.LOW), carried(Right.RUN)) == (Colour.RED, Level.LOW, Right.RUN)
+
+
+def test_rule_13_combinations_of_flags_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    members: dict[str, int] = {f"s{n}": 1 << n for n in range(12)}
+    switches: Any = Flag("Switches", members, module=__name__)  # type: ignore[misc]
+    monkeypatch.setitem(globals(), "Switches", switches)
+    monkeypatch.setattr(schema, "FLAGS_KEPT_MAX", 100)
+    one = decoder()
+    one.decode(announced([32, 1], (f"{__name__}:Switches", ["bits"])))
+    outcomes: list[Any] = []
+    for bits in range(4096):
+        try:
+            outcomes.append(one.decode(msgpack.packb([32, bits])))
+        except Refused as error:
+            outcomes.append(str(error))
+    assert len(switches._value2member_map_) == 100
+    assert outcomes[4095] == "Switches has 100 known combinations of flags; no more are taken"
+    assert outcomes[:64] == [switches(bits) for bits in range(64)]
+    assert one.decode(msgpack.packb([32, 2048])) == switches(2048)
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -221,6 +221,28 @@ def test_rule_5_rule_7_k_19_anything_comes_out_as_it_went_in_and_always_as_the_s
         assert same(last.decode(again.encode(got)), value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {Colour.RED, Level.LOW, Word.YES, Right.READ, Point(1), Outer.Inner(1)},
+        frozenset(
+            {(1, Colour.RED), (2, Level.LOW), (3, Word.YES), (4, Right.READ), (5, Point(1)), (6, Outer.Inner(1))}
+        ),
+        {frozenset({Colour.RED, Level.LOW, Point(1)}), frozenset({Word.YES, Right.READ, Outer.Inner(1)})},
+    ],
+)
+def test_rule_7_the_order_of_a_set_does_not_decide_which_type_has_which_number(value: object) -> None:
+    # It is an accident of the process. There are 720 orders, and one of them is that of the names.
+    body = Link().encoder.encode(value)
+    names = ["Colour", "Level", "Outer.Inner", "Point", "Right", "Word"]
+    places = [body.index(f"kit:{name}".encode()) for name in names]
+    assert places == sorted(places)
+    assert same(carried(value), value)
+    link = Link()
+    link.carry(Level.HIGH)
+    assert same(link.carry([value, value]), [value, value])
+
+
 def test_k_12_a_lone_surrogate_is_an_error_at_the_sender() -> None:
     with pytest.raises(EncodeError, match=r"Plain.b: object of type str cannot be sent: UnicodeEncodeError"):
         carried(Plain(1, "\ud800"))

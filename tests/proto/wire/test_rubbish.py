@@ -9,7 +9,6 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -19,8 +18,9 @@ from hypothesis import strategies as st
 
 from casty_proto.wire import DecodeError, Decoder, EncodeError, Malformed, Refused, Types, WireOptions
 from casty_proto.wire.scan import scan
+from tests.fuzz.nasty import colliding_sets
 
-from .kit import OPTIONS, Link, Plain, announced, registered
+from .kit import OPTIONS, Link, Plain, Point, announced, registered
 from .test_names import KIT
 from .test_round_trip import SAMPLES
 
@@ -190,11 +190,29 @@ def test_k_22_keys_made_to_collide_are_refused_in_time() -> None:
     )
 
 
+def test_k_22_sets_of_sets_of_keys_made_to_collide_are_refused_in_time() -> None:
+    with bounded(20, 2):
+        assert "pairs of the same hash" in refused(msgpack.packb([4, *[colliding_sets(30, 2, n) for n in range(30)]]))
+        assert "pairs of the same hash" in refused(msgpack.packb([6, colliding_sets(12, 3), None]))
+        assert "pairs of the same hash" in refused(msgpack.packb([4, *[[3, colliding_sets(40, 1)]] * 30]))
+
+
+def test_k_22_what_was_counted_for_one_body_does_not_count_for_the_next() -> None:
+    link, points = Link(), {Point(x, y) for x in range(-60, 60) for y in (-1, -2)}
+    sets = [frozenset({-1, -2, n}) for n in range(5000)]
+    for _ in range(50):
+        assert link.carry(points) == points
+    assert link.carry(sets) == sets
+
+
 def test_k_22_a_sender_does_not_make_such_keys() -> None:
     keys = {n * (2**61 - 1) for n in range(100)}
     for value in (keys, frozenset(keys), dict.fromkeys(keys)):
         with pytest.raises(EncodeError, match="keys of the same hash"):
             Link().encoder.encode([value])
+    tuples = [{(n, m * (2**61 - 1)) for m in range(60)} for n in range(3)]
+    with pytest.raises(EncodeError, match="pairs of the same hash"):
+        Link().encoder.encode(tuples)
 
 
 # -- announcements -----------------------------------------------------------------------------------------------------
@@ -313,24 +331,3 @@ def test_rule_10_the_scan_agrees_with_the_library(body: bytes, cut: int) -> None
     except Malformed:
         fine = False
     assert fine == slow_scan(body, options)
-
-
-# -- the corpus --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "corpus").glob("*.hex")), ids=lambda path: path.stem)
-def test_rule_16_the_corpus_of_nasty_bodies_gives_what_it_says(path: Path) -> None:
-    """The first line is the error, or `value`; the rest is a body. `N*` before a group of digits repeats it."""
-    first, _, rest = path.read_text().partition("\n")
-    body = b""
-    for group in rest.split():
-        times, _, digits = group.rpartition("*")
-        body += bytes.fromhex(digits) * int(times or 1)
-    with bounded(60, 10):
-        got = outcome(body)
-    if first == "value":
-        assert not isinstance(got, Exception)
-    else:
-        kind, _, text = first.partition(": ")
-        assert type(got).__name__ == kind, got
-        assert text in str(got)
