@@ -29,8 +29,8 @@ Rules
  3. A shard that is to move is closed first, and released when it is closed. Closing has a deadline; then it is halted.
  4. At most `max_closing` are closed at a time; the others stay open meanwhile.
  5. What was closed, and not released, is opened again when it shall not move after all.
- 6. What is released is told to the leader, whoever that is, until the shard has another epoch. The leader may give it to
-    the same node again.
+ 6. What is released is told to the leader, whoever that is, until the shard has another epoch. The leader may give it
+    to the same node again.
  7. When the lease is over everything open or closing is halted at once.
  8. When somebody else owns the shard, what is left of it here is dropped.
 """
