@@ -260,6 +260,7 @@ class Cluster:
         self.log: list[str] = [self.names[0]]
         """The owners, one after the other."""
         self.leader: str | None = None
+        self.term = 0
         self.believers: set[str] = set()
         self.now = 0
         self.queue: list[tuple[int, int, Any]] = []
@@ -301,6 +302,7 @@ class Cluster:
 
     def elect(self) -> None:
         self.leader = leader = self.rng.choice(self.names)
+        self.term += 1
         if leader in self.believers:
             self.givers[leader].handle(Deposed(), self.local(leader))
         self.believers.add(leader)
@@ -321,10 +323,12 @@ class Cluster:
         if leader is None or not self.givers[leader].has_ended(owner, self.local(leader)):
             return
         self.giver(leader, Taking(owner))
-        self.later(self.rng.randrange(20 * MILLISECOND), lambda: self.commit(leader, owner))
+        term = self.term
+        self.later(self.rng.randrange(20 * MILLISECOND), lambda: self.commit(leader, owner, term))
 
-    def commit(self, leader: str, owner: str) -> None:
-        if self.leader == leader and self.log[-1] == owner:
+    def commit(self, leader: str, owner: str, term: int) -> None:
+        # What was proposed in an earlier term is committed before the first lease of the next one is given, or never.
+        if self.term == term and self.log[-1] == owner:
             self.log.append(self.rng.choice([name for name in self.names if name != owner]))
             self.taken += 1
             for name in self.names:

@@ -1,4 +1,4 @@
-"""A town of nodes with homes and a steward: their leaders, leases, clocks, cut-offs and crashes are real, Raft is not."""
+"""A town of nodes with homes and a steward. Leaders, leases, clocks, cut-offs and crashes are real; Raft is not."""
 
 from __future__ import annotations
 
@@ -70,6 +70,8 @@ class Node:
         self.alive = True
         self.cut_off_until = 0
         self.term = 0
+        self.led_in = 0
+        """The last term in which it led."""
 
     @property
     def hears(self) -> bool:
@@ -158,12 +160,14 @@ class Node:
     def steer(self, event: Any) -> None:
         for effect in self.steward.handle(event, self.now):
             if isinstance(effect, ProposeGifts):
-                self.town.later(self.town.rng.randrange(20 * MILLISECOND), lambda e=effect: self.commit(e))
+                delay, term = self.town.rng.randrange(20 * MILLISECOND), self.led_in
+                self.town.later(delay, lambda e=effect, t=term: self.commit(e, t))
         self.steward.invariants()
 
-    def commit(self, proposal: ProposeGifts) -> None:
+    def commit(self, proposal: ProposeGifts, term: int) -> None:
         town = self.town
-        if town.leader == self.name and self.hears:
+        # What was proposed in an earlier term is committed before the first lease of the next one is given, or never.
+        if town.term == term and self.hears:
             owners, epochs = town.owners_at(len(town.log))
             town.log.append(
                 [
@@ -180,7 +184,8 @@ class Node:
         if self.alive and self.believes:
             self.steer(Settled(proposal.request))
 
-    def lead(self) -> None:
+    def lead(self, term: int) -> None:
+        self.led_in = term
         if self.believes:
             self.give(Deposed())
             self.steer(End())
@@ -257,9 +262,9 @@ class Town:
     def elect(self) -> None:
         alive = [name for name in self.names if self.nodes[name].alive]
         old, self.leader = self.leader, self.rng.choice(alive)
-        self.nodes[self.leader].lead()
         leader = self.leader
         self.term = term = self.term + 1
+        self.nodes[leader].lead(term)
         for name in self.names:
             self.later(self.delay(), lambda n=name: self.tell_of(n, leader, term))
         if old is not None and old != leader:
