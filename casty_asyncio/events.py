@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import UnionType
 from typing import Any
 
@@ -10,7 +11,7 @@ from attrs import field, frozen
 from casty_proto.actor import Phase, Reason
 
 from .arguments import is_event_type, is_ref
-from .errors import MailboxFullError
+from .errors import MailboxFullError, NotSendableError
 from .refs import ActorRef, LocalRef, ReplyRef
 
 
@@ -103,12 +104,15 @@ type EventStreamMsg = EventStreamRequest | SystemEvent | Terminated
 
 
 def notify(subscriber: ActorRef[Any], message: Any) -> None:
-    """Tell a subscriber. A mailbox that rejects makes it a dead letter: whoever caused the news is not to blame."""
+    """Tell a subscriber. What it cannot be told is a dead letter: whoever caused the news is not to blame."""
     try:
         subscriber.tell(message)
     except MailboxFullError:
         if isinstance(subscriber, LocalRef):
             subscriber._runtime.dead_letter(subscriber, message, Reason.REJECTED)
+    except NotSendableError as error:
+        # News that cannot be told of must not become news again.
+        logging.getLogger("casty").warning("%s is not told of an event: %s", subscriber, error)
 
 
 def is_gone(ref: ActorRef[Any]) -> bool:

@@ -9,7 +9,7 @@ from casty_proto.actor import Cell, Phase, Reason
 from casty_proto.address import ActorAddress
 
 from .errors import ActorStoppedError
-from .refs import ActorRef
+from .refs import ActorRef, LocalRef
 from .stand_in import stand_in
 
 if TYPE_CHECKING:
@@ -19,14 +19,20 @@ if TYPE_CHECKING:
 class MissingRef(ActorRef[Any]):
     """Stands for an actor that is not there: every message to it is a dead letter."""
 
-    __slots__ = ("_address", "_runtime")
+    __slots__ = ("_address", "_reason", "_runtime")
 
-    def __init__(self, runtime: Runtime, address: ActorAddress) -> None:
+    def __init__(self, runtime: Runtime, address: ActorAddress, reason: Reason = Reason.UNKNOWN_PATH) -> None:
         self._runtime = runtime
         self._address = address
+        self._reason = reason
+
+    @property
+    def incarnation(self) -> int | None:
+        """Which actor at that path it was, where that is known."""
+        return self._address.incarnation
 
     def tell(self, message: Any, sender: ActorRef[Any] | None = None) -> None:
-        self._runtime.dead_letter(self, message, Reason.UNKNOWN_PATH, sender)
+        self._runtime.dead_letter(self, message, self._reason, sender)
 
     async def ask(self, message: Any, timeout: float = 5.0) -> Any:
         raise ActorStoppedError(f"there is no actor {self.address} that could be asked")
@@ -45,11 +51,25 @@ class MissingRef(ActorRef[Any]):
     def __repr__(self) -> str:
         return f"ActorRef({self.path}: nobody there)"
 
+    def _uid(self) -> int | None:
+        """What the engine knew the actor by."""
+        known = self._address.incarnation
+        return None if known is None else known - self._runtime.incarnations
+
     def __eq__(self, other: object) -> bool:
-        return self._address == other._address if isinstance(other, MissingRef) else NotImplemented
+        if isinstance(other, LocalRef):
+            # Somebody kept the ref of the actor, and got it once more from elsewhere after its end.
+            return other._runtime is self._runtime and other._cell.uid == self._uid()
+        if not isinstance(other, MissingRef):
+            return NotImplemented
+        uid = self._uid()
+        return self._runtime is other._runtime and (
+            self._address == other._address if uid is None else uid == other._uid()
+        )
 
     def __hash__(self) -> int:
-        return hash(self._address)
+        uid = self._uid()
+        return hash(self._address if uid is None else uid)
 
 
 class Lookup:

@@ -11,7 +11,7 @@ from casty_proto.actor import SAME, UNHANDLED, Behavior, Receive
 from casty_proto.machine import Instant, Nanoseconds, nanoseconds
 
 from .arguments import check_key, check_ref, check_seconds, is_delay, is_interval, is_key, is_ref
-from .errors import MailboxFullError
+from .errors import MailboxFullError, NotSendableError
 from .events import is_gone
 from .generic import Plain
 from .refs import ActorRef
@@ -119,7 +119,7 @@ class Timers:
             del self._timers[timer.key]
         try:
             timer.target.tell(timer.message)
-        except MailboxFullError as error:
+        except (MailboxFullError, NotSendableError) as error:
             self._runtime.log.warning("timer %r: %s", timer.key, error)
 
 

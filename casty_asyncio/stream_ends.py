@@ -90,6 +90,7 @@ class StreamEnd[V, F](ABC):
         self._armed: Instant | None = None
         self._partner: ActorRef[Any] | None = None
         self._unsent: object = None
+        self._unsendable: NotSendableError | None = None
         self._closed = False
 
     def feed(self, event: V | LinkLost | Wake) -> None:
@@ -124,8 +125,12 @@ class StreamEnd[V, F](ABC):
             return True
         try:
             taken = to._offer(message, self.ref)
-        except (MailboxFullError, NotSendableError) as error:
+        except MailboxFullError as error:
             self.warn(str(error))
+            return False
+        except NotSendableError as error:
+            self.warn(str(error))
+            self._unsendable = error
             return False
         if not taken:
             self.warn(f"too much waits for the process of {to!r}: {type(message).__name__} was not sent")
@@ -138,8 +143,12 @@ class StreamEnd[V, F](ABC):
     def _on_unsent(self) -> None:
         """A mailbox has refused a message of the stream, of which none may be missing: this is what a lost link is."""
         to, self._unsent = self._unsent, None
+        error, self._unsendable = self._unsendable, None
         if to == self._partner:
-            self.feed(_LINK_LOST)
+            self._on_lost_message(error)
+
+    def _on_lost_message(self, error: NotSendableError | None) -> None:
+        self.feed(_LINK_LOST)
 
     def _note(self, note: Note) -> None:
         self.runtime.log.log(note.severity, "%s: %s", self.path, note.text)
@@ -196,6 +205,13 @@ class ProducerEnd[E](StreamEnd[PublisherEvent, PublisherEffect]):
         """The incarnation goes: nobody will be there to send what is in the buffer."""
         self._closed = True
         self.feed(Fail(reason, cause, flush=False))
+
+    def _on_lost_message(self, error: NotSendableError | None) -> None:
+        if error is None:
+            super()._on_lost_message(error)
+        else:
+            # The link is as good as before: the consumer can be told why.
+            self.feed(Fail(str(error), flush=False))
 
     # -- the input -------------------------------------------------------------------------------------------------
 

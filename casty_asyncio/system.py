@@ -90,6 +90,7 @@ class ActorSystem:
         self._seed = seed
         self._remote = remote
         self._running: Runtime | None = None
+        self._starting = asyncio.Lock()
         self._events = EventStream()
         self._services: dict[str, Callable[[Runtime], Behavior[Any]]] = {
             TASK_RUNNER: task_runner,
@@ -111,16 +112,17 @@ class ActorSystem:
         Raises `UsageError`, with the reason, where it cannot listen; the system can be used within the process then,
         and be started again.
         """
-        runtime = self._runtime()
-        if self._remote is None or runtime.remoting is not None:
-            return
-        remoting = Remoting(runtime, self._remote, self._find_for_others)
-        runtime.remoting = remoting
-        try:
-            await remoting.start()
-        except BaseException:
-            runtime.remoting = None
-            raise
+        async with self._starting:
+            runtime = self._runtime()
+            if self._remote is None or runtime.remoting is not None:
+                return
+            remoting = Remoting(runtime, self._remote, self._find_for_others)
+            runtime.remoting = remoting
+            try:
+                await remoting.start()
+            except BaseException:
+                runtime.remoting = None
+                raise
 
     @property
     def address(self) -> NodeAddress | None:

@@ -28,11 +28,28 @@ if TYPE_CHECKING:
 
 _TEXT_MAX = 4000
 _TRACEBACK_MAX = 20_000
+_LINE_MAX = 500
 
 _KINDS: dict[str, type[Exception]] = {
     kind.__name__: kind for kind in (ActorFailedError, ActorStoppedError, MailboxFullError, AskError, UnreachableError)
 }
 """What an ask can fail with elsewhere. Whatever else it is, is an `AskError`."""
+
+
+HANDLED = object()
+"""Stands for the message of an ask that was answered: it cannot be lost any more."""
+
+
+class Asked:
+    """An ask that was sent, and is to be answered there."""
+
+    __slots__ = ("ask", "message", "ref")
+
+    def __init__(self, ask: Ask, ref: RemoteRef[Any], message: Any) -> None:
+        self.ask = ask
+        self.ref = ref
+        self.message = message
+        """What was sent, in case that it is lost."""
 
 
 class Answer:
@@ -105,8 +122,8 @@ def failure_parts(error: Exception) -> tuple[str, str, BaseException | None, str
     cause = error.__cause__
     if cause is None:
         return type(error).__name__, described_text(error), None, ""
-    trace = "".join(traceback.format_exception(cause))
-    return type(error).__name__, described_text(error), cause, trace[-_TRACEBACK_MAX:]
+    trace = "\n".join([clipped(line) for line in "".join(traceback.format_exception(cause)).splitlines()])
+    return type(error).__name__, described_text(error), cause, sendable(trace[-_TRACEBACK_MAX:])
 
 
 def failure_of(parts: Any) -> Exception:
@@ -127,6 +144,17 @@ def failure_of(parts: Any) -> Exception:
 def described_text(error: BaseException) -> str:
     """What an exception says, as long as it may be."""
     try:
-        return str(error)[:_TEXT_MAX]
+        text = str(error)
     except Exception:
-        return described(error)[:_TEXT_MAX]
+        text = described(error)
+    return sendable(text[:_TEXT_MAX])
+
+
+def sendable(text: str) -> str:
+    """The text without what cannot be encoded."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def clipped(line: str) -> str:
+    """A line of a traceback. The text of an exception must not crowd out where it was raised."""
+    return line if len(line) <= _LINE_MAX else f"{line[:_LINE_MAX]}... ({len(line)} characters)"

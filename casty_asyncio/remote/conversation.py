@@ -10,9 +10,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.actor import READY, Reason
-from casty_proto.link import Broken, Entry
+from casty_proto.actor import READY, Envelope, Reason
+from casty_proto.link import Entry
 from casty_proto.machine import Instant
+from casty_proto.stream import StreamCompleted, StreamElement, StreamElements, StreamFailed
 from casty_proto.wire import Decoder, EncodeError, Encoder, Malformed, Refused
 from casty_proto.wire.encoder import ANNOUNCED
 from casty_proto.wire.envelopes import (
@@ -38,7 +39,7 @@ from casty_proto.wire.envelopes import (
     path_of,
 )
 
-from ..asks import Ask, over
+from ..asks import Ask, _Handled, over
 from ..errors import (
     ActorFailedError,
     ActorStoppedError,
@@ -48,7 +49,7 @@ from ..errors import (
     UnreachableError,
 )
 from ..refs import ActorRef, LocalRef
-from .asking import Answer, failure_of, failure_parts
+from .asking import HANDLED, Answer, Asked, failure_of, failure_parts
 from .refs import RemoteRef
 from .watching import Watching
 
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from .remoting import Remoting
 
 _SWEEP_SECONDS = 5.0
+_UNMISSED = (StreamElement, StreamElements, StreamCompleted, StreamFailed)
+"""What was on its way when a consumer left is dropped silently (stream rule 24)."""
 _ANNOUNCED = ANNOUNCED[0]
 _ONE_SIZE, _TWO_SIZE = ONE.size, TWO.size
 
@@ -71,7 +74,7 @@ class Conversation:
         self.session = peer.link.session
         self.watching = Watching(self)
         self._exports = remoting.exports
-        self._asks: dict[int, tuple[Ask, RemoteRef[Any]]] = {}
+        self._asks: dict[int, Asked] = {}
         """Asked here, and to be answered there."""
         self._owed: dict[int, Ask] = {}
         """Asked there, and to be answered here."""
@@ -90,48 +93,66 @@ class Conversation:
 
     def tell(self, ref: RemoteRef[Any], message: Any, sender: ActorRef[Any] | None) -> None:
         """Send a message. Raises `NotSendableError`; what cannot be taken becomes a dead letter."""
+        reason = self._send(ref, message, sender)
+        if reason is not None:
+            self.runtime.dead_letter(ref, message, reason, sender)
+
+    def offer(self, ref: RemoteRef[Any], message: Any, sender: ActorRef[Any] | None) -> bool:
+        """As `tell`, for what cannot be repeated and has a limit of its own, such as the elements of a stream.
+
+        False, and nothing was sent, where it would become a dead letter for want of room.
+        """
+        reason = self._send(ref, message, sender, ahead=True)
+        if reason is not None and reason is not Reason.CONGESTED:
+            self.runtime.dead_letter(ref, message, reason, sender)
+        return reason is not Reason.CONGESTED
+
+    def _send(
+        self, ref: RemoteRef[Any], message: Any, sender: ActorRef[Any] | None, *, ahead: bool = False
+    ) -> Reason | None:
+        """Returns why the message was not taken, or `None` when it was."""
         peer = self.peer
         if not peer.flushing:
             peer.flush_soon()
+        entry: Entry
         try:
-            body = self._encode(message) if sender is None else self._encode((message, sender))
+            if sender is None:
+                body = self._encode(message)
+                entry = (FRAME_ONE.pack(_ONE_SIZE + len(body), TELL, ref.number) + body, ref, message)
+            else:
+                body = self._encode((message, sender))
+                frame = FRAME_ONE.pack(_ONE_SIZE + len(body), TELL_FROM, ref.number) + body
+                entry = (frame, ref, Envelope(message, sender))
         except EncodeError as error:
-            raise NotSendableError(f"{type(message).__name__} cannot be sent to {ref.address}: {error}") from error
-        kind = TELL if sender is None else TELL_FROM
-        entry = (FRAME_ONE.pack(_ONE_SIZE + len(body), kind, ref.number) + body, ref, message)
-        if peer.link.gone is not None or not self.session.push(entry):
-            self._not_taken(entry, body, sender)
+            raise _not_sendable(type(message).__name__, ref, error, sender is not None) from error
+        if peer.link.gone is None and (self.session.push(entry) or (ahead and self.session.push_ahead(entry))):
+            return None
+        return self._not_taken(entry, body)
 
-    def offer(self, ref: RemoteRef[Any], message: Any, sender: ActorRef[Any] | None) -> bool:
-        """As `tell`, but False where the message would become a dead letter for want of room."""
-        if self.peer.link.gone is None and self.session.is_full:
-            return False
-        self.tell(ref, message, sender)
-        return True
-
-    def _not_taken(self, entry: Entry, body: bytes, sender: ActorRef[Any] | None = None) -> None:
+    def _not_taken(self, entry: Entry, body: bytes) -> Reason | None:
+        """Why a frame that was not pushed cannot be; `None` when it was after all."""
         if self.peer.link.gone is not None:
-            reason = Reason.UNREACHABLE
-        elif body[0] == _ANNOUNCED:
-            # The peer must see what later frames rely upon.
-            self._push_ahead(entry)
-            return
-        else:
-            reason = Reason.CONGESTED
-        self.runtime.dead_letter(entry[1], entry[2], reason, sender)
+            return Reason.UNREACHABLE
+        if body[0] != _ANNOUNCED:
+            return Reason.CONGESTED
+        # The peer must see what later frames rely upon.
+        return None if self._push_ahead(entry) else Reason.UNREACHABLE
 
-    def _push_ahead(self, entry: Entry) -> None:
+    def _push_ahead(self, entry: Entry) -> bool:
+        """Send what nobody could repeat. False when the link was lost, by this or before."""
         peer = self.peer
         if peer.link.gone is not None:
-            return
+            return False
         if not peer.flushing:
             peer.flush_soon()
         if not self.session.push_ahead(entry):
-            peer.feed(Broken("it does not take what it is sent, and too much waits for it"))
+            peer.break_off("it does not take what it is sent, and too much waits for it")
+            return False
+        return True
 
-    def say(self, frame: bytes) -> None:
-        """Send a frame that nobody could repeat, and that has no value in it."""
-        self._push_ahead((frame, None, None))
+    def say(self, frame: bytes) -> bool:
+        """Send a frame that nobody could repeat, and that has no value in it. False when the link was lost."""
+        return self._push_ahead((frame, None, None))
 
     def ask(self, ref: RemoteRef[Any], ask: Ask) -> int:
         """Send the message of an ask, which ends at some time after. Returns its number. Raises `NotSendableError`."""
@@ -144,20 +165,20 @@ class Conversation:
         try:
             body = self._encode(ask.message)
         except EncodeError as error:
-            raise NotSendableError(f"{ask.kind()} cannot be sent to {ref.address}: {error}") from error
+            raise _not_sendable(ask.kind(), ref, error) from error
         finally:
             refs.asking = None
-        entry = (frame_two(ASK, ref.number, number, body), ref, ask)
+        asked = Asked(ask, ref, ask.message)
+        entry = (frame_two(ASK, ref.number, number, body), ref, asked)
+        # It may lead to the handle, which leads to the ask: no circle.
+        ask.message = _Handled(ask.kind())
         if peer.link.gone is not None:
             ask.fail(UnreachableError(f"{ref.address} cannot be asked: its process is lost: {peer.link.gone}"))
             return number
-        self._asks[number] = (ask, ref)
-        if not self.session.push(entry):
-            if body[0] == _ANNOUNCED:
-                self._push_ahead(entry)
-            else:
-                del self._asks[number]
-                ask.fail(UnreachableError(f"{ref.address} cannot be asked: too much waits for its process"))
+        self._asks[number] = asked
+        if not self.session.push(entry) and self._not_taken(entry, body) is Reason.CONGESTED:
+            del self._asks[number]
+            ask.fail(UnreachableError(f"{ref.address} cannot be asked: too much waits for its process"))
         if not self._interested:
             self.be_interested()
         return number
@@ -170,6 +191,8 @@ class Conversation:
     def answer(self, number: int, value: Any) -> None:
         """Send the answer to an ask. One that cannot be sent is a failure."""
         ask = self._owed.pop(number, None)
+        if ask is not None:
+            over(ask)
         try:
             body = self._encode(value)
         except EncodeError as error:
@@ -182,7 +205,9 @@ class Conversation:
 
     def fail(self, number: int, error: Exception) -> None:
         """Send the failure of an ask."""
-        self._owed.pop(number, None)
+        ask = self._owed.pop(number, None)
+        if ask is not None:
+            over(ask)
         kind, text, cause, trace = failure_parts(error)
         try:
             body = self._encode((kind, text, cause, trace))
@@ -307,6 +332,9 @@ class Conversation:
         if not isinstance(target, LocalRef):
             ask.fail(AskError("the handle of an ask can be told an answer, but not asked"))
             return
+        if len(self._owed) >= self.remoting.options.max_asked:
+            ask.fail(AskError(f"{target.path} cannot be asked: {len(self._owed)} asks of this process wait already"))
+            return
         self._owed[number] = ask
         cell = target._cell
         outcome = self.runtime.deliver(cell, ask)
@@ -318,7 +346,13 @@ class Conversation:
             except MailboxFullError as error:
                 ask.fail(error)
 
+    def _check_asked(self, number: int) -> None:
+        """Late answers are nothing unusual; those to what was never asked are."""
+        if not 0 < number <= self._last_number:
+            raise Malformed("an answer came to what was never asked")
+
     def _on_answer(self, number: int, body: bytes) -> None:
+        self._check_asked(number)
         try:
             value = self._decode(body[_ONE_SIZE:])
         except Refused as error:
@@ -326,13 +360,16 @@ class Conversation:
             self._fail_ask(number, AskError(f"its answer cannot be decoded here: {error}"))
             return
         pending = self._asks.pop(number, None)
-        if pending is not None and not pending[0].future.done():
-            pending[0].future.set_result(value)
-            return
+        if pending is not None:
+            pending.message = HANDLED
+            if not pending.ask.future.done():
+                pending.ask.future.set_result(value)
+                return
         late: RemoteRef[Any] = RemoteRef(self.remoting, self.remoting.own, "/$ask", number)
         self.runtime.dead_letter(late, value, Reason.ASK_OVER)
 
     def _on_failed(self, number: int, body: bytes) -> None:
+        self._check_asked(number)
         try:
             parts = self._decode(body[_ONE_SIZE:])
         except Refused as error:
@@ -348,7 +385,8 @@ class Conversation:
     def _fail_ask(self, number: int, error: Exception) -> None:
         pending = self._asks.pop(number, None)
         if pending is not None:
-            pending[0].fail(error)
+            pending.message = HANDLED
+            pending.ask.fail(error)
 
     def _on_forget(self, number: int) -> None:
         ask = self._owed.pop(number, None)
@@ -364,6 +402,7 @@ class Conversation:
         self.say(frame_two(FOUND, request, 0 if found is None else self._exports.number_of(found)))
 
     def _on_found(self, request: int, number: int) -> None:
+        self._check_asked(request)
         waiting = self._lookups.get(request)
         if waiting is not None and not waiting.done():
             waiting.set_result(number)
@@ -371,7 +410,8 @@ class Conversation:
     def _refuse(self, number: int, reason: RefusedBecause, error: Refused | None = None) -> None:
         if error is not None:
             self._complain(error)
-        self.say(frame_two(REFUSED, number, reason))
+        if self.say(frame_two(REFUSED, number, reason)):
+            self.session.refuse(number)
 
     def _complain(self, error: Refused) -> None:
         self.peer.transport.complain(
@@ -384,8 +424,21 @@ class Conversation:
         entry = self.session.sent(number)
         if entry is None or entry[1] is None:
             raise Malformed("a frame was refused that is no message")
-        why = Reason.STOPPED if reason == RefusedBecause.UNKNOWN else Reason.UNDECODABLE
-        self.runtime.dead_letter(entry[1], _message_of(entry), why)
+        self._report(entry, Reason.STOPPED if reason == RefusedBecause.UNKNOWN else Reason.UNDECODABLE)
+
+    def _report(self, entry: Entry, reason: Reason) -> None:
+        """A message did not arrive."""
+        to, message = entry[1:]
+        if type(message) is Asked:
+            message = message.message
+        if message is HANDLED:
+            return
+        if type(message) is Envelope:
+            if reason is Reason.STOPPED and isinstance(message.message, _UNMISSED):
+                return
+            self.runtime.dead_letter(to, message.message, reason, message.sender)
+        else:
+            self.runtime.dead_letter(to, message, reason)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -394,12 +447,14 @@ class Conversation:
         self.session = self.peer.link.session
         self._renew_codec()
         node = self.peer.node
-        matters = left or self._asks or self._lookups or self.watching.is_needed
-        self.runtime.log.log(logging.WARNING if matters else logging.INFO, "%s is lost: %s", node, text)
+        lost_letters = [entry for entry in left if entry[1] is not None]
+        matters = lost_letters or self._asks or self._lookups or self.watching.is_needed
+        level = logging.WARNING if matters and not self.runtime.system.stopping else logging.INFO
+        self.peer.transport.report(node.node_id, "lost", f"{node} is lost: {text}", level)
         asks, self._asks = self._asks, {}
-        lost_letters = [(entry[1], _message_of(entry)) for entry in left if entry[1] is not None]
-        for ask, ref in asks.values():
-            ask.fail(UnreachableError(f"{ref.address} can no longer answer {ask.kind()}: its process is lost: {text}"))
+        for asked in asks.values():
+            ask, address = asked.ask, asked.ref.address
+            ask.fail(UnreachableError(f"{address} can no longer answer {ask.kind()}: its process is lost: {text}"))
         owed, self._owed = self._owed, {}
         for ask in owed.values():
             self._forget(ask)
@@ -410,10 +465,15 @@ class Conversation:
         self._interested = False
         self.runtime.clock.cancel(self)
         self.has_room()
-        for to, message in lost_letters:
-            self.runtime.dead_letter(to, message, Reason.UNREACHABLE)
+        for entry in lost_letters:
+            self._report(entry, Reason.UNREACHABLE)
 
     # -- interest ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether somebody, here or there, waits for something."""
+        return bool(self._asks or self._lookups or self._owed or self._rooms or self.watching.is_used)
 
     def be_interested(self) -> None:
         """The peer's end matters to somebody from now on."""
@@ -433,5 +493,10 @@ class Conversation:
         self.peer.set_interest(False)
 
 
-def _message_of(entry: Entry) -> Any:
-    return entry[2].message if type(entry[2]) is Ask else entry[2]
+def _not_sendable(what: str, ref: RemoteRef[Any], error: EncodeError, has_sender: bool = False) -> NotSendableError:
+    text = str(error)
+    if has_sender:
+        # They are sent as a tuple, of which nobody knows.
+        text = text.replace("tuple[0]", what, 1) if text.startswith("tuple[0]") else text
+        text = text.replace("tuple[1]", "its sender", 1) if text.startswith("tuple[1]") else text
+    return NotSendableError(f"{what} cannot be sent to {ref.address}: {text}")

@@ -64,6 +64,11 @@ class Exports:
         return self._targets.get(number)
 
 
+def is_handle(number: int) -> bool:
+    """Whether a number is that of the handle of an ask."""
+    return number >= _HANDLES
+
+
 def exported_actor(ref: ActorRef[object] | None) -> LocalRef[object] | None:
     """The actor, if it is one and no handle."""
     return ref if isinstance(ref, LocalRef) else None

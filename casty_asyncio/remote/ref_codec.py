@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from casty_proto.actor import Reason
 from casty_proto.address import INCARNATION_MAX, ActorAddress
 from casty_proto.wire import Node
 
 from ..asks import Ask
 from ..lookup import MissingRef
 from ..refs import ActorRef, LocalRef, ReplyRef
+from .exports import is_handle
 from .refs import RemoteRef
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class RefCodec:
             if ref._ask is self.asking:
                 return None
             number = exports.number_of_handle(ref)
+        elif type(ref) is MissingRef and ref.incarnation is not None:
+            number = ref.incarnation
         else:
             raise ValueError(f"{ref!r} is nobody's ref")
         return own.node_id, own.generation, own.address, ref.path, number
@@ -82,4 +86,5 @@ class RefCodec:
 
     def _missing(self, path: str, number: int) -> MissingRef:
         runtime = self._remoting.runtime
-        return MissingRef(runtime, ActorAddress(runtime.name, None, path, number))
+        reason = Reason.ASK_OVER if is_handle(number) else Reason.STOPPED
+        return MissingRef(runtime, ActorAddress(runtime.name, self._remoting.address, path, number), reason)

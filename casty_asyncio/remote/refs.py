@@ -12,6 +12,7 @@ from ..errors import UnreachableError
 from ..refs import ActorRef
 from ..stand_in import stand_in
 from .asking import ask_remote
+from .exports import is_handle
 
 if TYPE_CHECKING:
     from .conversation import Conversation
@@ -55,9 +56,13 @@ class RemoteRef[M](ActorRef[M]):
 
     async def send(self, message: M, sender: ActorRef[Any] | None = None) -> None:
         """As `tell`, but waits while too much waits for that process."""
-        conversation = self._conversation
-        if conversation is not None and not conversation.session.has_room:
-            await conversation.room()
+        try:
+            conversation = self._conversation or self.conversation
+        except UnreachableError:
+            pass  # A dead letter, as below.
+        else:
+            if not conversation.session.has_room:
+                await conversation.room()
         self.tell(message, sender)
 
     def ask(self, message: M, timeout: float = 5.0) -> Coroutine[Any, Any, Any]:
@@ -70,7 +75,9 @@ class RemoteRef[M](ActorRef[M]):
         except UnreachableError:
             return False
 
-    def _watchable(self) -> Cell:
+    def _watchable(self) -> Cell | None:
+        if is_handle(self.number):
+            return None
         try:
             return self.conversation.watching.stand_in(self)
         except UnreachableError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from casty_proto.wire import Node
 from ..errors import UnreachableError, UsageError
 from ..refs import ActorRef, LocalRef
 from ..transport import Remote
-from ..transport.dialing import DialError
+from ..transport.dialing import DialError, NotWelcome
 from ..transport.peer import Peer
 from ..transport.transport import Transport
 from .conversation import Conversation
@@ -70,6 +71,8 @@ class Remoting:
         transport = self._begin(Node("starting", generation))
         try:
             port = await transport.bind(options.host, options.port)
+            if self._transport is not transport:
+                raise UsageError("it was shut down meanwhile")
             address = self._advertised(options.host, port)
         except (OSError, AddressError, UsageError) as error:
             await transport.close("it did not start")
@@ -78,10 +81,11 @@ class Remoting:
         self.own = transport.own = Node(options.node_id or str(address), generation, str(address))
         runtime.authority = f"{runtime.name}@{address}"
         runtime.incarnations = self.exports.base
-        await transport.serve()
-        if options.secret is None and options.tls is None and not _is_loopback(options.host):
+        transport.serve()
+        if options.is_open and not _is_loopback(options.host):
             runtime.log.warning(
-                "listening on %s:%s with neither a secret nor TLS: whoever can connect can send messages to the actors",
+                "listening on %s:%s with neither a secret nor mutual TLS: whoever can connect can send messages to the "
+                "actors",
                 options.host,
                 port,
             )
@@ -133,10 +137,10 @@ class Remoting:
 
     def conversation_with(self, node: Node) -> Conversation:
         """The conversation with a process. Raises `UnreachableError` for one that is known to be gone."""
-        peer = self.transport.peer(node)
-        if peer is None:
-            raise UnreachableError(f"{node} is gone: another process runs as {node.node_id}")
-        return _conversation(peer)
+        try:
+            return _conversation(self.transport.peer(node, proven=False))
+        except NotWelcome as error:
+            raise UnreachableError(str(error)) from None
 
     async def lookup(self, address: ActorAddress) -> RemoteRef[Any] | None:
         """The actor at an address of another process. Raises `UnreachableError`."""
@@ -145,6 +149,11 @@ class Remoting:
             peer = await self.transport.peer_at(address.node)
         except DialError as error:
             raise UnreachableError(f"{address} cannot be looked up: {error}") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if self._transport is not None or (task is not None and task.cancelling()):
+                raise
+            raise UnreachableError(f"{address} cannot be looked up: this system was shut down") from error
         return await _conversation(peer).lookup(address.path, address.incarnation)
 
 

@@ -34,7 +34,12 @@ class Watching:
     @property
     def is_needed(self) -> bool:
         """Whether anybody here waits for the end of somebody there."""
-        return bool(self._stand_ins)
+        return any(cell.watchers or cell.body.is_needed for cell in self._stand_ins.values())
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody, here or there, waits for the end of somebody."""
+        return bool(self._stand_ins or self._watched)
 
     # -- actors there --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from casty_proto.machine import SECOND, Instant
 
 _PERIOD_NS = 60 * SECOND
 _REMEMBERED = 1024
+_LINES_MAX = 200
+"""How many lines there are in a period at most, for those who have many addresses or make up many names."""
 
 
 class Complaints:
@@ -18,19 +20,35 @@ class Complaints:
         self._log = log
         self._now = now
         self._seen: dict[tuple[str, str], list[int]] = {}
+        """When each was first said in its period, and how often since then it was not."""
+        self._began: Instant | None = None
+        self._lines = 0
 
-    def add(self, peer: str, cause: str, text: str) -> None:
-        """Log `text`, unless something was said about this peer and cause already."""
+    def add(self, peer: str, cause: str, text: str, level: int = logging.WARNING, burst: int = 1) -> None:
+        """Log `text`, unless that much was said about this peer and cause already. `burst` is how often it may be."""
         now = self._now()
-        # Whoever connects has a new port each time; what counts is the machine.
-        key = (peer.rpartition(":")[0] or peer, cause)
+        key = (peer, cause)
         seen = self._seen.get(key)
         if seen is not None and now - seen[0] < _PERIOD_NS:
             seen[1] += 1
+            if seen[1] >= burst:
+                return
+            self._write(now, level, text)
             return
-        more = f" (and {seen[1]} more of the kind in the last minute)" if seen is not None and seen[1] else ""
+        left_out = 0 if seen is None else max(seen[1] - burst + 1, 0)
+        more = f" (and {left_out} more of the kind in the last minute)" if left_out else ""
         self._seen.pop(key, None)
         if len(self._seen) >= _REMEMBERED:
             del self._seen[next(iter(self._seen))]
         self._seen[key] = [now, 0]
-        self._log.warning("%s%s; the like of it is not logged for a minute", text, more)
+        last = "; the like of it is not logged for a minute" if burst == 1 else ""
+        self._write(now, level, f"{text}{more}{last}")
+
+    def _write(self, now: Instant, level: int, line: str) -> None:
+        if self._began is None or now - self._began >= _PERIOD_NS:
+            self._began, self._lines = now, 0
+        self._lines += 1
+        if self._lines == _LINES_MAX:
+            line += f"; these were {_LINES_MAX} lines about others within a minute, and there are no more of them"
+        if self._lines <= _LINES_MAX:
+            self._log.log(level, "%s", line)

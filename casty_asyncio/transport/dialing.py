@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from ipaddress import ip_address
+from ssl import SSLCertVerificationError, SSLError
 from typing import TYPE_CHECKING
 
 from casty_proto.address import NodeAddress
 from casty_proto.wire import Dialer, Established, Kind
 
-from .connection import Connection
+from .connection import Connection, ConnectionRefused
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -24,50 +25,98 @@ class DialError(ConnectionError):
         self.refused = refused
 
 
+class NotWelcome(ConnectionError):
+    """A node that this one does not talk to, for the reason in the text."""
+
+
 async def dial(transport: Transport, address: NodeAddress, kind: Kind) -> tuple[Connection, Established]:
     """A connection whose handshake is over. Raises `DialError`, and leaves nothing behind then."""
     goal = transport.options.address_map.get(address, address)
     where = str(address) if goal == address else f"{address} (through {goal})"
+    limit = transport.options.connect_timeout
     try:
-        async with asyncio.timeout(transport.options.connect_timeout):
-            return await _dial(transport, goal, kind)
+        async with asyncio.timeout(limit):
+            return await _dial(transport, address, goal, kind)
     except TimeoutError as error:
-        raise DialError(
-            f"{where} did not answer within {transport.options.connect_timeout:g} s; is it the right address?"
-        ) from error
+        raise DialError(f"{where} did not answer within {limit:g} s; is it the right address?") from error
     except OSError as error:
         refused = isinstance(error, ConnectionRefusedError)
         raise DialError(f"{where} cannot be reached: {_described(error)}", refused=refused) from error
 
 
-async def _dial(transport: Transport, goal: NodeAddress, kind: Kind) -> tuple[Connection, Established]:
-    loop = transport.loop
-    hosts = await _resolved(loop, goal)
-    client = transport.contexts.client if transport.contexts is not None else None
+async def _dial(
+    transport: Transport, address: NodeAddress, goal: NodeAddress, kind: Kind
+) -> tuple[Connection, Established]:
+    hosts = await _resolved(transport.loop, goal)
     errors: list[OSError] = []
     for host in hosts:
-        connection = Connection(transport, Dialer(transport.own, kind, transport.handshake_options, transport.nonce()))
-        connection.established = loop.create_future()
         try:
-            await loop.create_connection(
-                lambda connection=connection: connection,
-                host,
-                goal.port,
-                ssl=client,
-                server_hostname=goal.host if client is not None else None,
-            )
-            return connection, await connection.established
+            # An address that swallows everything must not use up the time of the others.
+            async with asyncio.timeout(transport.options.connect_timeout / len(hosts)):
+                return await _dial_one(transport, address, NodeAddress(host, goal.port), kind)
         except OSError as error:
-            connection.abort()
             errors.append(error)
-        except BaseException:
-            connection.abort()
-            raise
-        finally:
-            if connection.established.done() and not connection.established.cancelled():
-                connection.established.exception()  # It has been looked at.
     # The one that says most: a refusal by one of several addresses does not mean that nobody listens at the others.
     raise next((error for error in errors if not isinstance(error, ConnectionRefusedError)), errors[0])
+
+
+async def _dial_one(
+    transport: Transport, address: NodeAddress, goal: NodeAddress, kind: Kind
+) -> tuple[Connection, Established]:
+    handshake = Dialer(transport.own, kind, transport.handshake_options, transport.nonce())
+    connection = Connection(transport, handshake, str(goal))
+    connection.established = established = transport.loop.create_future()
+    try:
+        await _connect(transport, address, goal, connection)
+        return connection, await _established(transport, connection, established)
+    except BaseException:
+        connection.abort()
+        if established.done() and not established.cancelled():
+            established.exception()  # It has been looked at.
+        raise
+
+
+async def _connect(transport: Transport, address: NodeAddress, goal: NodeAddress, connection: Connection) -> None:
+    client = transport.contexts.client if transport.contexts is not None else None
+    try:
+        await transport.loop.create_connection(
+            lambda: connection,
+            goal.host,
+            goal.port,
+            ssl=client,
+            # Whose certificate it must be does not depend on the way there.
+            server_hostname=address.host if client is not None else None,
+        )
+    except ConnectionRefusedError:
+        raise
+    except (SSLError, ConnectionError) as error:
+        if client is None:
+            raise
+        why = _tls_problem(error)
+        transport.complain(connection.machine, "TLS", f"{connection.peer} was refused: {why}")
+        raise ConnectionError(why) from error
+
+
+async def _established(
+    transport: Transport, connection: Connection, established: asyncio.Future[Established]
+) -> Established:
+    try:
+        return await established
+    except ConnectionRefused:
+        raise
+    except ConnectionError as error:
+        if transport.contexts is None:
+            raise
+        # With TLS 1.3 a dialler learns only now what the other end thinks of its certificate.
+        why = f"{error}; does it trust the certificate of this node (Remote.tls)?"
+        transport.complain(connection.machine, "TLS", f"{connection.peer}: {why}")
+        raise ConnectionError(why) from error
+
+
+def _tls_problem(error: OSError) -> str:
+    if isinstance(error, SSLCertVerificationError):
+        return f"its certificate is not good: {error.verify_message}"
+    return f"TLS failed: {_described(error)}; has it TLS as well (Remote.tls)?"
 
 
 async def _resolved(loop: asyncio.AbstractEventLoop, goal: NodeAddress) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ssl import CERT_REQUIRED
 from typing import Any
 
 from attrs import Attribute, field, frozen
@@ -118,7 +119,12 @@ class Remote:
     max_connections: int = field(default=1024, validator=_count)
     """How many connections of others are open at a time."""
     max_handshakes: int = field(default=64, validator=_count)
-    """How many of them may be strangers', whose handshake is not over."""
+    """How many of them may be strangers', whose handshake is not over. One more takes the place of the oldest."""
+    max_peers: int = field(default=4096, validator=_count)
+    """How many nodes are remembered at a time. Of more than that those are forgotten with which nothing is under way,
+    and if there are none, no others are taken."""
+    max_asked: int = field(default=2**17, validator=_count)
+    """How many asks of one node may wait here for their answers. More are refused."""
 
     def __attrs_post_init__(self) -> None:
         try:
@@ -137,6 +143,13 @@ class Remote:
             raise UsageError("Remote.codecs must be Codec objects")
         if self.max_queued < 256:
             raise UsageError("Remote.max_queued must be at least 256")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody who can connect is as good as a node of this system."""
+        if self.secret is not None or isinstance(self.tls, Tls):
+            return False
+        return self.tls is None or self.tls.server.verify_mode is not CERT_REQUIRED
 
     @property
     def link_options(self) -> LinkOptions:

@@ -2,6 +2,9 @@
 
 The connection for data carries the session. A node that can be dialled itself has a connection for control beside it,
 on which nothing ever waits behind data: signs of life go there. An outside client has one connection for everything.
+
+Nothing is written to a connection that its peer does not read, beyond what is limited: frames of the session wait in
+the session, of acknowledgements only the last one counts, and of many questions for a sign one is answered.
 """
 
 from __future__ import annotations
@@ -52,8 +55,8 @@ from casty_proto.machine import Instant, Note, Wake
 from casty_proto.wire import Established, Kind, Malformed, Node
 
 from ..errors import WrongThreadError
-from .connection import HIGH_WATER, Connection
-from .dialing import DialError, dial
+from .connection import HIGH_WATER, SILENT, Connection
+from .dialing import DialError, NotWelcome, dial
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -73,6 +76,15 @@ class Conversation(Protocol):
     def has_room(self) -> None:
         """Enough was acknowledged that those may go on who wait to send more."""
         ...
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether somebody, here or there, relies on it."""
+        ...
+
+
+_GREETING_MAX = 4
+"""How many connections of one peer may wait for their `Resume`."""
 
 
 class Peer:
@@ -98,9 +110,19 @@ class Peer:
         self._loop = transport.loop
         self._thread = threading.get_ident()
         self._control: Connection | None = None
+        """Dialled here."""
         self._dialing_control = False
+        self._their_control: Connection | None = None
+        """Dialled there."""
+        self._machine = str(self.dial_at)
+        """Where the last connection led, for complaints."""
         self._greeting: dict[Connection, None] = {}
         """Dialled by the peer, and waiting for its `Resume`."""
+        self._ping_to_answer: int | None = None
+        self._silent: tuple[Connection, Instant, int] | None = None
+        """The attached connection, since when nothing has come over it, and how much it had passed on by then."""
+        self._late_ack: Ack | None = None
+        """What is to be acknowledged once the attached connection has room."""
         self._drained: list[asyncio.Future[None]] = []
         self._effects: deque[LinkEffect] = deque()
         self._performing = False
@@ -112,7 +134,18 @@ class Peer:
     @property
     def is_forgettable(self) -> bool:
         """Whether nothing would be lost without it."""
-        return self.link.gone is not None
+        link = self.link
+        if link.gone is not None:
+            return True
+        is_open = link.attached is not None or self._their_control is not None or self._greeting or self.flushing
+        return not is_open and link.deadline() is None and not link.is_used and not self.conversation.is_needed
+
+    @property
+    def worth(self) -> int:
+        """How much would be lost without it, if it is forgettable: who comes back goes on where the session was."""
+        if self.link.gone is not None:
+            return 0
+        return 2 if self.link.session.received else 1
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 
@@ -147,11 +180,15 @@ class Peer:
                 self._dial()
             case Write(connection, frame):
                 assert isinstance(connection, Connection)
-                connection.say(frame)
+                if isinstance(frame, Ack):
+                    self._say_ack(connection, frame)
+                else:
+                    connection.say(frame)
             case Attached():
                 self._on_attached()
             case Drop(connection, text):
                 assert isinstance(connection, Connection)
+                self._greeting.pop(connection, None)
                 connection.close()
                 if self.link.attached is None:
                     self._drop_control()
@@ -160,7 +197,7 @@ class Peer:
             case LinkLost(text, for_good, left):
                 self._on_lost(text, for_good, left)
             case Note(severity, text):
-                self.transport.log.log(severity, "%s", text)
+                self.transport.complain(self._machine, f"link, {severity.name}", text)
             case _:
                 assert_never(effect)
 
@@ -176,43 +213,74 @@ class Peer:
         except DialError as error:
             self.transport.log.debug("%s: %s", self.node, error)
             self.feed(DialFailed(str(error), error.refused))
+            if self.transport.closing:
+                self._release()  # There will be no other attempt.
             return
-        if (established.peer.node_id, established.peer.generation) == (self.node.node_id, self.node.generation):
-            self.proven = True
-            self.dialed(connection)
-            return
-        # Somebody else is there. If that is known to be so already, this link has heard of it.
-        found = self.transport.peer(established.peer)
-        self.feed(Superseded(f"another process, {established.peer}, is at its address"))
-        if found is None:
+        try:
+            found = self.transport.peer(established.peer, proven=True)
+        except NotWelcome as error:
             connection.close()
-        else:
-            found.dialed(connection)
+            self.feed(Superseded(str(error)))
+            return
+        if found is not self:
+            self.feed(Superseded(f"another process, {established.peer}, is at its address"))
+        found.dialed(connection)
 
     def dialed(self, connection: Connection) -> None:
         """A connection to this peer was dialled, for whichever reason."""
-        self.proven = True
-        connection.sink = self
+        self._machine = connection.machine
+        connection.give_to(self)
         self.feed(Dialed(connection))
 
     def accept(self, connection: Connection, established: Established) -> None:
         """The peer has dialled."""
-        self.proven = True
-        connection.sink = self
-        if established.kind is not Kind.CONTROL:
-            self._greeting[connection] = None
+        if self.link.gone is not None:
+            # It does not know that yet.
+            connection.say(Bye(self.link.gone))
+            connection.close()
+            return
+        self._machine = connection.machine
+        connection.give_to(self)
+        if established.kind is Kind.CONTROL:
+            before, self._their_control = self._their_control, connection
+            connection.must_speak_within(self.transport.options.idle_after)
+            if before is not None:
+                before.close()
+            return
+        if len(self._greeting) == _GREETING_MAX:
+            self._close_greeting(next(iter(self._greeting)))
+        self._greeting[connection] = None
+        connection.must_speak_within(self.transport.options.connect_timeout)
+
+    def _close_greeting(self, connection: Connection) -> None:
+        del self._greeting[connection]
+        connection.close()
 
     def closed(self, connection: Connection, text: str) -> None:
         """A connection is gone."""
-        self._greeting.pop(connection, None)
+        if connection in self._greeting:
+            del self._greeting[connection]
+            if text is SILENT:
+                self.transport.complain(
+                    connection.machine, "silent", f"{self.node} at {connection.peer} was cut off: {text}"
+                )
+        self._forget_control(connection)
+        self.feed(Closed(connection, text))
+
+    def _forget_control(self, connection: Connection) -> None:
         if connection is self._control:
             self._control = None
-        self.feed(Closed(connection, text))
+        if connection is self._their_control:
+            self._their_control = None
 
     def writable(self, connection: Connection) -> None:
         """There is room again."""
-        if connection is self.link.attached:
-            self._flush()
+        if connection is not self.link.attached:
+            return
+        late, self._late_ack = self._late_ack, None
+        if late is not None:
+            connection.say(late)
+        self._flush()
 
     def received(self, connection: Connection, bodies: list[bytes]) -> None:
         """Frames have come."""
@@ -234,30 +302,59 @@ class Peer:
                 else:
                     raise Malformed("a frame of a session came before the session")
         except Malformed as error:
-            self._on_malformed(connection, error)
+            self._on_malformed(connection, str(error))
             return
+        if connection is link.attached:
+            self._silent = None
+        if self._ping_to_answer is not None:
+            self._answer_ping(connection)
+        if connection is self._their_control:
+            connection.must_speak_within(self.transport.options.idle_after)
         acknowledgement = link.heard(self.transport.clock.now(), counted)
         if acknowledgement is not None:
             self._acknowledge(connection, acknowledgement)
         elif counted:
             self._arm()
 
+    def _answer_ping(self, connection: Connection) -> None:
+        """Only the last of those that came together, and not faster than the answers are read."""
+        number, self._ping_to_answer = self._ping_to_answer, None
+        if number is not None and connection.writable:
+            connection.say(Pong(number))
+
     def _acknowledge(self, connection: Connection, acknowledgement: Ack) -> None:
         # What was refused of these frames is to be known before they are forgotten.
         if self.flushing:
             self._flush()
-        connection.say(acknowledgement)
+        self._say_ack(connection, acknowledgement)
 
-    def _on_malformed(self, connection: Connection, error: Malformed) -> None:
-        self.transport.complain(connection.peer, "frames", f"{self.node} is cut off: {error}")
+    def _say_ack(self, connection: Connection, acknowledgement: Ack) -> None:
+        if connection.writable:
+            connection.say(acknowledgement)
+        else:
+            self._late_ack = acknowledgement
+
+    def break_off(self, text: str) -> None:
+        """End the session, because of what the peer does or does not do."""
+        self.transport.complain(self._machine, "broken off", f"{self.node} is cut off: {text}")
+        self.feed(Broken(text))
+
+    def broken(self, connection: Connection, text: str) -> None:
+        """What comes on a connection cannot be cut into frames any more."""
+        self._on_malformed(connection, text)
+
+    def _on_malformed(self, connection: Connection, text: str) -> None:
+        self._ping_to_answer = None
+        self.transport.complain(connection.machine, "frames", f"{self.node} at {connection.peer} is cut off: {text}")
         if connection is self.link.attached:
-            self.feed(Broken(f"it sent what makes no sense: {error}"))
-        connection.fail(str(error))
+            self.feed(Broken(f"it sent what makes no sense: {text}"))
+        connection.fail(text)
 
     def _on_link_frame(self, connection: Connection, frame: object) -> None:
         match frame:
             case Resume(session, received, insists) if connection in self._greeting:
                 del self._greeting[connection]
+                connection.must_speak_within(None)
                 self.feed(Accepted(connection, session, received, insists))
             case SayResumed(session, received):
                 self.feed(Resumed(connection, session, received))
@@ -268,13 +365,12 @@ class Peer:
             case Ack(received) if connection is self.link.attached:
                 self._on_ack(received)
             case PingFrame(number):
-                # Whoever asks faster than it reads the answers gets none.
-                if connection.writable:
-                    connection.say(Pong(number))
+                self._ping_to_answer = number
             case Pong():
                 pass  # That something was heard is all that counts.
             case Idle():
                 connection.close()
+                self._forget_control(connection)
                 self.feed(Closed(connection, "the peer needs it no longer", idle=True))
             case Bye(text):
                 self.feed(Farewell(connection, text))
@@ -308,12 +404,19 @@ class Peer:
         session = self.link.session
         if not session.acknowledge(received):
             raise Malformed(f"{received} frames were acknowledged, which cannot be")
+        self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        """The peer has received more than before: those who wait for that may go on."""
+        session = self.link.session
         if self._drained and not len(session):
             self._release()
         if session.has_room:
             self.conversation.has_room()
 
     def _on_attached(self) -> None:
+        self._late_ack = None
+        self._let_go_on()  # A connection begins with an acknowledgement.
         if not self.flushing:
             self._flush()
 
@@ -321,6 +424,11 @@ class Peer:
         self._release()
         if for_good:
             self._drop_control()
+            if self._their_control is not None:
+                self._their_control.close()
+                self._their_control = None
+            for connection in list(self._greeting):
+                self._close_greeting(connection)
         self.conversation.lost(text, for_good, left)
 
     def set_interest(self, wanted: bool) -> None:
@@ -328,21 +436,39 @@ class Peer:
         self.feed(Interest(wanted))
 
     def supersede(self, text: str) -> None:
-        """Another process has taken the peer's place."""
+        """Another process has taken the peer's place. If it lives, it is to know."""
+        self.say_farewell(text)
         self.feed(Superseded(text))
 
     # -- control -------------------------------------------------------------------------------------------------------
 
     def _ping(self, number: int) -> None:
+        attached = self.link.attached
+        assert isinstance(attached, Connection)
+        if self._is_half_open(attached):
+            attached.abort()
+            self.feed(Closed(attached, "nothing came or went over it, although the peer gives signs of life"))
+            return
+        if attached.writable:
+            # Also where there is a connection for control: what lies between forgets a connection that is not used.
+            attached.say(PingFrame(number))
         if self._control is not None:
             self._control.say(PingFrame(number))
-            return
-        attached = self.link.attached
-        if isinstance(attached, Connection) and attached.writable:
-            attached.say(PingFrame(number))
-        if self.transport.own.address and self.dial_at is not None and not self._dialing_control:
+        elif self.transport.own.address and self.dial_at is not None and not self._dialing_control:
             self._dialing_control = True
             self.transport.spawn(self._dial_control(self.dial_at, number), f"casty-control {self.dial_at}")
+
+    def _is_half_open(self, attached: Connection) -> bool:
+        """Whether the connection for data is of no use, while the one for control gives the signs that the link wants.
+
+        What is long on its way does not count as silence, as long as some of it is passed on.
+        """
+        now, passed_on = self.transport.clock.now(), attached.passed_on
+        silent = self._silent
+        if silent is None or silent[0] is not attached or (passed_on > silent[2] and not attached.writable):
+            self._silent = attached, now, passed_on
+            return False
+        return now - silent[1] >= self.transport.link_options.mute_after_ns
 
     async def _dial_control(self, address: NodeAddress, number: int) -> None:
         try:
@@ -356,7 +482,7 @@ class Peer:
         if not same or self.link.attached is None or self._control is not None:
             connection.close()
             return
-        connection.sink = self
+        connection.give_to(self)
         self._control = connection
         connection.say(PingFrame(number))
 
@@ -382,7 +508,12 @@ class Peer:
                 waiter.set_result(None)
 
     def close(self, text: str) -> None:
-        """Say farewell."""
+        """This node ends: say farewell."""
+        self.say_farewell(text)
+        self._drop_control()
+
+    def say_farewell(self, text: str) -> None:
+        """Tell the peer that nothing more comes."""
         attached = self.link.attached
         if isinstance(attached, Connection):
             # What has come must not be taken for lost there.
@@ -390,7 +521,6 @@ class Peer:
             if acknowledgement is not None:
                 attached.say(acknowledgement)
             attached.say(Bye(text))
-        self._drop_control()
 
     def end(self, text: str) -> None:
         """This node ends: report what the peer has not acknowledged."""

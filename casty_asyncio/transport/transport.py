@@ -1,4 +1,4 @@
-"""The transport of one system: its listening socket, its peers, and everything that is open between them."""
+"""The transport of one system: its peers, and the connections between them and this node."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import random
 from collections.abc import Callable, Coroutine
 from os import urandom
 from typing import Any
+from weakref import WeakValueDictionary
 
 from casty_proto.address import NodeAddress
 from casty_proto.link import Bye
 from casty_proto.machine import nanoseconds
-from casty_proto.wire import NONCE_SIZE, Established, HandshakeOptions, Kind, Listener, Node
+from casty_proto.wire import NONCE_SIZE, Established, HandshakeOptions, Kind, Node
 
 from ..clock import Clock
 from .complaints import Complaints
 from .connection import Connection
-from .dialing import DialError, dial
+from .dialing import DialError, NotWelcome, dial
+from .listening import Listening
 from .options import Remote
 from .peer import Conversation, Peer
 from .tls import Contexts, Tls
 
 FLUSH_SECONDS = 2.0
 """How long the end may take until peers have acknowledged what was sent."""
-_MAX_GONE = 4096
-"""How many peers are remembered that are gone for good."""
+_REPORTS = 5
 
 
 class Transport:
@@ -60,145 +61,140 @@ class Transport:
         self.converse = converse
         self.spawn = spawn
         self.peers: dict[tuple[str, int], Peer] = {}
+        """Those that are remembered, no more than `max_peers`."""
         self.closing = False
-        self._generations: dict[str, Peer] = {}
-        """The peer of the newest generation that was heard of, for each node."""
+        self._known: WeakValueDictionary[tuple[str, int], Peer] = WeakValueDictionary()
+        """Those as well that were forgotten here, as long as somebody else knows them, such as a ref."""
+        self._newest: dict[str, Peer] = {}
+        """The peer of the newest generation that has shaken hands, for each node."""
         self._at: dict[NodeAddress, Peer] = {}
-        self._resolving: dict[NodeAddress, asyncio.Task[Peer]] = {}
+        """Who was found where it was dialled. Nobody is found where he only says that he is."""
+        self._finding: dict[NodeAddress, asyncio.Task[Peer]] = {}
         self._complaints = Complaints(log, clock.now)
-        self._server: asyncio.Server | None = None
+        self._listening = Listening(self)
         self._connections: dict[Connection, None] = {}
-        self._shaking: dict[Connection, None] = {}
         self._all_over = asyncio.Event()
 
-    # -- listening -----------------------------------------------------------------------------------------------------
+    # -- connections ---------------------------------------------------------------------------------------------------
 
     async def bind(self, host: str, port: int) -> int:
         """Take a port, and accept nobody yet. Returns the port. Raises `OSError` where that is impossible."""
-        server = self.contexts.server if self.contexts is not None else None
-        self._server = await self.loop.create_server(
-            self._accept,
-            host,
-            port,
-            ssl=server,
-            ssl_handshake_timeout=self.options.connect_timeout if server is not None else None,
-            reuse_address=True,
-            start_serving=False,
-        )
-        found: int = self._server.sockets[0].getsockname()[1]
-        return found
+        return await self._listening.bind(host, port)
 
-    async def serve(self) -> None:
+    def serve(self) -> None:
         """Begin to accept connections."""
-        assert self._server is not None
-        await self._server.start_serving()
+        self._listening.serve()
 
-    def _accept(self) -> Connection:
-        return Connection(self, Listener(self.own, self.handshake_options, self.nonce()))
-
-    def opened(self, connection: Connection) -> bool:
-        """A connection was made. False, and it is closed, when there are too many."""
+    def opened(self, connection: Connection) -> None:
+        """A connection was made."""
         self._connections[connection] = None
         self._all_over.clear()
-        if connection.established is not None:
-            return True
-        self._shaking[connection] = None
-        if self.closing:
-            connection.abort()
-            return False
-        if len(self._shaking) > self.options.max_handshakes:
-            self.complain(
-                connection.peer,
-                "flood",
-                f"a connection from {connection.peer} was closed: {self.options.max_handshakes} others have not "
-                "finished their handshakes",
-            )
-            connection.abort()
-            return False
-        if len(self._connections) > self.options.max_connections:
-            self.complain(
-                connection.peer,
-                "crowd",
-                f"a connection from {connection.peer} was closed: {self.options.max_connections} are open",
-            )
-            connection.abort()
-            return False
-        return True
 
     def accepted(self, connection: Connection, established: Established) -> None:
         """The handshake of a connection that a peer has dialled is over."""
-        self._shaking.pop(connection, None)
-        peer = self.peer(established.peer)
-        if peer is None:
-            connection.say(Bye("another process of that name has been here"))
+        self._listening.established(connection)
+        try:
+            peer = self.peer(established.peer, proven=True)
+        except NotWelcome as error:
+            self.complain(connection.machine, "peer", f"{connection.peer} was refused: {error}")
+            connection.say(Bye(str(error)))
             connection.close()
             return
         peer.accept(connection, established)
 
     def over(self, connection: Connection) -> None:
         """A connection is gone."""
-        self._shaking.pop(connection, None)
+        self._listening.over(connection)
         self._connections.pop(connection, None)
         if not self._connections:
             self._all_over.set()
 
     # -- peers ---------------------------------------------------------------------------------------------------------
 
-    def peer(self, node: Node) -> Peer | None:
-        """The peer of that identity. `None` when a newer generation of it is known, or it is this node itself."""
+    def peer(self, node: Node, *, proven: bool) -> Peer:
+        """The peer of that identity. `proven` when it has shaken hands, and is not known by hearsay alone.
+
+        Raises `NotWelcome` when a newer generation of it has, when this node goes by the same name, and when there are
+        too many.
+        """
         identity = (node.node_id, node.generation)
         found = self.peers.get(identity)
-        if found is not None:
-            return found
-        if node.node_id == self.own.node_id:
-            return None
-        newest = self._generations.get(node.node_id)
-        if newest is not None:
-            if newest.node.generation > node.generation:
-                return None
-            newest.supersede(f"a newer process runs as {node.node_id}")
-        found = self.peers[identity] = self._generations[node.node_id] = Peer(self, node)
-        if node.address:
-            self._meet(NodeAddress.parse(node.address), found)
-        self._forget_old()
+        if found is None:
+            found = self._remembered(node, proven=proven)
+        if proven and not found.proven:
+            self._prove(found)
         return found
 
-    def _meet(self, address: NodeAddress, peer: Peer) -> None:
-        """A peer was found, or says that it is, at an address. Whoever was there before is gone."""
-        before = self._at.get(address)
-        self._at[address] = peer
-        if before is not None and before is not peer and peer.proven:
-            before.supersede(f"another process, {peer.node}, is at its address")
+    def _remembered(self, node: Node, *, proven: bool) -> Peer:
+        identity = (node.node_id, node.generation)
+        if node.node_id == self.own.node_id:
+            if not proven:
+                raise NotWelcome(f"{node} is gone: {self.own} has taken its place")
+            raise NotWelcome(f"two processes, {node} and {self.own}, have the same node_id; give each its own")
+        newest = self._newest.get(node.node_id)
+        if newest is not None and newest.node.generation > node.generation:
+            raise NotWelcome(f"{node} is gone: {newest.node} has taken its place")
+        if len(self.peers) >= self.options.max_peers:
+            self._forget_some()
+        found = self._known.get(identity)
+        if found is None:
+            found = self._known[identity] = Peer(self, node)
+        self.peers[identity] = found
+        return found
 
-    def _forget_old(self) -> None:
-        """What is gone for good needs no place for ever."""
-        if len(self.peers) <= _MAX_GONE:
-            return
-        for identity, peer in list(self.peers.items()):
-            if peer.is_forgettable and self._generations.get(identity[0]) is not peer:
-                del self.peers[identity]
+    def _prove(self, peer: Peer) -> None:
+        """It has shaken hands. What is only heard of a node must not cost it its place, but this does."""
+        before = self._newest.get(peer.node.node_id)
+        peer.proven = True
+        self._newest[peer.node.node_id] = peer
+        if before is not None and before is not peer:
+            before.supersede(f"{peer.node} has taken its place")
+
+    def _forget_some(self) -> None:
+        """Make room for an eighth. Raises `NotWelcome` where there is none."""
+        idle = sorted([peer for peer in self.peers.values() if peer.is_forgettable], key=lambda peer: peer.worth)
+        if not idle:
+            raise NotWelcome(f"{len(self.peers)} nodes are known already, and something is under way with each of them")
+        for peer in idle[: 1 + self.options.max_peers // 8]:
+            node = peer.node
+            del self.peers[node.node_id, node.generation]
+            if self._newest.get(node.node_id) is peer:
+                del self._newest[node.node_id]
+        left = dict.fromkeys(self.peers.values())
+        self._at = {address: peer for address, peer in self._at.items() if peer in left}
 
     async def peer_at(self, address: NodeAddress) -> Peer:
         """Whoever is at an address. Raises `DialError`."""
         found = self._at.get(address)
-        if found is not None and found.link.gone is None and found.proven:
+        if found is not None and found.link.gone is None:
             return found
-        task = self._resolving.get(address)
+        task = self._finding.get(address)
         if task is None:
             task = self.loop.create_task(self._find(address), name=f"casty-find {address}")
-            self._resolving[address] = task
-            task.add_done_callback(lambda _: self._resolving.pop(address, None))
+            self._finding[address] = task
+            task.add_done_callback(lambda task: self._on_found(address, task))
         return await asyncio.shield(task)
+
+    def _on_found(self, address: NodeAddress, task: asyncio.Task[Peer]) -> None:
+        self._finding.pop(address, None)
+        if not task.cancelled():
+            task.exception()  # Those who waited for it have it, if they still do.
 
     async def _find(self, address: NodeAddress) -> Peer:
         connection, established = await dial(self, address, self.kind)
-        peer = self.peer(established.peer)
-        if peer is None:
+        try:
+            peer = self.peer(established.peer, proven=True)
+        except NotWelcome as error:
             connection.close()
-            raise DialError(f"an old process, {established.peer}, answers at {address}")
+            raise DialError(f"{address} is refused: {error}") from error
+        if peer.link.gone is not None:
+            connection.close()
+            raise DialError(f"{address} is lost: {peer.link.gone}")
+        before = self._at.get(address)
+        if before is not None and before is not peer:
+            before.supersede(f"another process, {peer.node}, is at its address")
+        self._at[address] = peer
         peer.dial_at = address
-        peer.proven = True
-        self._meet(address, peer)
         peer.dialed(connection)
         return peer
 
@@ -212,22 +208,26 @@ class Transport:
         return urandom(NONCE_SIZE)
 
     def complain(self, peer: str, cause: str, text: str) -> None:
-        """Log what was refused, once for each peer and cause."""
+        """Log what was refused, once for each peer and cause. `peer` is a machine: ports and names can be made up."""
         self._complaints.add(peer, cause, text)
+
+    def report(self, peer: str, cause: str, text: str, level: int) -> None:
+        """Log what happened to a peer, a few times a minute for each peer and cause."""
+        self._complaints.add(peer, cause, text, level, burst=_REPORTS)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     async def close(self, text: str) -> None:
         """Write what waits, say farewell, and close everything. Nothing is left open when this returns."""
         self.closing = True
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._resolving.values()):
-            task.cancel()
-        live = [peer for peer in self.peers.values() if peer.link.attached is not None]
+        await self._listening.close()
+        await _cancelled(list(self._finding.values()))
+        live = [peer for peer in self._known.values() if peer.link.is_promising]
         if live:
-            await asyncio.wait([self.loop.create_task(peer.drained()) for peer in live], timeout=FLUSH_SECONDS)
-        for peer in list(self.peers.values()):
+            drained = [self.loop.create_task(peer.drained()) for peer in live]
+            await asyncio.wait(drained, timeout=FLUSH_SECONDS)
+            await _cancelled(drained)
+        for peer in list(self._known.values()):
             peer.close(text)
         for connection in list(self._connections):
             connection.close()
@@ -239,5 +239,12 @@ class Transport:
                 for connection in list(self._connections):
                     connection.abort()
                 await asyncio.sleep(0)
-        for peer in list(self.peers.values()):
+        for peer in list(self._known.values()):
             peer.end(text)
+
+
+async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)

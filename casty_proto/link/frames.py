@@ -115,6 +115,8 @@ def packed(frame: LinkFrame) -> bytes:
 
 def unpacked(body: bytes) -> LinkFrame:
     """The frame of a body whose first byte is less than `COUNTED`. Raises `Malformed`."""
+    if not body:
+        raise Malformed("a frame is empty")
     numbers = _numbers(body)
     match body[0], numbers:
         case 1, [session, received]:

@@ -110,8 +110,7 @@ class Link:
             case Wanted():
                 return self._dial_if_needed(now)
             case Interest(wanted):
-                self._interest = wanted
-                return self._dial_if_needed(now)
+                return self._on_interest(wanted, now)
             case Dialed(connection):
                 return self._on_dialed(connection, now)
             case DialFailed(text, refused):
@@ -148,7 +147,9 @@ class Link:
         assert self._attached is None or self._asking is None, "attached, and still asking"
         assert (_Deadline.LIVE in self._deadlines) == (self._attached is not None), "a connection that nobody watches"
         assert not (self._attached is not None and _Deadline.LOST in self._deadlines), "attached, and being given up"
-        assert self.session.number or not self._attached, "attached without a session"
+        assert (_Deadline.ASK in self._deadlines) == (self._asking is not None), "a question that nobody watches"
+        assert self._attached is not None or _Deadline.ACK not in self._deadlines, "nowhere to acknowledge"
+        assert self.session.number or self._attached is None, "attached without a session"
         if self.gone is not None:
             assert not len(self._deadlines), "gone, and waiting"
             assert not len(self.session), "gone, and keeping frames"
@@ -161,6 +162,11 @@ class Link:
         return self._attached
 
     @property
+    def is_promising(self) -> bool:
+        """Whether what is pushed now may soon be on its way: there is a connection, or no attempt at one has failed."""
+        return self._attached is not None or (self.gone is None and self._can_dial and not self._attempt)
+
+    @property
     def is_used(self) -> bool:
         """Whether there is something to lose: frames under way, or interest in the peer's end."""
         return self._interest or self._keeps or len(self.session) > 0
@@ -168,30 +174,44 @@ class Link:
     def heard(self, now: Instant, frames: int) -> Ack | None:
         """Something has come on one of the peer's connections, `frames` of the session among it, counted already.
 
-        Returns an acknowledgement that is due at once (rule 3).
+        Returns an acknowledgement that is due at once (rule 3). There is none when the connection was given up because
+        of what came with them; the next connection begins with it.
         """
-        self._heard_at = now
+        # A peer that has nothing to lose asks for no signs. So whatever comes says that it needs the connection.
+        self._heard_at = self._used_at = now
         self._pinged_at = None
-        if not frames:
+        if not frames or self._attached is None:
             return None
-        self._used_at = now
         session = self.session
-        if session.received - session.told >= self._options.ack_every:
-            return self.acknowledgement()
-        if _Deadline.ACK not in self._deadlines:
+        due = self.acknowledgement() if session.received - session.told >= self._options.ack_every else None
+        self._acknowledge_later(now)
+        return due
+
+    def _acknowledge_later(self, now: Instant) -> None:
+        if self.session.told < self.session.received and _Deadline.ACK not in self._deadlines:
             self._deadlines.set(_Deadline.ACK, now + self._options.ack_after_ns)
-        return None
 
     def acknowledgement(self) -> Ack | None:
-        """The acknowledgement for all that has come, or `None` if the peer knows of it."""
+        """The acknowledgement for all that has come, or `None` if the peer knows of it or is not attached.
+
+        What was refused is not acknowledged until the refusal is written.
+        """
         self._deadlines.cancel(_Deadline.ACK)
         session = self.session
-        if session.told == session.received:
+        if self._attached is None or session.told == session.received or (settled := session.settled) <= session.told:
             return None
-        session.told = session.received
-        return Ack(session.received)
+        session.told = settled
+        return Ack(settled)
 
     # -- dialling ------------------------------------------------------------------------------------------------------
+
+    def _on_interest(self, wanted: bool, now: Instant) -> _Effects:
+        self._interest = wanted
+        if not self.is_used:
+            # Nothing can be lost. Time in which nobody tried to reach the peer must not count later on.
+            self._deadlines.cancel(_Deadline.LOST)
+            self._refused_since = None
+        return self._dial_if_needed(now)
 
     def _dial_if_needed(self, now: Instant) -> _Effects:
         if self.gone is not None or self._attached is not None or not self.is_used:
@@ -221,9 +241,16 @@ class Link:
         elif self._refused_since is None:
             self._refused_since = now
         elif now - self._refused_since >= self._options.refused_after_ns:
-            return self._lose(f"{text}, for {(now - self._refused_since) / 1e9:.3g} s", for_good=False)
+            return self._on_refused(f"{text}, for {(now - self._refused_since) / 1e9:.3g} s", now)
         self._set_back(now)
         return ()
+
+    def _on_refused(self, text: str, now: Instant) -> _Effects:
+        """Rule 13. Who keeps the connection tries again."""
+        asking = self._stop_asking(text)
+        lost = self._lose(text, for_good=False)
+        self._set_back(now)
+        return (*lost, *asking)
 
     def _set_back(self, now: Instant) -> None:
         """Try again later (rule 10)."""
@@ -235,7 +262,7 @@ class Link:
         options = self._options
         longest = min(options.backoff_min_ns << min(self._attempt, 40), options.backoff_max_ns)
         self._attempt += 1
-        return longest // 2 + self._rng.randrange(longest // 2 + 1)
+        return longest - self._rng.randrange(longest // 2 + 1)
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
@@ -297,11 +324,11 @@ class Link:
     def _on_busy(self, connection: Connection, now: Instant) -> _Effects:
         if connection != self._asking:
             return self._rubbish(connection, "it answers a question that was not asked", now)
-        self._asking = None
+        asking = self._stop_asking("the peer is busy with another connection")
         self._insists = True
         self._trouble = "the peer was busy with another connection"
         self._set_back(now)
-        return (Drop(connection, "the peer is busy with another connection"),)
+        return asking
 
     def _attach(self, connection: Connection, now: Instant) -> _Effects:
         assert self.session.number
@@ -361,7 +388,14 @@ class Link:
             return ()
         attached: _Effects = () if self._attached is None else (Drop(self._attached, text),)
         self._detach()
-        return (*self._lose(text, for_good=False), *attached, *self._dial_if_needed(now))
+        asking = self._stop_asking(text)
+        return (*self._lose(text, for_good=False), *attached, *asking, *self._dial_if_needed(now))
+
+    def _stop_asking(self, text: str) -> _Effects:
+        """The answer is there, or would be of no use, since the session that was asked for is lost."""
+        asking, self._asking = self._asking, None
+        self._deadlines.cancel(_Deadline.ASK)
+        return () if asking is None else (Drop(asking, text),)
 
     def _lose(self, text: str, *, for_good: bool) -> _Effects:
         """The session is over (rules 13 to 15)."""
@@ -394,7 +428,7 @@ class Link:
                 case _Deadline.LIVE:
                     effects += self._on_live_due(now)
                 case _Deadline.ACK:
-                    effects += self._on_ack_due()
+                    effects += self._on_ack_due(now)
         return effects
 
     def _on_ask_due(self, now: Instant) -> _Effects:
@@ -403,14 +437,12 @@ class Link:
 
     def _on_lost_due(self, now: Instant) -> _Effects:
         text = f"it was out of reach for {self._options.lost_after_ns / 1e9:.3g} s: {self._trouble}"
-        # An answer to what was asked with the old session would be of no use.
-        asking: _Effects = () if self._asking is None else (Drop(self._asking, text),)
-        self._asking = None
-        self._deadlines.cancel(_Deadline.ASK)
+        asking = self._stop_asking(text)
         return (*self._lose(text, for_good=False), *asking, *self._dial_if_needed(now))
 
-    def _on_ack_due(self) -> _Effects:
+    def _on_ack_due(self, now: Instant) -> _Effects:
         acknowledgement = self.acknowledgement()
+        self._acknowledge_later(now)
         return () if acknowledgement is None else (Write(self._attached, acknowledgement),)
 
     def _on_live_due(self, now: Instant) -> _Effects:

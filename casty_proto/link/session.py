@@ -25,8 +25,11 @@ class Session:
         "_bytes",
         "_max_bytes",
         "_max_frames",
+        "_refusals",
+        "_settling",
         "_unacked",
         "_waiting",
+        "_written",
         "number",
         "received",
         "told",
@@ -50,7 +53,13 @@ class Session:
         """Written, and not yet acknowledged."""
         self._acked = 0
         """How many the peer has acknowledged."""
+        self._written = 0
+        """How many were written to any connection."""
         self._bytes = 0
+        self._refusals: deque[tuple[int, int]] = deque()
+        """Frames that were refused: their numbers, and those of the frames that say so, which have not arrived yet."""
+        self._settling: deque[Entry] = deque()
+        """The last of those that the peer had received when the connection began. It may yet refuse them."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._unacked)
@@ -103,13 +112,13 @@ class Session:
             frames.extend([entry[0] for entry in waiting])
             unacked.extend(waiting)
             waiting.clear()
-            return frames
         size = 0
         while waiting and size < most_bytes:
             entry = waiting.popleft()
             unacked.append(entry)
             frames.append(entry[0])
             size += len(entry[0])
+        self._written = max(self._written, self._acked + len(unacked))
         return frames
 
     def acknowledge(self, received: int) -> bool:
@@ -121,6 +130,9 @@ class Session:
         for _ in range(count):
             self._bytes -= len(unacked.popleft()[0])
         self._acked = received
+        self._settling.clear()
+        if self._refusals:
+            self._forget_refusals()
         return True
 
     def rewind(self, received: int) -> bool:
@@ -128,21 +140,57 @@ class Session:
 
         False, and nothing was done, when that cannot be.
         """
-        if not self.acknowledge(received):
+        if not self.can_rewind(received):
             return False
         # From the right, so that the oldest comes first again.
         self._waiting.extendleft(reversed(self._unacked))
         self._unacked.clear()
+        # The peer may have more than was written to the last connection: that one may have begun with an old `Resume`,
+        # which was long on its way, and have been cut before everything was written again.
+        arrived = [self._waiting.popleft() for _ in range(received - self._acked)]
+        self._bytes -= sum([len(entry[0]) for entry in arrived])
+        # What it says about them may have been lost with the last connection, and comes again.
+        self._settling.extend(arrived)
+        self._acked = received
+        self._forget_refusals()
+        kept = sum([len(entry[0]) for entry in self._settling])
+        while len(self._settling) > self._ahead_frames or kept > self._ahead_bytes:
+            kept -= len(self._settling.popleft()[0])
         return True
 
     def can_rewind(self, received: int) -> bool:
         """Whether `rewind` would be possible."""
-        return 0 <= received - self._acked <= len(self._unacked)
+        return self._acked <= received <= self._written
+
+    # -- refusals, which are rare --------------------------------------------------------------------------------------
+
+    def refuse(self, number: int) -> None:
+        """A frame of the peer was refused, and the last frame that was pushed says so."""
+        self._refusals.append((number, self._acked + len(self)))
+
+    def _forget_refusals(self) -> None:
+        """The peer has heard of them."""
+        while self._refusals and self._refusals[0][1] <= self._acked:
+            self._refusals.popleft()
+
+    @property
+    def settled(self) -> int:
+        """How many frames may be acknowledged: who hears of that forgets them, and must have heard of refusals before.
+
+        What was not written to this connection has not been heard.
+        """
+        written = self._acked + len(self._unacked)
+        for refused, by in self._refusals:
+            if by > written:
+                return refused - 1
+        return self.received
 
     def sent(self, number: int) -> Entry | None:
-        """The frame of that number, if it was written and is not acknowledged. For refusals, which are rare."""
+        """The frame of that number, if it was written, and it is not settled that the peer took it."""
         place = number - self._acked - 1
-        return self._unacked[place] if 0 <= place < len(self._unacked) else None
+        if place >= 0:
+            return self._unacked[place] if place < len(self._unacked) else None
+        return self._settling[place] if -place <= len(self._settling) else None
 
     def left(self) -> tuple[Entry, ...]:
         """All that the peer has not acknowledged, oldest first (rule 15)."""
@@ -153,4 +201,6 @@ class Session:
         assert self._bytes == sum(len(entry[0]) for entry in self.left()), "bytes"
         assert len(self) <= self._ahead_frames, "too many frames"
         assert self._bytes <= self._ahead_bytes, "too many bytes"
+        written = self._written - self._acked
+        assert len(self._unacked) <= written <= len(self), "what was written is neither kept nor acknowledged"
         assert 0 <= self.told <= self.received, "more was acknowledged than has come"

@@ -1,0 +1,1 @@
+"""Tests of what systems of different processes say to each other, over real sockets."""
