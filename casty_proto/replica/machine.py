@@ -1,0 +1,78 @@
+"""The replication of one node: the shards that it owns, and the copies that it holds for others.
+
+Theory of operation
+-------------------
+`Primary` and `Backup` know nothing of each other. This machine has one of each, and does three things that only who has
+both can do:
+
+1.  What they send to their own node does not leave it. A new owner asks its own copies like those of anybody else.
+2.  What the primary had when it lost a shard (`Keep`) becomes a copy of the backup.
+3.  A message of a later owner is a later owner, whatever it says. The primary gives up the shard before the backup
+    reads the message. Otherwise this story: an owner has not heard yet that it is one no more. The new one asks for
+    copies, and gets an answer from the backup of this node, which has none. A moment later the primary gives up, and
+    the state that was acknowledged last becomes a copy that nobody asks for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+
+from ..machine import Instant
+from .backup import Backup
+from .door import is_to_copy, to_copy
+from .events import BackupEffect, Keep, Overtaken, PrimaryEffect, Received, ReplicaEffect, ReplicaEvent, Send
+from .options import ReplicaOptions
+from .primary import Primary
+
+
+class Replica:
+    """Both ends of replication, on the node whose key is `node`."""
+
+    __slots__ = ("_backup", "_node", "_primary")
+
+    def __init__(self, node: str, rng: Random, options: ReplicaOptions | None = None) -> None:
+        self._node = node
+        self._primary = Primary(node, options)
+        self._backup = Backup(rng, options)
+
+    def handle(self, event: ReplicaEvent, now: Instant) -> tuple[ReplicaEffect, ...]:
+        """Apply one event and return all of its effects, in order."""
+        out: list[ReplicaEffect] = []
+        if type(event) is Received and is_to_copy(event.message):
+            self._to_backup(event, now, out)
+        else:
+            self._settle(self._primary.handle(event, now), now, out)
+        return tuple(out)
+
+    def deadline(self) -> Instant | None:
+        """When the machine wants `Wake`, or `None`."""
+        return self._primary.deadline()
+
+    def _to_backup(self, event: Received, now: Instant, out: list[ReplicaEffect]) -> None:
+        message = to_copy(event.message)
+        if not isinstance(message, str) and event.peer != self._node:
+            overtaken = Overtaken(message.region, message.shard, message.epoch)
+            self._settle(self._primary.handle(overtaken, now), now, out)
+        self._settle(self._backup.handle(event, now), now, out)
+
+    def _settle(
+        self, effects: tuple[PrimaryEffect, ...] | tuple[BackupEffect, ...], now: Instant, out: list[ReplicaEffect]
+    ) -> None:
+        """Carry out what stays on this node, and whatever follows from it, in order."""
+        pending: deque[PrimaryEffect] = deque(effects)
+        while pending:
+            effect = pending.popleft()
+            if isinstance(effect, Keep):
+                self._backup.handle(effect, now)
+            elif isinstance(effect, Send) and effect.to == self._node:
+                event = Received(self._node, effect.message)
+                machine = self._backup if is_to_copy(effect.message) else self._primary
+                pending.extendleft(reversed(machine.handle(event, now)))
+            else:
+                out.append(effect)
+
+    def invariants(self) -> None:
+        """Assert what holds between two calls."""
+        self._primary.invariants()
+        self._backup.invariants()

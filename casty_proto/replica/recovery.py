@@ -1,0 +1,236 @@
+"""What a new owner asks of those who may have copies, and what it makes of the answers.
+
+Theory of operation
+-------------------
+First everybody lists what it has: names and versions only. When all lists are there, the newest version of each entity
+is known, and its state is pulled from one who has it, this node itself first.
+
+    Fetch --> Page, Fetch --> Page, ... ; then Pull --> States, Pull --> States, ... ; then the shard is recovered
+
+One question at a time is open to each replica. It is asked again until it is answered. A replica is given up when it is
+known to be down and the grace is over; then what it said does not count either, because its states cannot be had.
+Nobody is given up for being slow: it may have the only copy of an acknowledged write.
+
+What was deleted may still be in a copy that missed it. Of an entity's newest version:
+-   if it is a deletion, the entity is gone;
+-   if some copy is complete up to that version and lacks the entity, it was deleted, and the deletion was cleared away;
+-   otherwise it is alive.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from attrs import define, field
+
+from ..machine import Instant
+from .messages import NEVER, Fetch, Page, Pull, States, Version
+from .options import ReplicaOptions
+
+type _Questions = list[tuple[str, Fetch | Pull]]
+
+
+@define
+class _Replica:
+    """What one of them has said."""
+
+    question: Fetch | Pull | None
+    life: int | None = None
+    whole: Version = NEVER
+    listed: dict[str, tuple[Version, bool]] = field(factory=dict)
+
+
+@define
+class Found:
+    """An entity that is alive."""
+
+    entity: str
+    state: bytes
+    version: Version
+    holders: dict[str, int]
+    """Who has this version, and in which life."""
+
+
+class Recovery:
+    """One shard that is being recovered."""
+
+    __slots__ = (
+        "_asked",
+        "_epoch",
+        "_given_up",
+        "_gone",
+        "_grace_until",
+        "_options",
+        "_region",
+        "_shard",
+        "_states",
+        "_wanted",
+    )
+
+    def __init__(
+        self, region: str, shard: int, epoch: int, replicas: tuple[str, ...], now: Instant, options: ReplicaOptions
+    ) -> None:
+        self._region, self._shard, self._epoch = region, shard, epoch
+        self._options = options
+        self._grace_until = now + options.recovery_grace_ns
+        first = Fetch(region, shard, epoch, 0)
+        self._asked = {node: _Replica(first) for node in replicas}
+        self._given_up: dict[str, None] = {}
+        self._gone: dict[str, None] = {}
+        self._wanted: dict[str, dict[str, None]] | None = None
+        """The states that are to be pulled, by whom they are pulled from; `None` until all lists are there."""
+        self._states: dict[str, tuple[Version, bytes]] = {}
+
+    def asks(self, node: str) -> bool:
+        """Whether that replica was asked, and was not given up."""
+        return node in self._asked
+
+    def questions(self) -> _Questions:
+        """What is open, and to whom."""
+        return [(node, asked.question) for node, asked in self._asked.items() if asked.question is not None]
+
+    def give_up(self, down: dict[str, None], now: Instant) -> _Questions:
+        """Leave out those who are known to be down, if the grace is over. Returns what is to be asked instead."""
+        excused = down if now >= self._grace_until else {}
+        silent = [
+            node
+            for node, asked in self._asked.items()
+            if asked.question is not None and (node in excused or node in self._gone)
+        ]
+        if not silent:
+            return []
+        for node in silent:
+            del self._asked[node]
+            if node not in self._gone:
+                self._given_up[node] = None
+        self._wanted = None
+        return self._advance()
+
+    def forget(self, node: str) -> None:
+        """It will never answer. `give_up` comes next."""
+        self._gone[node] = None
+        self._given_up.pop(node, None)
+
+    def waits_for(self, down: dict[str, None], now: Instant) -> Instant | None:
+        """When the grace of somebody who is down is over, if somebody is waited for only until then."""
+        return self._grace_until if now < self._grace_until and any(node in down for node in self._asked) else None
+
+    def on_page(self, node: str, page: Page) -> _Questions | None:
+        """A part of a list. Returns what is to be asked next; `None`: it answers no question that is open."""
+        asked = self._asked[node]
+        question = asked.question
+        if type(question) is not Fetch or question.start != page.start:
+            return None
+        if page.start and page.life != asked.life:
+            return self._start_again(node)
+        asked.life, asked.whole = page.life, page.whole
+        if not page.start:
+            asked.listed = {}
+        for entity, epoch, sequence, deleted in page.entries:
+            asked.listed[entity] = ((epoch, sequence), deleted)
+        if page.following:
+            asked.question = Fetch(self._region, self._shard, self._epoch, page.following)
+            return [(node, asked.question)]
+        asked.question = None
+        return self._advance()
+
+    def on_states(self, node: str, states: States) -> _Questions | None:
+        """Some states. Returns as `on_page` does."""
+        asked = self._asked[node]
+        question = asked.question
+        if type(question) is not Pull:
+            return None
+        wanted = dict.fromkeys(question.entities)
+        if any(entry[0] not in wanted for entry in states.entries):
+            return None  # an answer to an earlier question
+        if states.life != asked.life or not states.entries:
+            return self._start_again(node)
+        for entity, epoch, sequence, state in states.entries:
+            if asked.listed.get(entity) != ((epoch, sequence), False) or state is None:
+                return self._start_again(node)
+            self._states[entity] = ((epoch, sequence), state)
+            if self._wanted is not None:
+                self._wanted[node].pop(entity, None)
+        asked.question = None
+        return self._advance()
+
+    def _start_again(self, node: str) -> _Questions:
+        """What it has is not what it said: it was started again meanwhile."""
+        question = Fetch(self._region, self._shard, self._epoch, 0)
+        self._asked[node] = _Replica(question)
+        self._wanted = None
+        return [(node, question)]
+
+    def _advance(self) -> _Questions:
+        """Ask for the states that are missing, once all have said what they have."""
+        if any(type(asked.question) is Fetch for asked in self._asked.values()):
+            return []
+        if self._wanted is None:
+            self._wanted = self._plan()
+        questions: _Questions = []
+        for node, entities in self._wanted.items():
+            asked = self._asked[node]
+            if entities and asked.question is None:
+                some = tuple(islice(entities, self._options.page_entries))
+                asked.question = Pull(self._region, self._shard, self._epoch, some)
+                questions.append((node, asked.question))
+        return questions
+
+    def _plan(self) -> dict[str, dict[str, None]]:
+        """Whose states are to be pulled from whom, of those that are not here yet."""
+        wanted: dict[str, dict[str, None]] = {node: {} for node in self._asked}
+        for entity, (version, node) in self._choose().items():
+            held = self._states.get(entity)
+            if held is None or held[0] != version:
+                wanted[node][entity] = None
+        return wanted
+
+    def _choose(self) -> dict[str, tuple[Version, str]]:
+        """For each entity that is alive, its newest version and the first who has it."""
+        newest: dict[str, tuple[Version, bool, str]] = {}
+        for node, asked in self._asked.items():
+            for entity, (version, deleted) in asked.listed.items():
+                known = newest.get(entity)
+                if known is None or known[0] < version:
+                    newest[entity] = (version, deleted, node)
+        return {
+            entity: (version, node)
+            for entity, (version, deleted, node) in newest.items()
+            if not deleted and not self._was_cleared_away(entity, version)
+        }
+
+    def _was_cleared_away(self, entity: str, version: Version) -> bool:
+        return any(version <= asked.whole and entity not in asked.listed for asked in self._asked.values())
+
+    # The end --------------------------------------------------------------------------------------------------------
+
+    def is_finished(self) -> bool:
+        """Whether nothing is left to be asked."""
+        return not any(asked.question is not None for asked in self._asked.values())
+
+    def found(self) -> list[Found]:
+        """The entities that are alive. Only once it is finished."""
+        found = []
+        for entity, (version, _) in self._choose().items():
+            holders = {
+                node: asked.life or 0
+                for node, asked in self._asked.items()
+                if asked.listed.get(entity) == (version, False)
+            }
+            found.append(Found(entity, self._states[entity][1], version, holders))
+        return found
+
+    def life_of(self, node: str) -> int | None:
+        """The life in which that replica answered."""
+        return self._asked[node].life if node in self._asked else None
+
+    def holders(self) -> list[str]:
+        """Those who have, or may have, something of the shard."""
+        holding = [node for node, asked in self._asked.items() if asked.listed or asked.whole != NEVER]
+        return [*holding, *self._given_up]
+
+    def invariants(self) -> None:
+        """Assert what holds between two calls."""
+        assert not self.is_finished(), "the end of a recovery was missed"
+        for node in self._given_up:
+            assert node not in self._asked
