@@ -27,7 +27,8 @@ Members
     identity has left. memberlist
  7. What others say about oneself is not believed. An accusation, or a claim beyond what one has said, is contradicted
     with a higher incarnation; what is older is answered with the present state. SWIM 4.2
- 8. An incarnation that rises by more than 2**32 at once is believed of nobody but the speaker. Ours
+ 8. An incarnation that rises by more than 2**32 at once is believed of nobody but the speaker. Of one who is said to be
+    alive and is not known to be there, it is asked itself. Ours
  9. Whoever is replaced by a higher generation, or has no incarnation left, is defunct. foca
 
 Failure detection
@@ -70,6 +71,8 @@ Beginning and end
     memberlist
 28. The dead and the left are remembered for `reclaim_ns`; then the name is free. memberlist
 29. Rubbish is dropped whole, and noted. Ours
+30. No more than `max_members` are known. For a stranger who is there, one who went long ago is forgotten before its
+    time, those first who were never here. Where there is none, strangers are not taken in. Ours
 """
 
 from .events import (

@@ -91,6 +91,14 @@ class Core:
         self.number += 1
         return self.number
 
+    def has_room(self) -> bool:
+        """Whether a stranger who is there can be taken in, be it by forgetting somebody (rule 30 of the package)."""
+        return len(self.members) < self.options.max_members or self.expendable() is not None
+
+    def expendable(self) -> str | None:
+        """Whom to forget for a stranger, if anybody."""
+        return self.members.expendable(self.rumours)
+
     # What is to be said ---------------------------------------------------------------------------------------------
 
     def set_me(self, me: Member, now: Instant) -> None:
@@ -165,6 +173,7 @@ class Core:
         """The books agree. Looks at every member."""
         members, deadlines = self.members, self.deadlines
         members.invariants()
+        assert len(members) <= self.options.max_members
         self.rumours.invariants()
         deadlines.invariants()
         assert self.own == _own(members.me)

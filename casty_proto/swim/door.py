@@ -65,8 +65,8 @@ def _ping_request(message: PingRequest, me: Identity) -> bool:
         is_number(message.number)
         and type(message.target) is Identity
         and message.target.node_id not in (me.node_id, message.source.node_id)
-        and type(message.address) is str
-        and 0 < len(message.address) <= ADDRESS_MAX
+        and _is_text(message.address, ADDRESS_MAX)
+        and message.address != ""
     )
 
 
@@ -89,11 +89,16 @@ def _sync_request(message: SyncRequest, _: Identity) -> bool:
 
 
 def _is_place(text: object) -> bool:
-    """Whether it is a place in the order of node ids: one that could be sent on, and is no longer than they are."""
-    if type(text) is not str or len(text) > NODE_ID_MAX:
+    """Whether it is a place in the order of node ids."""
+    return _is_text(text, NODE_ID_MAX)
+
+
+def _is_text(text: object, limit: int) -> bool:
+    """Whether it is a text that could be sent on, and has at most so many bytes."""
+    if type(text) is not str or len(text) > limit:
         return False
     try:
-        return len(text.encode()) <= NODE_ID_MAX
+        return len(text.encode()) <= limit
     except UnicodeEncodeError:
         return False
 

@@ -13,7 +13,15 @@ nothing, and is passed on to nobody, so news dies out when everybody has it. The
     DEAD -> ALIVE               was not dead, and says so with a later incarnation
     any but LEFT -> LEFT        has said goodbye
     any -> ALIVE                a higher generation is there: the record begins anew
-    DEAD, LEFT -> (unknown)     after `reclaim_ns`
+    DEAD, LEFT -> (unknown)     after `reclaim_ns`, or when there is no room for somebody who is there
+
+What strangers say may be invented, and every record costs memory. So there are `max_members` at most (rule 30). Where
+a stranger who is said to be alive would be one too many, somebody who is gone is forgotten before its time. That is
+sound: no record of the dead is needed to agree on who is alive, it only saves the work of finding out again. Older news
+may raise a ghost, which is probed, found silent and declared dead once more; and one who was lost in a partition is not
+looked for any more, but finds us by itself, or through a seed. Those whom this costs least go first, and nobody goes
+who died so short a time ago that it is still told, or of whom there is news to pass on. If nobody can go, the stranger
+is not taken in. Members that were invented are found silent like any others, so there will be room again.
 
 Statements about oneself are another matter: `myself.py`.
 
@@ -24,7 +32,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from ..machine import Instant, Note, Severity
+from ..machine import SECOND, Instant, Nanoseconds, Note, Severity
 from .core import FORGET, RECENT, SUSPICION, Core, Effects
 from .events import Member, MemberAlive, MemberConflict, MemberDead, MemberLeft, MemberSuspected, MemberUpdated
 from .maths import confirmations_wanted, suspicion_minimum
@@ -32,17 +40,26 @@ from .members import is_live, prevails
 from .messages import Identity, State, Update
 from .myself import LEAP, learn_about_me
 from .suspicion import Suspicion
+from .sync import Sync
+
+NOTE_INTERVAL: Nanoseconds = 60 * SECOND
+"""It is not noted more often that there is no room for strangers."""
 
 
 class Learning:
     """Writes the records of the others."""
 
-    __slots__ = ("_core", "_deadlines", "_members")
+    __slots__ = ("_core", "_deadlines", "_members", "_note_after", "_sync", "_turned_away")
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, sync: Sync) -> None:
         self._core = core
+        self._sync = sync
         self._members = core.members
         self._deadlines = core.deadlines
+        self._turned_away = 0
+        """How many statements about strangers found no room since that was noted."""
+        self._note_after: Instant | None = None
+        """Until when it is not noted again."""
 
     def learn(self, updates: tuple[Update, ...], source: Identity, now: Instant, out: Effects) -> None:
         """Take in what `source` says."""
@@ -79,9 +96,11 @@ class Learning:
         if not _is_credible(update, known, source):
             text = f"dropped from {source}: {update}: no incarnation rises so far at once (rule 8)"
             out.append(Note(Severity.WARNING, text))
+            if update.state is State.ALIVE and (known is None or not is_live(known)):
+                self._sync.introduce(update.address, update.identity, out)
             return
         if known is None:
-            self._learn_about_stranger(update, now, out)
+            self._learn_about_stranger(update, source, now, out)
             return
         if update.identity.generation != known.identity.generation:
             self._learn_of_successor(update, known, now, out)
@@ -96,12 +115,39 @@ class Learning:
 
     # Who is there ---------------------------------------------------------------------------------------------------
 
-    def _learn_about_stranger(self, update: Update, now: Instant, out: Effects) -> None:
-        if update.state is State.ALIVE:
+    def _learn_about_stranger(self, update: Update, source: Identity, now: Instant, out: Effects) -> None:
+        if update.state is State.SUSPECT:
+            return
+        if len(self._members) >= self._core.options.max_members and not self._make_room(update):
+            self._turn_away(update, source, now, out)
+        elif update.state is State.ALIVE:
             self._enter(update, None, now, out)
-        elif update.state is not State.SUSPECT:
+        else:
             # Remembered, so that older news that comes later does not raise a ghost; but nobody is told (rule 5).
             self._bury_unseen(update, now)
+
+    def _make_room(self, stranger: Update) -> bool:
+        """Forget somebody for a stranger who is there. For one who is not, nobody is forgotten (rule 30)."""
+        node_id = self._core.expendable()
+        if node_id is None or stranger.state is not State.ALIVE:
+            return False
+        self._deadlines.cancel((FORGET, node_id))
+        self._deadlines.cancel((RECENT, node_id))
+        self.on_forget_due(node_id)
+        return True
+
+    def _turn_away(self, stranger: Update, source: Identity, now: Instant, out: Effects) -> None:
+        """There is no room. Noted now and then, with the number of times that it was so (rule 30)."""
+        self._turned_away += 1
+        if self._note_after is not None and now < self._note_after:
+            return
+        text = (
+            f"dropped from {source}: {stranger}, and {self._turned_away - 1} more about strangers: "
+            f"{len(self._members)} members are known, which is max_members (rule 30)"
+        )
+        out.append(Note(Severity.WARNING, text))
+        self._turned_away = 0
+        self._note_after = now + NOTE_INTERVAL
 
     def _learn_of_successor(self, update: Update, known: Member, now: Instant, out: Effects) -> None:
         """A higher generation is or was there, so the one that we know is gone (rule 1)."""
@@ -224,7 +270,7 @@ class Learning:
 
     def on_recent_due(self, node_id: str) -> None:
         """One who is dead for long is sent no gossip any more (rule 22). Harmless for one who is not dead any more."""
-        self._members.recent.discard(node_id)
+        self._members.age(node_id)
 
     def on_forget_due(self, node_id: str) -> None:
         """A name is free again (rule 28)."""

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from enum import Enum
 from random import Random
-from typing import assert_never
+from typing import Never, assert_never
 
 from attrs import evolve
 
-from ..machine import Instant, Note, Rejected, Reply, Severity, Wake
+from ..machine import Instant, Note, Rejected, Reply, Severity, Wake, shown
 from .core import (
     FORGET,
     GOSSIP,
@@ -122,9 +122,9 @@ class Swim:
         me = Member(identity, incarnation, State.ALIVE, address, payload, told=incarnation)
         self._core = Core(me, rng, options or SwimOptions())
         self._deadlines = self._core.deadlines
-        self._learning = Learning(self._core)
-        self._probing = Probing(self._core, self._learning)
         self._sync = Sync(self._core)
+        self._learning = Learning(self._core, self._sync)
+        self._probing = Probing(self._core, self._learning)
         self._joining = Joining(self._core, self._sync)
         self._leaving = Leaving(self._core)
         self._phase = _Phase.NEW
@@ -148,8 +148,8 @@ class Swim:
                 self._on_update_payload(event, now, out)
             case ConnectionLost():
                 self._on_connection_lost(event)
-            case _:
-                assert_never(event)
+            case never:
+                _not_an_event(never)
         return tuple(out)
 
     def deadline(self) -> Instant | None:
@@ -256,6 +256,9 @@ class Swim:
 
     def _on_message(self, peer: str, message: Message, now: Instant, out: Effects) -> None:
         core, source = self._core, message.source
+        if type(message) is SyncReply and (reason := self._sync.strays(message)) is not None:
+            self._turn_away(peer, message, reason, out)
+            return
         if type(message) is Records:
             self._learning.learn_records(message.updates, source, now, out)
         elif message.updates:
@@ -387,3 +390,7 @@ class Swim:
         if self._verified != core.members.version:
             self._verified = core.members.version
             core.invariants(active=self._phase is _Phase.ACTIVE)
+
+
+def _not_an_event(thing: Never) -> Never:
+    raise AssertionError(f"not an event: {shown(thing)}")

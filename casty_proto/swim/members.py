@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from random import Random
 
 from .events import Member
+from .gossip import Rumours
 from .messages import Digest, Identity, State, Update
 from .pool import Pool
 from .rotation import Rotation
@@ -48,6 +49,7 @@ class Members:
 
     __slots__ = (
         "_node_ids",
+        "_old",
         "_pools",
         "_records",
         "_unseen",
@@ -77,11 +79,16 @@ class Members:
         """Those who were never seen alive here, and are remembered as dead or left."""
         self.recent = Pool()
         """Those of the dead who are still sent gossip."""
+        self._old = Pool()
+        """The rest of them."""
         self.count = 1
         """How many are believed to be there, oneself included. Kept, because every message asks for it."""
         self.rotation = Rotation(rng)
         self.version = 0
         """Counts the changes, for the invariants."""
+
+    def __len__(self) -> int:
+        return len(self._records)
 
     def get(self, node_id: str) -> Member | None:
         """What is known of a node."""
@@ -108,7 +115,7 @@ class Members:
             insort(self._node_ids, node_id)
         elif pool is not self._pool(old):
             self._pool(old).discard(node_id)
-            self.recent.discard(node_id)
+            self._no_longer_dead(node_id)
         pool.add(node_id)
         was_live = old is not None and is_live(old)
         if is_live(member) and not was_live:
@@ -129,7 +136,28 @@ class Members:
         assert not is_live(member), member
         del self._node_ids[bisect_left(self._node_ids, node_id)]
         self._pool(member).discard(node_id)
+        self._no_longer_dead(node_id)
+
+    def age(self, node_id: str) -> None:
+        """Send no gossip any more to one who died. Harmless for one who is not dead any more."""
+        if node_id in self.recent:
+            self.recent.discard(node_id)
+            self._old.add(node_id)
+
+    def _no_longer_dead(self, node_id: str) -> None:
         self.recent.discard(node_id)
+        self._old.discard(node_id)
+
+    def expendable(self, untold: Rumours) -> str | None:
+        """Whom to forget first where there is no room for another, if anybody. Not who is news that is `untold`.
+
+        Those who were never here, then those who have left, then those who died and are sent no gossip any more: to
+        find these again is what the memory of them is for.
+        """
+        for pool in (self._unseen, self._pools[State.LEFT], self._old):
+            if pool and (pool[0] not in untold or self.count == 1):
+                return pool[0]
+        return None
 
     def between(self, after: str, upto: str | None) -> list[str]:
         """The node ids after `after` and not after `upto`, in order. Oneself is one of them."""
@@ -171,7 +199,10 @@ class Members:
         for pool in pools:
             pool.invariants()
         self.recent.invariants()
-        assert all(self.recent[n] in self.dead for n in range(len(self.recent)))
+        self._old.invariants()
+        assert len(self.recent) + len(self._old) == len(self.dead)
+        assert all(self.recent[n] in self.dead and self.recent[n] not in self._old for n in range(len(self.recent)))
+        assert all(self._old[n] in self.dead for n in range(len(self._old)))
         self.rotation.invariants(self.count - 1)
         for member in self._records.values():
             assert member.told <= member.incarnation, member

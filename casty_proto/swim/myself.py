@@ -13,7 +13,8 @@ An incarnation is raised by its owner only, and by one each time, so a jump by m
 1.  If everything were believed, one statement with the highest number of all would take a member's word from it for
     ever: no number is left above. So a jump at second hand is refused (`learning.py`).
 2.  A jump below that is believed. Its owner follows, and is itself believed at first hand, however far it went. So
-    whoever refused some of it catches up on speaking with the owner.
+    whoever refused some of it catches up on speaking with the owner; and who does not know the owner as one who is
+    there, and would not speak with it, asks it at once. Otherwise two owners that went far could not find each other.
 3.  Several such jumps in a row may be believed before the owner hears of any. It follows in steps of `LEAP`, as often
     as it is told, and reaches whatever honest members believe.
 4.  To use up the numbers takes 2**31 such statements. Then the identity is given up (`Defunct`). No number wraps round.

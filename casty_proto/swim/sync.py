@@ -97,21 +97,26 @@ class Sync:
 
     def ask(self, member: Member, now: Instant, out: Effects) -> None:
         """Compare states with a member."""
-        self._step(member.address, member.identity, None, now, out)
+        self._step(member.address, member.identity, None, self._resume, now, out)
 
     def ask_seed(self, seed: str, now: Instant, out: Effects) -> None:
         """Compare states with whoever is at that address."""
-        self._step(seed, None, seed, now, out)
+        self._step(seed, None, seed, self._resume, now, out)
 
     def introduce(self, peer: str, stranger: Identity, out: Effects) -> None:
-        """Ask somebody who knows us, and whom we do not know, who it is: one step, for its place in the order alone."""
+        """Ask somebody whom we do not know, or not as one who is there, who it is.
+
+        One step, for its place in the order alone.
+        """
         core, node_id = self._core, stranger.node_id
         after = core.members.before(node_id)
         digests = tuple(_digest(core.members[known]) for known in core.members.between(after, node_id))
         out.append(Send(peer, SyncRequest(core.identity, core.next_number(), after, node_id, digests)))
 
-    def _step(self, peer: str, partner: Identity | None, seed: str | None, now: Instant, out: Effects) -> None:
-        core, after = self._core, self._resume
+    def _step(
+        self, peer: str, partner: Identity | None, seed: str | None, after: str, now: Instant, out: Effects
+    ) -> None:
+        core = self._core
         notice = None if partner is None else core.notice(partner)
         updates = () if notice is None else (notice,)
         room = core.options.message_limit - request_overhead(core.identity, after, None) - NODE_ID_MAX
@@ -132,10 +137,23 @@ class Sync:
             digests.append(digest)
         return tuple(digests), None
 
+    def strays(self, message: SyncReply) -> str | None:
+        """What is wrong with the end of an answer that is waited for: it may cover what was asked for, and no more."""
+        walk = self._walk_of(message)
+        if walk is None or message.covered is None:
+            return None
+        if walk.after <= message.covered and (walk.upto is None or message.covered <= walk.upto):
+            return None
+        return f"asked for what is after {walk.after!r} up to {walk.upto!r}, and covered is {message.covered!r}"
+
+    def _walk_of(self, message: SyncReply) -> _Walk | None:
+        walk = self._walks.get(message.number)
+        return None if walk is None or (walk.partner is not None and walk.partner != message.source) else walk
+
     def on_reply(self, peer: str, message: SyncReply, now: Instant, out: Effects) -> str | None:
         """One step is done: give what is wanted, and take the next. Returns whom the walk led along, at its end."""
-        walk = self._walks.get(message.number)
-        if walk is None or (walk.partner is not None and walk.partner != message.source):
+        walk = self._walk_of(message)
+        if walk is None:
             return None
         del self._walks[message.number]
         if walk.seed is not None:
@@ -143,11 +161,11 @@ class Sync:
             self._walks = {number: other for number, other in self._walks.items() if other.seed is None}
         self._give(peer, message.wants, out)
         done = walk.upto if message.covered is None else message.covered
-        if done is None or done <= walk.after:
+        if done is None or done == walk.after:
             self._resume = ""
             return walk.seed or peer
+        self._step(peer, message.source, walk.seed, done, now, out)
         self._resume = done
-        self._step(peer, message.source, walk.seed, now, out)
         return None
 
     def _give(self, peer: str, node_ids: tuple[str, ...], out: Effects) -> None:
@@ -175,7 +193,7 @@ class Sync:
         for node_id in sorted({**theirs, **dict.fromkeys(core.members.between(message.after, message.upto))}):
             member, digest = core.members.get(node_id), theirs.get(node_id)
             fits = True
-            if _is_newer(digest, member) or (node_id == core.identity.node_id and _is_at_odds(member, digest)):
+            if self._is_wanted(digest, member) or (node_id == core.identity.node_id and _is_at_odds(member, digest)):
                 room -= text_size(node_id)
                 fits = room >= 0
                 wants.extend([node_id] * fits)
@@ -190,6 +208,10 @@ class Sync:
         self._send(peer, batch, out)
         updates = core.cargo(room, message.source)
         out.append(Send(peer, SyncReply(core.identity, message.number, tuple(wants), covered, updates)))
+
+    def _is_wanted(self, digest: Digest | None, member: Member | None) -> bool:
+        """Whether to ask for it. What there is no room for would be asked for in every walk, and dropped."""
+        return _is_newer(digest, member) and (member is not None or self._core.has_room())
 
     def invariants(self) -> None:
         """Every step ends behind its beginning."""

@@ -89,10 +89,10 @@ class Meek(Swim):
 
 
 class Patient(Swim):
-    """Gives suspects a day to object."""
+    """Gives suspects as long to object as can be set."""
 
     def __init__(self, identity: Identity, *more: Any, options: SwimOptions, **named: Any) -> None:
-        super().__init__(identity, *more, options=evolve(options, suspicion_mult=100_000), **named)
+        super().__init__(identity, *more, options=evolve(options, suspicion_mult=100, suspicion_max_mult=100), **named)
 
 
 class Hasty(Swim):

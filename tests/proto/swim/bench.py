@@ -207,6 +207,7 @@ class Bench:
 
     def _push(self, at: Instant, node_id: str, peer: str | None, what: object) -> None:
         self._sequence += 1
+        assert len(self._heap) < 200_000, "messages breed messages"
         heappush(self._heap, (at, self._sequence, node_id, peer, what))
 
     def _send(self, sender: str, effect: Send) -> None:

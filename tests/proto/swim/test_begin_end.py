@@ -124,9 +124,8 @@ def test_rule_26_who_is_found_by_others_before_its_seeds_answer_has_joined() -> 
     script = Script()
     script.do(Join((at("s"),)))
     script.hear(alive("p"), source="p")
-    while not (asked := [to for to in sent(script.wake(), SyncRequest) if to[0] == at("p")]):
-        pass
-    ((_, request),) = asked
+    wakes = (script.wake() for _ in range(200))
+    request = next(asked for effects in wakes for to, asked in sent(effects, SyncRequest) if to == at("p"))
     assert quiet(script.receive(SyncReply(who("p"), request.number, (), None))) == [Joined(at("p"))]
     assert (JOIN, 0) not in script.machine._deadlines
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from casty_proto.machine import Wake
+from casty_proto.machine import SECOND, Wake
 from casty_proto.swim import Ack, Gossip, Join, MemberSuspected, Ping, PingRequest, Received, Send, Swim, SwimOptions
 
 from .script import ME, Script, alive, at, sent, who
@@ -79,6 +79,7 @@ def test_swim_3_load_of_a_failure_is_k_ping_requests(k: int) -> None:
     script.silent["p"] = None
     effects: list[object] = []
     while not any(isinstance(effect, MemberSuspected) for effect in effects):
+        assert script.now < 30 * SECOND, "nobody is suspected"
         effects += script.advance(0.1)
     requests = [e.message for e in effects if isinstance(e, Send) and isinstance(e.message, PingRequest)]
     assert [request.target for request in requests] == [who("p")] * k

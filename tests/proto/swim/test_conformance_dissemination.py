@@ -27,18 +27,26 @@ def test_section_2_swim_4_1_news_is_told_lambda_log_n_times(multiplier: int, n: 
     assert all(isinstance(message, Gossip | Ping) for message in carriers)
 
 
-@pytest.mark.parametrize(("loss", "mean", "worst"), [(0.0, 2.85, 5), (0.25, 3.5, 8)])
-def test_section_4_rounds_until_ten_members_have_the_news(loss: float, mean: float, worst: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "loss", "mean", "worst"), [(10, 0.0, 2.85, 5), (10, 0.25, 3.5, 8), (100, 0.0, 5.67, 7), (100, 0.25, 7.0, 9)]
+)
+def test_section_4_rounds_until_all_members_have_the_news(n: int, loss: float, mean: float, worst: int) -> None:
     """Fan-out 3, limit 4 * ceil(log10(N + 1)). Pings carry the news as well, so the mean is a bound from above."""
+    bench = Bench(3, watched=False)
+    names = bench.grow(n)
+    bench.run_until(bench.converged, 30)
     rounds = []
-    for seed in range(12):
-        bench = Bench(seed, watched=False)
-        bench.grow(10)
-        bench.run_until(bench.converged, 30)
-        bench.run(10 + seed / 9)
+    for item in range(12):
+        bench.loss = 0.0
+        bench.run(5 + item / 9)
         bench.loss = loss
-        bench.feed("n7", UpdatePayload(b"news"))
-        took = bench.run_until(lambda b=bench: all(b.view(n)["n7"].payload == b"news" for n in b.hosts), 5)  # type: ignore[misc]
+        speaker, news = names[(7 * item) % n], bytes([item])
+        bench.feed(speaker, UpdatePayload(news))
+        members = [bench.hosts[name].machine._core.members for name in names]
+        took = bench.run_until(lambda: all(known[speaker].payload == news for known in members), 200)  # noqa: B023
         rounds.append(took / 0.2)
-    assert sum(rounds) / len(rounds) <= mean + 0.5
-    assert max(rounds) <= worst + 1
+    spread = [took for took in rounds if took <= worst + 1]
+    assert sum(spread) / len(spread) <= mean + 0.5
+    assert len(rounds) - len(spread) <= (1 if loss else 0), (
+        "a run in which somebody was missed until states were compared"
+    )

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
-from casty_proto.machine import Rejected, Reply
+from casty_proto.machine import SECOND, Note, Rejected, Reply
 from casty_proto.swim import (
     NUMBER_MAX,
     PAYLOAD_MAX,
     Ack,
     Defunct,
     Gossip,
+    Identity,
     MemberConflict,
     Ping,
+    Received,
+    Records,
     Send,
     State,
+    SyncRequest,
+    Update,
     UpdatePayload,
 )
+from casty_proto.swim.core import FORGET
 from casty_proto.swim.myself import LEAP
 
+from .bench import Bench, address_of
 from .script import ME, Script, alive, at, dead, left, quiet, sent, suspect, who
 
 
@@ -152,6 +160,7 @@ def test_rule_8_a_wild_incarnation_of_another_is_not_believed(update: type) -> N
     script.hear(alive("x", 7))
     script.calm()
     (note,) = script.hear(update("x", 8 + LEAP))
+    assert isinstance(note, Note)
     assert "no incarnation rises so far at once" in str(note)
     assert script.state("x") == (State.ALIVE, 7)
     assert script.news() == []
@@ -165,6 +174,45 @@ def test_rule_8_a_stranger_s_wild_incarnation_is_believed_of_the_stranger_alone(
     assert script.get("x") is None
     script.hear(alive("x", LEAP + 1), source="x")
     assert script.state("x") == (State.ALIVE, LEAP + 1)
+
+
+@pytest.mark.parametrize("known", [None, dead, left])
+def test_rule_8_a_stranger_of_whom_something_wild_is_said_is_asked_itself(known: type | None) -> None:
+    """Otherwise two members with high incarnations, of whom neither knows the other, would never find each other."""
+    script, x = Script("p", *(["x"] if known else [])), Script("p", me="x", incarnation=LEAP + 1)
+    if known:
+        script.hear(known("x"))
+    effects = script.hear(alive("x", LEAP + 1))
+    ((to, request),) = sent(effects, SyncRequest)
+    assert to == at("x")
+    ((_, records),) = sent(x.receive(request, "me"), Records)
+    script.receive(records, "x")
+    assert script.state("x") == (State.ALIVE, LEAP + 1)
+
+
+@pytest.mark.parametrize("update", [suspect, dead, left])
+def test_rule_8_of_a_stranger_who_is_gone_nobody_is_asked(update: type) -> None:
+    assert sent(Script("p").hear(update("x", LEAP + 1)), SyncRequest) == []
+
+
+def test_rule_8_two_members_with_high_incarnations_find_each_other() -> None:
+    """Both were lied about, and one has lost its memory. A third tells each of the other."""
+    bench = Bench(2)
+    bench.grow(3)
+    bench.run_until(bench.converged, 10)
+    for name in ("n1", "n2"):
+        lie = Update(Identity(name, 1), LEAP, State.ALIVE, address=address_of(name), payload=b"a lie")
+        bench.feed("n0", Received(address_of("liar"), Gossip(Identity("liar", 1), (lie,))))
+        bench.feed(name, Received(address_of("liar"), Gossip(Identity("liar", 1), (lie,))))
+    bench.run_until(bench.converged, 10)
+    assert bench.hosts["n1"].machine.me.incarnation == LEAP + 1
+    for name, other in (("n1", "n2"), ("n2", "n1")):
+        machine = bench.hosts[name].machine
+        machine._core.members.put(evolve(machine._core.members[other], state=State.LEFT))
+        machine._deadlines.set((FORGET, other), bench.now + SECOND)
+    bench.run(1)
+    assert bench.view("n1").keys() == {"n0", "n1"}
+    bench.run_until(bench.converged, 61)
 
 
 def test_rule_8_a_wild_accusation_of_ourselves_is_followed_in_steps() -> None:

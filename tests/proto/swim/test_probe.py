@@ -25,11 +25,12 @@ ALIVE, SUSPECT, DEAD, LEFT = State
 
 def indirect(script: Script) -> list[tuple[str, PingRequest]]:
     """Go on to the end of the probe timeout. Returns who is asked for help, if anybody is before the next probe."""
-    while True:
+    for _ in range(1000):
         effects = script.wake()
         requests, pings = sent(effects, PingRequest), sent(effects, Ping)
         if requests or pings:
             return requests
+    raise AssertionError("neither help nor the next probe")
 
 
 # Rule 10 -------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Random crashes, restarts, goodbyes, pauses, partitions, lies, loss, delay and repetition; then peace, and one view.
 
+Sometimes there is room for hardly more than those who are there, while members are invented.
+
 The watch of each machine checks while it goes on: that no record goes back in the order of statements, that every
 change is announced once and in order, that no message is too large, and that nothing is passed on too often.
 """
@@ -42,9 +44,10 @@ class SwimMachine(RuleBasedStateMachine):
         awareness=st.sampled_from([1, 8]),
         longest_ms=st.sampled_from([2, 100, 900]),
         reclaim=st.sampled_from([40, 100_000]),
+        most=st.sampled_from([7, 10_000]),
     )
     def start(
-        self, seed: int, count: int, confirmations: int | None, awareness: int, longest_ms: int, reclaim: int
+        self, seed: int, count: int, confirmations: int | None, awareness: int, longest_ms: int, reclaim: int, most: int
     ) -> None:
         options = SwimOptions(
             confirmations=confirmations,
@@ -52,6 +55,7 @@ class SwimMachine(RuleBasedStateMachine):
             sync_interval_ns=5 * SECOND,
             gossip_to_dead_ns=5 * SECOND,
             reclaim_ns=reclaim * SECOND,
+            max_members=most,
         )
         self.bench = Bench(seed, options, delay_ns=(MILLISECOND, longest_ms * MILLISECOND))
         self.generations = dict.fromkeys(NAMES, 0)
@@ -144,6 +148,16 @@ class SwimMachine(RuleBasedStateMachine):
         message = (Records if as_state else Gossip)(Identity("liar", 1), (update,))
         if node_id in self.bench.running():
             self.bench.feed(node_id, Received(address_of("liar"), message))
+
+    @rule(node_id=names, number=st.integers(0, 5), is_alive=st.booleans(), generation=st.integers(1, 2))
+    def invent(self, node_id: str, number: int, is_alive: bool, generation: int) -> None:
+        """Somebody tells of a node that does not exist."""
+        name = f"x{number}"
+        update = Update(Identity(name, generation), 0, State.LEFT)
+        if is_alive:
+            update = Update(Identity(name, generation), 0, State.ALIVE, address=address_of(name))
+        if node_id in self.bench.running():
+            self.bench.feed(node_id, Received(address_of("liar"), Gossip(Identity("liar", 1), (update,))))
 
     @rule(seconds=st.sampled_from([0.05, 0.5, 2, 10, 45]))
     def run(self, seconds: float) -> None:

@@ -23,6 +23,7 @@ from casty_proto.swim import (
     Nack,
     Ping,
     PingRequest,
+    Received,
     Records,
     State,
     Swim,
@@ -60,6 +61,8 @@ BAD: list[Any] = [
     PingRequest(P, 1, "x", at("x")),  # type: ignore[arg-type]
     PingRequest(P, 1, X, ""),
     PingRequest(P, 1, X, "a" * (ADDRESS_MAX + 1)),
+    PingRequest(P, 1, X, "é" * ADDRESS_MAX),
+    PingRequest(P, 1, X, "\ud800:1"),
     PingRequest(P, 1, X, 5),  # type: ignore[arg-type]
     PingRequest(P, -1, X, at("x")),
     PingRequest(P, 1, P, at("p")),  # S-36: the target is the sender
@@ -110,6 +113,15 @@ def test_rule_29_one_bad_update_spoils_the_message() -> None:
     script = Script("p", "x")
     script.receive(Gossip(P, (dead("x"), "rubbish")))  # type: ignore[arg-type]
     assert script.state("x") == (State.ALIVE, 0)
+
+
+@pytest.mark.parametrize("thing", ["x", None, Ping(P, 1, ME), Received], ids=repr)
+def test_what_is_no_event_is_a_bug_of_the_caller_and_is_named(thing: Any) -> None:
+    script = Script("p")
+    before, deadline = script.machine.members, script.machine.deadline()
+    with pytest.raises(AssertionError, match="not an event: "):
+        script.machine.handle(thing, 0)
+    assert (script.machine.members, script.machine.deadline()) == (before, deadline)
 
 
 VALUES = st.one_of(

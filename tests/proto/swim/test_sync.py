@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casty_proto.machine import SECOND
+from casty_proto.machine import SECOND, Note
 from casty_proto.swim import (
     Ack,
     Digest,
@@ -22,7 +22,7 @@ from casty_proto.swim import (
     Update,
     message_size,
 )
-from casty_proto.swim.sync import BURST
+from casty_proto.swim.sync import BURST, Sync
 
 from .script import ME, Script, alive, at, dead, left, sent, suspect, who
 
@@ -44,10 +44,11 @@ def ask(script: Script, *digests: Digest, after: str = "", upto: str | None = No
 
 def sync_request(script: Script) -> tuple[str, SyncRequest]:
     """Go on to the next step of the script's own."""
-    while True:
+    for _ in range(1000):
         requests = sent(script.advance(0.5), SyncRequest)
         if requests:
             return requests[0]
+    raise AssertionError("no states are compared")
 
 
 # Answering -----------------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ def test_rule_21_an_answer_is_bounded_and_says_how_far_it_goes() -> None:
     seen: list[Update] = []
     after: str | None = ""
     steps = 0
-    while after is not None:
+    while after is not None and steps < 50:
         records, reply = ask(script, after=after)
         assert records
         assert reply.covered is None or records[-1].identity.node_id == reply.covered
@@ -141,7 +142,7 @@ def test_rule_21_a_request_is_bounded_and_goes_on_from_where_it_ended() -> None:
     script = big(100)
     to, request = sync_request(script)
     steps = [request]
-    while True:
+    while len(steps) < 20:
         assert message_size(request) <= script.options.message_limit
         effects = script.receive(SyncReply(who(to[:-2]), request.number, (), None), to[:-2])
         requests = sent(effects, SyncRequest)
@@ -202,7 +203,10 @@ def carry(one: Script, two: Script, effects: list[object]) -> None:
     """Deliver what belongs to comparing states, in order, until there is nothing more."""
     scripts = {"one": one, "two": two}
     waiting = [("one", effect) for effect in effects]
+    handled = 0
     while waiting:
+        handled += 1
+        assert handled < 10_000, "a walk without end"
         sender, effect = waiting.pop(0)
         if isinstance(effect, Send) and isinstance(effect.message, SyncRequest | SyncReply | Records):
             receiver = effect.to.partition(":")[0]
@@ -244,6 +248,43 @@ def test_rule_23_a_reply_that_covers_nothing_ends_the_walk() -> None:
     to, request = sync_request(script)
     assert request.upto is not None
     assert sent(script.receive(SyncReply(who(to[:-2]), request.number, (), ""), to[:-2]), SyncRequest) == []
+
+
+@pytest.mark.parametrize(("beyond", "second"), [(True, False), (True, True), (False, True)])
+def test_rule_23_a_reply_that_covers_more_or_less_than_was_asked_for_is_rubbish(beyond: bool, second: bool) -> None:
+    """Dropped whole, and noted; the good answer still counts."""
+    script = big(100)
+    to, request = sync_request(script)
+    name = to[:-2]
+    if second:
+        ((_, request),) = sent(script.receive(SyncReply(who(name), request.number, (), None), name), SyncRequest)
+        assert request.after
+    assert request.upto is not None
+    covered = request.upto + "x" if beyond else request.after[:-1]
+    (note,) = script.receive(SyncReply(who(name), request.number, ("n001",), covered, (alive("x"),)), name)
+    assert isinstance(note, Note)
+    assert repr(covered) in note.text
+    assert script.get("x") is None
+    ((_, after),) = sent(script.receive(SyncReply(who(name), request.number, (), request.upto), name), SyncRequest)
+    assert after.after == request.upto
+
+
+def test_rule_23_where_the_last_walk_came_to_is_known_only_when_the_next_step_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step that fails leaves nothing behind that would make the next walk fail as well."""
+    script = big(100)
+    to, request = sync_request(script)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("planted")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Sync, "_digests", fail)
+        with pytest.raises(AssertionError, match="planted"):
+            script.receive(SyncReply(who(to[:-2]), request.number, (), None), to[:-2])
+    _, later = sync_request(script)
+    assert later.after == ""
 
 
 def test_rule_23_a_walk_that_broke_off_is_taken_up_by_the_next() -> None:

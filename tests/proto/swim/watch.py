@@ -80,6 +80,8 @@ class Watch:
         self.announced[member.identity.node_id] = member
 
     def _enters(self, member: Member, previous: State | None) -> None:
+        if previous is None and len(self.machine.members) >= self.options.max_members:
+            self._forgotten_for_another(member.identity.node_id)
         before = self.announced.get(member.identity.node_id)
         if previous is None:
             known = before is not None and before.identity.generation >= member.identity.generation
@@ -90,6 +92,14 @@ class Watch:
         same = self._same(member)
         assert same.state is previous, f"{member} was {same.state.name}, not {previous.name}"
         assert member.incarnation > same.incarnation, "came back without a word of its own"
+
+    def _forgotten_for_another(self, node_id: str) -> None:
+        """One message may have room made for a stranger, and bring back the one who was forgotten for it."""
+        before, said = self.ranks.get(node_id), self.announced.get(node_id)
+        if before is not None and before[2] in (State.DEAD, State.LEFT):
+            del self.ranks[node_id]
+        if said is not None and said.state in (State.DEAD, State.LEFT):
+            del self.announced[node_id]
 
     def _same(self, member: Member) -> Member:
         before = self.announced.get(member.identity.node_id)
@@ -103,8 +113,9 @@ class Watch:
             if node_id in ranks:
                 assert ranks[node_id] >= before, f"{node_id} went from {before} back to {ranks[node_id]}"
             else:
-                assert before[2] in (State.DEAD, State.LEFT), f"{node_id} was forgotten while {before[2].name}"
-                self.announced.pop(node_id, None)
+                said = self.announced.pop(node_id, None)
+                last = before[2] if said is None else max(before[2], said.state)
+                assert last in (State.DEAD, State.LEFT), f"{node_id} was forgotten while {last.name}"
                 self.passed_on = {said: n for said, n in self.passed_on.items() if said[0].node_id != node_id}
         self.ranks = ranks
         live = sum(state in (State.ALIVE, State.SUSPECT) for _, _, state in ranks.values())

@@ -74,9 +74,9 @@ class RefutesInVain(_Says):
         return evolve(update, incarnation=0) if mine else update
 
 
-@planted("gives suspects for ever to object", "SWIM 4.2: suspicion ends after a time")
+@planted("gives suspects as long to object as can be set", "SWIM 4.2: suspicion ends after a time")
 class SuspicionNeverEnds(_Options):
-    changes: ClassVar[dict[str, Any]] = {"suspicion_mult": 100_000}
+    changes: ClassVar[dict[str, Any]] = {"suspicion_mult": 100, "suspicion_max_mult": 100}
 
 
 @planted("raises the incarnations of others", "SWIM 4.2: a member alone raises its incarnation")
