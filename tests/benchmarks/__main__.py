@@ -7,16 +7,17 @@ import os
 import platform
 import sys
 
-from . import local, raft, remote, swim, wire
+from . import local, raft, remote, shard, swim, wire
 from .harness import Figure, Result, measure, table
 
 SUITES: dict[str, list[Figure]] = {
     "local": local.FIGURES,
     "raft": raft.FIGURES,
     "remote": remote.FIGURES,
+    "shard": shard.FIGURES,
     "wire": wire.FIGURES,
 }
-WITHOUT_LOOP = ("raft", "wire")
+WITHOUT_LOOP = ("raft", "shard", "wire")
 """Suites of pure code, for which the event loop does not matter."""
 
 
