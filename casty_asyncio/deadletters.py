@@ -10,6 +10,7 @@ from casty_proto.stream import InputReady, StreamCancel, StreamDemand, StreamRel
 
 from . import events
 from .refs import ActorRef, LocalRef
+from .remote.refs import RemoteRef
 from .spy import SpyEvent
 from .tasks import RunTask
 
@@ -23,6 +24,8 @@ _PERIOD_NS = 10 * SECOND
 _EXPENDABLE = (StreamDemand, StreamCancel, StreamReleased, InputReady)
 """A producer that has ended its stream ignores what a consumer had sent before it knew (stream rule 21): that crosses
 the end on its way, and loses nothing."""
+
+_GONE = (Reason.STOPPED, Reason.UNREACHABLE)
 
 _NEWS = (events.SystemEvent, SpyEvent)
 """News that somebody could not be told of must not become news again, and so on for ever. It is only logged."""
@@ -40,13 +43,15 @@ class DeadLetters:
         self._runtime = runtime
         self._period_began: Instant = 0
         self._in_period = 0
+        self._at_the_end: dict[str, int] = {}
+        """What was under way to other processes when this system ended: for each of them, how many messages."""
         self.count = 0
         """All dead letters so far."""
 
     def add(self, letter: events.DeadLetter) -> None:
         """Publish and log one, unless its loss is no loss to anybody."""
         message = letter.message
-        if letter.reason is Reason.STOPPED and isinstance(message, (*_EXPENDABLE, *_unmissed_by(letter.ref))):
+        if letter.reason in _GONE and isinstance(message, (*_EXPENDABLE, *_unmissed_by(letter.ref))):
             return
         if isinstance(message, RunTask):
             message.discard()
@@ -56,6 +61,10 @@ class DeadLetters:
             self._runtime.publish(letter)
 
     def _log(self, letter: events.DeadLetter) -> None:
+        if self._runtime.system.stopping and isinstance(letter.ref, RemoteRef):
+            node = str(letter.ref.node)
+            self._at_the_end[node] = self._at_the_end.get(node, 0) + 1
+            return
         if letter.reason is Reason.NOBODY_ASKED or self._runtime.system.stopping:
             # The receiver of a tell answers as if it had been asked: common, and no loss to anybody. And while the
             # system stops, what is still under way cannot arrive.
@@ -70,3 +79,11 @@ class DeadLetters:
         self._runtime.log.warning(
             "dead letter: %s to %s: %s%s", type(letter.message).__name__, letter.ref.path, letter.reason, more
         )
+
+    def report_the_end(self) -> None:
+        """Log what did not get out to other processes before this system ended: one line for each of them."""
+        for node, count in self._at_the_end.items():
+            self._runtime.log.warning(
+                "%d messages to %s were not acknowledged when this system ended; they may be lost", count, node
+            )
+        self._at_the_end.clear()

@@ -46,6 +46,7 @@ async def _disconnect(runtime: Runtime) -> None:
     remoting, runtime.remoting = runtime.remoting, None
     if remoting is not None:
         await remoting.close()
+        runtime.dead_letters.report_the_end()
 
 
 async def _stop_actors(runtime: Runtime, cells: list[Cell]) -> None:

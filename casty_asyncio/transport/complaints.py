@@ -10,7 +10,9 @@ from casty_proto.machine import SECOND, Instant
 _PERIOD_NS = 60 * SECOND
 _REMEMBERED = 1024
 _LINES_MAX = 200
-"""How many lines there are in a period at most, for those who have many addresses or make up many names."""
+"""How many lines of one level there are in a period at most, for those who have many addresses or make up many names.
+
+Each level has its own count: news of the day must not crowd out warnings."""
 
 
 class Complaints:
@@ -21,11 +23,13 @@ class Complaints:
         self._now = now
         self._seen: dict[tuple[str, str], list[int]] = {}
         """When each was first said in its period, and how often since then it was not."""
-        self._began: Instant | None = None
-        self._lines = 0
+        self._periods: dict[int, tuple[Instant, int]] = {}
+        """For each level, when its period began, and how many lines there were in it."""
 
     def add(self, peer: str, cause: str, text: str, level: int = logging.WARNING, burst: int = 1) -> None:
         """Log `text`, unless that much was said about this peer and cause already. `burst` is how often it may be."""
+        if not self._log.isEnabledFor(level):
+            return
         now = self._now()
         key = (peer, cause)
         seen = self._seen.get(key)
@@ -45,10 +49,12 @@ class Complaints:
         self._write(now, level, f"{text}{more}{last}")
 
     def _write(self, now: Instant, level: int, line: str) -> None:
-        if self._began is None or now - self._began >= _PERIOD_NS:
-            self._began, self._lines = now, 0
-        self._lines += 1
-        if self._lines == _LINES_MAX:
+        began, lines = self._periods.get(level, (now, 0))
+        if now - began >= _PERIOD_NS:
+            began, lines = now, 0
+        lines += 1
+        self._periods[level] = (began, lines)
+        if lines == _LINES_MAX:
             line += f"; these were {_LINES_MAX} lines about others within a minute, and there are no more of them"
-        if self._lines <= _LINES_MAX:
+        if lines <= _LINES_MAX:
             self._log.log(level, "%s", line)

@@ -47,6 +47,21 @@ from .parcels import Echo, Tell
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 
+async def test_what_a_mute_process_did_not_acknowledge_is_reported_when_the_system_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "FLUSH_SECONDS", 0.2)
+    async with proxied() as (one, other, proxy):
+        Probe(other, "probe")
+        ref = await looked_up(one, other, "probe")
+        proxy.stall()
+        for number in range(7):
+            ref.tell(number)
+        await one.shutdown()
+        assert one.dead_letters == 7
+    assert f"7 messages to {ref.node} were not acknowledged when this system ended; they may be lost" in caplog.messages  # type: ignore[attr-defined]
+
+
 async def test_what_was_told_just_before_the_shutdown_arrives() -> None:
     async with listening() as other:
         probe = Probe(other, "probe")

@@ -57,6 +57,21 @@ def test_what_may_happen_to_an_honest_peer_is_logged_a_few_times_at_its_own_leve
     assert caplog.messages[-1] == "it is lost (and 7 more of the kind in the last minute)"
 
 
+def test_news_does_not_crowd_out_warnings_and_costs_nothing_where_nobody_sees_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _, complaints = begin()
+    with caplog.at_level(logging.INFO, LOG.name):
+        for number in range(2 * _LINES_MAX):
+            complaints.add(f"peer {number}", "lost", "it has ended", logging.INFO)
+        complaints.add("peer", "secret", "the secrets differ")
+    assert caplog.messages[-1] == f"the secrets differ{LIKE}"
+    with caplog.at_level(logging.WARNING, LOG.name):
+        complaints.add("another", "cause", "unseen", logging.INFO)
+    complaints.add("another", "cause", "seen now")
+    assert caplog.messages[-1] == f"seen now{LIKE}"
+
+
 def test_who_has_many_addresses_fills_neither_the_log_nor_the_memory(caplog: pytest.LogCaptureFixture) -> None:
     clock, complaints = begin()
     for number in range(3 * _REMEMBERED):
