@@ -1,0 +1,142 @@
+"""The cluster: what all nodes agree on, and what each of them does about it.
+
+The control state
+-----------------
+`ControlState` is what Raft applies: `apply(bytes of a command, index)` gives an `Outcome`, and nothing else changes it.
+Tests cite the rules.
+
+Members
+ 1. A member is one life of a node: its node id and its generation. Of one node id there is at most one member.
+ 2. A newer generation replaces an older one at once. An older one, or one that was removed, cannot become a member any
+    more, and is told why.
+ 3. A member is up, leaving, or down. That it leaves it says itself; that it is down, and up again, is SWIM's word.
+ 4. A member that is down stays one, and counts for durability, until it is up again, replaced, or forgotten. Only one
+    that is down can be forgotten.
+ 5. A member that leaves is given nothing more. It is removed when it owns nothing, and not before.
+ 6. What is said of a member as it was at one index does nothing when it has changed since.
+
+Regions: entity types and singletons
+ 7. The first registration of a name counts. A second one with equal settings finds it there; one with others is
+    refused, and told which setting differs.
+ 8. An owner is changed by `Assign` only, shard by shard, where the epoch is the expected one; all else is left alone.
+    Of several commands that expect one epoch one does something.
+ 9. The epoch of a shard is the index of the command that gave it away last; before, that of the registration. So epochs
+    rise, also when a region is removed and registered again, and each shard of each region has its own.
+10. Shards are given to a member that is up and has the role, or to nobody.
+11. Whoever owns a shard owns it in name until an `Assign`, member or not: its lease may last.
+12. A region that is to be removed goes with its last owner. Until then its shards are given to nobody, and its name is
+    not free.
+
+Names
+13. A name belongs to one actor. Whoever wants it too learns who that is.
+14. A name is free again when the actor gives it up, or its node is down, has left, is forgotten or replaced.
+
+All of it
+15. The same commands make the same state and the same outcomes on every server. Bytes that are no command change
+    nothing.
+16. Equal states have equal bytes. A state that was decoded goes on like the one that was encoded; what no commands can
+    have led to is not decoded.
+17. Everything has a limit (`checks.py`). What would go beyond it is refused.
+18. Whatever changes is in the outcome of the command that changed it, once, in the order in which users should hear of
+    it. `version` is the index of the last change of members or regions.
+19. A command that is applied twice does nothing the second time. One that comes late does nothing when what it is based
+    on has changed.
+"""
+
+from .checks import NodeKey, node_key, split_key
+from .commands import (
+    Assign,
+    Command,
+    DropNames,
+    Forget,
+    Gift,
+    Join,
+    Leave,
+    Left,
+    MarkDown,
+    MarkUp,
+    RegisterName,
+    RegisterRegion,
+    RemoveRegion,
+    UnregisterName,
+    Update,
+    decode_command,
+    encode_command,
+)
+from .outcomes import (
+    AlreadySo,
+    Applied,
+    Change,
+    MemberDown,
+    MemberJoined,
+    MemberLeaving,
+    MemberRemoved,
+    MemberReturned,
+    MemberUpdated,
+    NameFreed,
+    NameTaken,
+    Outcome,
+    Outdated,
+    Refused,
+    RegionAdded,
+    RegionClosing,
+    RegionRemoved,
+    Removal,
+    ShardsMoved,
+    Taken,
+)
+from .records import MemberInfo, NameEntry, NodeInfo, RegionKind, RegionSettings, Status
+from .regions import Region
+from .state import ControlState, StateError
+
+__all__ = [
+    "AlreadySo",
+    "Applied",
+    "Assign",
+    "Change",
+    "Command",
+    "ControlState",
+    "DropNames",
+    "Forget",
+    "Gift",
+    "Join",
+    "Leave",
+    "Left",
+    "MarkDown",
+    "MarkUp",
+    "MemberDown",
+    "MemberInfo",
+    "MemberJoined",
+    "MemberLeaving",
+    "MemberRemoved",
+    "MemberReturned",
+    "MemberUpdated",
+    "NameEntry",
+    "NameFreed",
+    "NameTaken",
+    "NodeInfo",
+    "NodeKey",
+    "Outcome",
+    "Outdated",
+    "Refused",
+    "Region",
+    "RegionAdded",
+    "RegionClosing",
+    "RegionKind",
+    "RegionRemoved",
+    "RegionSettings",
+    "RegisterName",
+    "RegisterRegion",
+    "Removal",
+    "RemoveRegion",
+    "ShardsMoved",
+    "StateError",
+    "Status",
+    "Taken",
+    "UnregisterName",
+    "Update",
+    "decode_command",
+    "encode_command",
+    "node_key",
+    "split_key",
+]
