@@ -8,11 +8,11 @@ from typing import Any
 
 from attrs import field, frozen
 
-from casty_proto.actor import Phase, Reason
+from casty_proto.actor import Reason
 
 from .arguments import is_event_type, is_ref
 from .errors import MailboxFullError, NotSendableError
-from .refs import ActorRef, LocalRef, ReplyRef
+from .refs import ActorRef, LocalRef
 
 
 @frozen
@@ -117,6 +117,4 @@ def notify(subscriber: ActorRef[Any], message: Any) -> None:
 
 def is_gone(ref: ActorRef[Any]) -> bool:
     """Whether nothing that is told to `ref` can arrive any more."""
-    if isinstance(ref, LocalRef):
-        return ref._cell.phase >= Phase.STOPPING
-    return isinstance(ref, ReplyRef) and ref._ask.future.done()
+    return ref._is_gone()

@@ -48,6 +48,9 @@ class MissingRef(ActorRef[Any]):
     def _watchable(self) -> Cell:
         return stand_in(self, self._address.incarnation or 0, Phase.STOPPED)
 
+    def _is_gone(self) -> bool:
+        return True
+
     def __repr__(self) -> str:
         return f"ActorRef({self.path}: nobody there)"
 
@@ -77,7 +80,7 @@ class Lookup:
 
     Used directly, it is the local answer: false when there is no such actor here, with `ref` and `tell`. Awaiting it
     gives the ref, or `None`; for the address of an actor of another process that process is asked, and if it cannot
-    be, `UnreachableError` is raised.
+    be, because it is out of reach or this system talks to no others, `UnreachableError` is raised.
     """
 
     __slots__ = ("_elsewhere", "_missing", "ref")

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from casty_proto.actor import READY, Cell, Envelope
+from casty_proto.actor import READY, Cell, Envelope, Phase
 
 from .asks import Ask, ask_actor
 from .errors import UsageError
@@ -60,6 +60,10 @@ class ActorRef[M](ABC):
     def _watchable(self) -> Cell | None:
         """What the engine can watch in the actor's place; `None` for what has no end that could be told of."""
         return None
+
+    def _is_gone(self) -> bool:
+        """Whether nothing that is told to the actor can arrive any more, as far as is known here."""
+        return False
 
     @property
     @abstractmethod
@@ -119,6 +123,9 @@ class LocalRef[M](ActorRef[M]):
     def _watchable(self) -> Cell | None:
         return self._cell
 
+    def _is_gone(self) -> bool:
+        return self._cell.phase >= Phase.STOPPING
+
     @property
     def path(self) -> str:
         return self._cell.path
@@ -153,6 +160,9 @@ class ReplyRef[R](ActorRef[R]):
 
     def ask(self, message: R, timeout: float = 5.0) -> Coroutine[Any, Any, Any]:
         raise UsageError(f"{self!r} is the handle of an ask: it can be told an answer, but not asked")
+
+    def _is_gone(self) -> bool:
+        return self._ask.future.done()
 
     @property
     def path(self) -> str:

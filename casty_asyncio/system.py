@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from attrs import evolve
 
-from casty_proto.actor import Behavior, Cell, Mailbox, Phase, Stop
+from casty_proto.actor import Behavior, Cell, Mailbox, Phase, Reason, Stop
 from casty_proto.address import (
     ActorAddress,
     AddressError,
@@ -23,7 +23,7 @@ from casty_proto.address import (
 from .arguments import check_seconds
 from .asks import ask_actor
 from .context import _cell, watchable
-from .errors import InvalidNameError, SystemShutDownError, UsageError
+from .errors import InvalidNameError, SystemShutDownError, UnreachableError, UsageError
 from .event_stream import EventStream
 from .events import EventStreamMsg
 from .generic import Answer, Asked, Plain
@@ -258,13 +258,25 @@ class ActorSystem:
             return self.receptionist.listing(key)
         address = self._parse(key)
         remoting = runtime.remoting
-        missing = MissingRef(runtime, address)
-        if address.node is not None and address.system == self.name and remoting is not None:
-            if address.node != remoting.address:
-                return Lookup(None, missing, partial(remoting.lookup, address))
-            address = evolve(address, node=None)
-        cell = self._find(runtime, address)
-        return Lookup(None if cell is None else cell.body.ref, missing)
+        is_here = address.node is None or (remoting is not None and address.node == remoting.address)
+        if address.system != self.name or not is_here:
+            missing = MissingRef(runtime, address, Reason.NOT_AWAITED)
+            return Lookup(None, missing, partial(self._look_up_elsewhere, runtime, address))
+        cell = self._find(runtime, evolve(address, node=None))
+        return Lookup(None if cell is None else cell.body.ref, MissingRef(runtime, address))
+
+    async def _look_up_elsewhere(self, runtime: Runtime, address: ActorAddress) -> ActorRef[Any] | None:
+        if address.system != self.name:
+            raise UnreachableError(
+                f"{address} is of the system {address.system!r}, and this one is {self.name!r}; only systems of the "
+                "same name talk to each other"
+            )
+        if runtime.remoting is None:
+            raise UnreachableError(
+                f"{address} is in another process, and actor system {self.name!r} does not talk to others; create it "
+                "with remote=Remote(...) and start it, for example by `async with`"
+            )
+        return await runtime.remoting.lookup(address)
 
     def stop(self, ref: ActorRef[Any]) -> None:
         """Stop an actor and all below it, after the message that it is handling. A no-op when it has stopped."""

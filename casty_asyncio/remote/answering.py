@@ -138,7 +138,7 @@ class Answering:
             conversation.runtime.log.error("%s", text)
             self.fail(number, ActorFailedError(text))
             return
-        conversation.say(frame_one(ANSWER, number, body))
+        conversation.push_ahead((frame_one(ANSWER, number, body), None, None))
 
     def fail(self, number: int, error: Exception) -> None:
         """Send the failure of an ask."""
@@ -151,7 +151,7 @@ class Answering:
             body = conversation.encode((kind, text, cause, trace))
         except EncodeError:
             body = conversation.encode((kind, text, None, trace))
-        conversation.say(frame_one(FAILED, number, body))
+        conversation.push_ahead((frame_one(FAILED, number, body), None, None))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

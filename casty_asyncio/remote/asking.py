@@ -90,7 +90,8 @@ class Asking:
         if not conversation.session.push(entry) and conversation.not_taken(entry, body) is Reason.CONGESTED:
             del self._asks[number]
             ask.fail(UnreachableError(f"{ref.address} cannot be asked: too much waits for its process"))
-        conversation.be_interested()
+        if not conversation.interested:
+            conversation.be_interested()
         return number
 
     def settle(self, number: int) -> None:

@@ -83,6 +83,11 @@ class RemoteRef[M](ActorRef[M]):
         except UnreachableError:
             return stand_in(self, self.number, Phase.STOPPED)
 
+    def _is_gone(self) -> bool:
+        # Who was never told anything has no conversation yet, and is not worth one.
+        conversation = self._conversation
+        return conversation is not None and conversation.is_gone(self.number)
+
     @property
     def path(self) -> str:
         return self.remote_path

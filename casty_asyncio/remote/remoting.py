@@ -17,7 +17,7 @@ from casty_proto.wire import Node
 from ..errors import UnreachableError, UsageError
 from ..refs import ActorRef, LocalRef
 from ..transport import Remote
-from ..transport.dialing import DialError, NotWelcome
+from ..transport.dialing import DialedItself, DialError, NotWelcome
 from ..transport.peer import Peer
 from ..transport.transport import Transport
 from .conversation import Conversation
@@ -142,11 +142,17 @@ class Remoting:
         except NotWelcome as error:
             raise UnreachableError(str(error)) from None
 
-    async def lookup(self, address: ActorAddress) -> RemoteRef[Any] | None:
-        """The actor at an address of another process. Raises `UnreachableError`."""
+    def over(self, number: int) -> RemoteRef[Any]:
+        """Stands for the ask of that number, which is over."""
+        return RemoteRef(self, self.own, "/$ask", number)
+
+    async def lookup(self, address: ActorAddress) -> ActorRef[Any] | None:
+        """The actor at an address of another process, or of this one by another name. Raises `UnreachableError`."""
         assert address.node is not None
         try:
             peer = await self.transport.peer_at(address.node)
+        except DialedItself:
+            return self.find_local(address.path, address.incarnation)
         except DialError as error:
             raise UnreachableError(f"{address} cannot be looked up: {error}") from error
         except asyncio.CancelledError as error:
@@ -154,7 +160,7 @@ class Remoting:
             if self._transport is not None or (task is not None and task.cancelling()):
                 raise
             raise UnreachableError(f"{address} cannot be looked up: this system was shut down") from error
-        return await _conversation(peer).lookup(address.path, address.incarnation)
+        return await _conversation(peer).lookups.lookup(address.path, address.incarnation)
 
 
 def _conversation(peer: Peer) -> Conversation:

@@ -58,6 +58,7 @@ class Watching:
 
     def on_terminated(self, number: int) -> None:
         """An actor there has stopped."""
+        self._conversation.undelivered.remember_gone(number)
         cell = self._stand_ins.pop(number, None)
         if cell is not None:
             self._conversation.runtime.feed(Stop(cell))

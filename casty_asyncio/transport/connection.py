@@ -24,6 +24,7 @@ from casty_proto.wire import (
     HandshakeRefused,
     Listener,
     Lost,
+    Reason,
     Received,
     Send,
     frame,
@@ -38,6 +39,8 @@ FRAMES_AT_A_TIME = 512
 """How many frames of one connection are dealt with in one turn of the loop. Others have something to do as well."""
 LINGER_SECONDS = 2.0
 """How long a connection that is being closed may take to write what it has."""
+FAREWELL_SECONDS = 0.25
+"""How long the peer may take to close the connection after the last word."""
 SILENT = "it said nothing for too long"
 
 _TLS_HELLO, _TLS_ALERT = b"\x16\x03", b"\x15\x03"
@@ -67,7 +70,9 @@ class Sink(Protocol):
 class Connection(asyncio.Protocol):
     """One connection, dialled or accepted. Equal to itself only."""
 
-    def __init__(self, transport: Transport, handshake: Dialer | Listener, peer: str = "somebody") -> None:
+    def __init__(
+        self, transport: Transport, handshake: Dialer | Listener, peer: str = "somebody", nonce: bytes = b""
+    ) -> None:
         self.established: asyncio.Future[Established] | None = None
         """Set by whoever dialled and waits for the end of the handshake."""
         self.peer = peer
@@ -76,11 +81,15 @@ class Connection(asyncio.Protocol):
         """Whoever has the frames; see `give_to`."""
         self.writable = True
         """Whether the socket's buffer has room."""
+        self._nonce = nonce
+        """Of the handshake, for whoever dialled."""
         self._owner = transport
         self._handshake: Dialer | Listener | None = handshake
         self._decoder = FrameDecoder(HANDSHAKE_FRAME_MAX)
         self._socket: asyncio.Transport | None = None
         self._closing = False
+        self._has_last_word = False
+        self._is_half_closed = False
         self._written = 0
         self._rest: list[bytes] = []
         """Frames that came together with too many others to be dealt with at once."""
@@ -225,10 +234,8 @@ class Connection(asyncio.Protocol):
                     self._owner.clock.cancel(self)
                     self._on_established(effect)
                     return
-                case HandshakeRefused(reason, why):
-                    self._give_up(ConnectionRefused(why))
-                    self._owner.complain(self.machine, f"handshake, {reason.name}", f"{self.peer}: {why}")
-                    self.close()
+                case HandshakeRefused():
+                    self._on_refused(effect, event)
                     return
                 case Lost():
                     self._give_up(ConnectionError(f"{text} during the handshake"))
@@ -238,12 +245,25 @@ class Connection(asyncio.Protocol):
 
     def on_due(self, now: Instant) -> None:
         """The time for the handshake, for closing, or for saying something, is over."""
-        if self._closing:
+        if self._is_half_closed:
+            self._is_half_closed = False
+            self._close_socket()
+        elif self._closing:
             self.abort()
         elif self._handshake is not None:
             self._shake(Wake())
         else:
             self.fail(SILENT)
+
+    def _on_refused(self, refused: HandshakeRefused, event: HandshakeEvent) -> None:
+        reason, why = refused.reason, refused.text
+        said = event.body if isinstance(event, Received) else b""
+        if reason is Reason.SELF and self._owner.met_itself(self._nonce, said):
+            self._give_up(MetItself(why))
+        else:
+            self._give_up(ConnectionRefused(why))
+            self._owner.complain(self.machine, f"handshake, {reason.name}", f"{self.peer}: {why}")
+        self.close()
 
     def _on_established(self, established: Established) -> None:
         if self.established is None:
@@ -295,6 +315,11 @@ class Connection(asyncio.Protocol):
         """Write one frame about the link."""
         self.write(frame(packed(message), self._owner.max_frame))
 
+    def say_last(self, message: LinkFrame) -> None:
+        """As `say`, for what the peer must hear although nothing comes after it: it has some time to read it."""
+        self.say(message)
+        self._has_last_word = True
+
     def close(self) -> None:
         """Close the connection after what was written to it. Its sink hears no more of it."""
         if self._closing:
@@ -302,6 +327,32 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self.sink = None
         self._give_up(ConnectionError("the connection was closed"))
+        if self._socket is None:
+            return
+        if self._has_last_word and self._half_close(self._socket):
+            self._is_half_closed = True
+            self._owner.clock.set(self, FAREWELL_SECONDS)
+        else:
+            self._close_socket()
+
+    def _half_close(self, socket: asyncio.Transport) -> bool:
+        """Write no more, and read what comes until the peer closes. False where that is impossible.
+
+        With something unread TCP would reset the connection, and take from the peer what it has not read. TLS has no
+        such thing, and needs none: it closes when both sides have said so.
+        """
+        if socket.is_closing() or not socket.can_write_eof():
+            return False
+        try:
+            socket.write_eof()
+        except OSError:
+            return False  # The peer has reset it already.
+        if self._is_behind:
+            self._is_behind = False
+            socket.resume_reading()
+        return True
+
+    def _close_socket(self) -> None:
         if self._socket is not None:
             self._socket.close()
             # Whoever does not read could keep it open for ever.
@@ -336,6 +387,10 @@ class Connection(asyncio.Protocol):
 
 class ConnectionRefused(ConnectionError):
     """The handshake ended with a refusal, whose reason is the text."""
+
+
+class MetItself(ConnectionRefused):
+    """The handshake ended because this node is at both ends."""
 
 
 def endpoint(address: object) -> str | None:

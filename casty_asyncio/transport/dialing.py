@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from casty_proto.address import NodeAddress
 from casty_proto.wire import Dialer, Established, Kind
 
-from .connection import Connection, ConnectionRefused
+from .connection import Connection, ConnectionRefused, MetItself
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -23,6 +23,10 @@ class DialError(ConnectionError):
     def __init__(self, text: str, *, refused: bool = False) -> None:
         super().__init__(text)
         self.refused = refused
+
+
+class DialedItself(DialError):
+    """The address leads to this node."""
 
 
 class NotWelcome(ConnectionError):
@@ -37,6 +41,8 @@ async def dial(transport: Transport, address: NodeAddress, kind: Kind) -> tuple[
     try:
         async with asyncio.timeout(limit):
             return await _dial(transport, address, goal, kind)
+    except MetItself as error:
+        raise DialedItself(f"{where} leads to this node itself") from error
     except TimeoutError as error:
         raise DialError(f"{where} did not answer within {limit:g} s; is it the right address?") from error
     except OSError as error:
@@ -54,6 +60,8 @@ async def _dial(
             # An address that swallows everything must not use up the time of the others.
             async with asyncio.timeout(transport.options.connect_timeout / len(hosts)):
                 return await _dial_one(transport, address, NodeAddress(host, goal.port), kind)
+        except MetItself:
+            raise
         except OSError as error:
             errors.append(error)
     # The one that says most: a refusal by one of several addresses does not mean that nobody listens at the others.
@@ -63,9 +71,11 @@ async def _dial(
 async def _dial_one(
     transport: Transport, address: NodeAddress, goal: NodeAddress, kind: Kind
 ) -> tuple[Connection, Established]:
-    handshake = Dialer(transport.own, kind, transport.handshake_options, transport.nonce())
-    connection = Connection(transport, handshake, str(goal))
+    nonce = transport.nonce()
+    handshake = Dialer(transport.own, kind, transport.handshake_options, nonce)
+    connection = Connection(transport, handshake, str(goal), nonce)
     connection.established = established = transport.loop.create_future()
+    transport.nonces[nonce] = False
     try:
         await _connect(transport, address, goal, connection)
         return connection, await _established(transport, connection, established)
@@ -74,6 +84,8 @@ async def _dial_one(
         if established.done() and not established.cancelled():
             established.exception()  # It has been looked at.
         raise
+    finally:
+        del transport.nonces[nonce]
 
 
 async def _connect(transport: Transport, address: NodeAddress, goal: NodeAddress, connection: Connection) -> None:

@@ -111,7 +111,8 @@ class Remote:
     idle_after: float = field(default=300.0, validator=_seconds)
     """How long a connection is kept that nobody needs, in seconds."""
     max_message: int = field(default=16 * 2**20, validator=_count)
-    """The longest message, in bytes."""
+    """The longest message, in bytes; the same on all nodes. A longer one is an error where it is sent. One that is
+    longer than the receiver takes ends what the two have in common, and both log it."""
     max_queued: int = field(default=2**17, validator=_count)
     """How many messages may wait for one node, those included that it has not acknowledged."""
     max_queued_bytes: int = field(default=64 * 2**20, validator=_count)

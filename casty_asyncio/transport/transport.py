@@ -63,6 +63,8 @@ class Transport:
         self.peers: dict[tuple[str, int], Peer] = {}
         """Those that are remembered, no more than `max_peers`."""
         self.closing = False
+        self.nonces: dict[bytes, bool] = {}
+        """Those of the handshakes that were dialled and are not over, and whether each has come back to this node."""
         self._known: WeakValueDictionary[tuple[str, int], Peer] = WeakValueDictionary()
         """Those as well that were forgotten here, as long as somebody else knows them, such as a ref."""
         self._newest: dict[str, Peer] = {}
@@ -97,10 +99,10 @@ class Transport:
             peer = self.peer(established.peer, proven=True)
         except NotWelcome as error:
             self.complain(connection.machine, "peer", f"{connection.peer} was refused: {error}")
-            connection.say(Bye(str(error)))
+            connection.say_last(Bye(str(error)))
             connection.close()
             return
-        peer.accept(connection, established)
+        peer.meeting.accept(connection, established)
 
     def over(self, connection: Connection) -> None:
         """A connection is gone."""
@@ -164,7 +166,7 @@ class Transport:
         self._at = {address: peer for address, peer in self._at.items() if peer in left}
 
     async def peer_at(self, address: NodeAddress) -> Peer:
-        """Whoever is at an address. Raises `DialError`."""
+        """Whoever is at an address. Raises `DialError`, which is `DialedItself` where that is this node."""
         found = self._at.get(address)
         if found is not None and found.link.gone is None:
             return found
@@ -195,7 +197,7 @@ class Transport:
             before.supersede(f"another process, {peer.node}, is at its address")
         self._at[address] = peer
         peer.dial_at = address
-        peer.dialed(connection)
+        peer.meeting.dialed(connection)
         return peer
 
     @property
@@ -206,6 +208,20 @@ class Transport:
     def nonce(self) -> bytes:
         """Fresh random bytes for a handshake."""
         return urandom(NONCE_SIZE)
+
+    def met_itself(self, nonce: bytes, said: bytes) -> bool:
+        """Whether a connection that was refused because this node is at both ends is one that it has dialled.
+
+        Anybody could say so. But what is `said` to it as a listener has the random bytes of the handshake in it, which
+        only whoever is at the other end of the connection knows. `nonce` is that of the dialler, who asks later.
+        """
+        if nonce:
+            return self.nonces.get(nonce, False)
+        for own in self.nonces:
+            if own in said:
+                self.nonces[own] = True
+                return True
+        return False
 
     def complain(self, peer: str, cause: str, text: str) -> None:
         """Log what was refused, once for each peer and cause. `peer` is a machine: ports and names can be made up."""
@@ -224,7 +240,7 @@ class Transport:
         await _cancelled(list(self._finding.values()))
         live = [peer for peer in self._known.values() if peer.link.is_promising]
         if live:
-            drained = [self.loop.create_task(peer.drained()) for peer in live]
+            drained = [self.loop.create_task(peer.flow.drained()) for peer in live]
             await asyncio.wait(drained, timeout=FLUSH_SECONDS)
             await _cancelled(drained)
         for peer in list(self._known.values()):

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     UNKNOWN_PATH = "there is no actor at this path"
     UNDECODABLE = "the message cannot be decoded"
     UNREACHABLE = "the node cannot be reached"
+    NOT_AWAITED = "the address of another process was looked up and not awaited"
     CONGESTED = "too much waits for the node"
     ASK_OVER = "the ask that this answers is over"
     NOBODY_ASKED = "the message that this answers was not an ask"

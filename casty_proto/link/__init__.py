@@ -9,8 +9,8 @@ Sessions
  1. Frames are counted, in each direction from 1 on. Their numbers are not sent: a connection keeps the order.
  2. A sender keeps each frame until the peer has acknowledged it. An acknowledgement says how many frames have arrived,
     so a later one makes up for those before it.
- 3. An acknowledgement is due after so many frames, or so much time, whichever comes first. What was refused is not
-    acknowledged before the refusal was written, since the sender forgets what is acknowledged.
+ 3. An acknowledgement is due after so many frames, so many bytes or so much time, whichever comes first. What was
+    refused is not acknowledged before the refusal was written, since the sender forgets what is acknowledged.
  4. What is kept is limited, in frames and in bytes. A frame beyond the limit is not taken, and the sender is told. News
     and answers, which nobody could repeat, may go beyond it up to a second limit; who reaches that loses the link.
  5. A session has a number that the two sides agree upon, and ends with the link. Numbers are drawn at random, so that

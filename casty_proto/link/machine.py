@@ -85,6 +85,8 @@ class Link:
         self._can_dial = can_dial
         self._keeps = keeps
         self._interest = False
+        self._untold_bytes = 0
+        """How much of the session has come since the last acknowledgement."""
         self._attached: Connection | None = None
         self._asking: Connection | None = None
         """The connection on which our `Resume` is not answered yet."""
@@ -171,19 +173,22 @@ class Link:
         """Whether there is something to lose: frames under way, or interest in the peer's end."""
         return self._interest or self._keeps or len(self.session) > 0
 
-    def heard(self, now: Instant, frames: int) -> Ack | None:
+    def heard(self, now: Instant, frames: int, size: int) -> Ack | None:
         """Something has come on one of the peer's connections, `frames` of the session among it, counted already.
 
-        Returns an acknowledgement that is due at once (rule 3). There is none when the connection was given up because
-        of what came with them; the next connection begins with it.
+        `size` is how many bytes it was, give or take what is not of the session. Returns an acknowledgement that is due
+        at once (rule 3). There is none when the connection was given up because of what came with them; the next
+        connection begins with it.
         """
         # A peer that has nothing to lose asks for no signs. So whatever comes says that it needs the connection.
         self._heard_at = self._used_at = now
         self._pinged_at = None
         if not frames or self._attached is None:
             return None
-        session = self.session
-        due = self.acknowledgement() if session.received - session.told >= self._options.ack_every else None
+        session, options = self.session, self._options
+        self._untold_bytes += size
+        enough = session.received - session.told >= options.ack_every or self._untold_bytes >= options.ack_bytes
+        due = self.acknowledgement() if enough else None
         self._acknowledge_later(now)
         return due
 
@@ -201,6 +206,7 @@ class Link:
         if self._attached is None or session.told == session.received or (settled := session.settled) <= session.told:
             return None
         session.told = settled
+        self._untold_bytes = 0
         return Ack(settled)
 
     # -- dialling ------------------------------------------------------------------------------------------------------
@@ -297,7 +303,7 @@ class Link:
         """Rule 7, at the listener."""
         lost: _Effects = ()
         if self.session.number:
-            lost = self._lose("the peer has forgotten what was under way", for_good=False)
+            lost = self._lose("the peer has begun anew, and its log should say why", for_good=False)
         number = self.session.number = 1 + self._rng.randrange(NUMBER_MAX)
         return (*lost, Write(connection, SayFresh(number)), *self._attach(connection, now))
 
@@ -317,7 +323,7 @@ class Link:
         self._asking = None
         lost: _Effects = ()
         if self.session.number:
-            lost = self._lose("the peer has forgotten what was under way", for_good=False)
+            lost = self._lose("the peer has begun anew, and its log should say why", for_good=False)
         self.session.number = session
         return (*lost, *self._attach(connection, now))
 
@@ -333,7 +339,7 @@ class Link:
     def _attach(self, connection: Connection, now: Instant) -> _Effects:
         assert self.session.number
         self._attached = connection
-        self._attempt = 0
+        self._attempt = self._untold_bytes = 0
         self._insists = False
         self._refused_since = self._pinged_at = None
         self._heard_at = self._used_at = now

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from typing import Any
+
+from attrs import Factory, field, frozen
 from attrs.validators import ge, instance_of, le
 
 from ..machine import MILLISECOND, SECOND, Nanoseconds
 
 _DURATION = [instance_of(int), ge(1), le(10**7 * SECOND)]
 _COUNT = [instance_of(int), ge(1), le(2**40)]
+
+
+def _some_bytes(options: Any) -> int:
+    """Enough for a good pace. No more than 256 KiB, since the peer may keep less than this node does."""
+    return min(2**18, max(1, options.max_bytes // 8)) if isinstance(options.max_bytes, int) else 1
 
 
 @frozen
@@ -37,6 +44,8 @@ class LinkOptions:
     """How many frames are kept that the peer has not acknowledged."""
     max_bytes: int = field(default=64 * 2**20, validator=_COUNT)
     """How many bytes of them."""
+    ack_bytes: int = field(default=Factory(_some_bytes, takes_self=True), validator=_COUNT)
+    """How many bytes are acknowledged at once. The default is an eighth of `max_bytes`, and at most 256 KiB."""
     reserve: int = field(default=4, validator=[instance_of(int), ge(1), le(64)])
     """How many times these limits news and answers may use."""
 
@@ -47,3 +56,5 @@ class LinkOptions:
             raise ValueError(f"mute_after_ns must be more than ping_after_ns, {self.ping_after_ns}")
         if self.max_frames < 2 * self.ack_every:
             raise ValueError(f"max_frames must be at least twice ack_every, {self.ack_every}")
+        if self.max_bytes < self.ack_bytes:
+            raise ValueError(f"max_bytes must be at least ack_bytes, {self.ack_bytes}")

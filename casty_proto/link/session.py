@@ -80,9 +80,9 @@ class Session:
         return 2 * len(self) <= self._max_frames and 2 * self._bytes <= self._max_bytes
 
     @property
-    def is_full(self) -> bool:
-        """Whether `push` would refuse even a small frame."""
-        return len(self) >= self._max_frames or self._bytes >= self._max_bytes
+    def room(self) -> int:
+        """How many frames may be taken until half of what may be kept is used. 0 where that is so already."""
+        return max(self._max_frames // 2 - len(self), 0) if 2 * self._bytes < self._max_bytes else 0
 
     # -- sending -------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from casty_asyncio import (
     Lookup,
     Reason,
     SystemShutDownError,
+    UnreachableError,
     UsageError,
 )
 
@@ -126,6 +127,11 @@ async def test_another_systems_address_finds_nobody_here() -> None:
         assert not here.lookup(ref.address)
         assert not here.lookup("casty://there/shop")
         assert not here.lookup("casty://here@127.0.0.1:8001/shop")
+        for address in (ref.address, "casty://there/shop"):
+            with pytest.raises(UnreachableError, match="only systems of the same name talk to each other"):
+                await here.lookup(address)
+        with pytest.raises(UnreachableError, match="create it with remote=Remote"):
+            await here.lookup("casty://here@127.0.0.1:8001/shop")
         assert await there.lookup(ref.address) == ref
 
 

@@ -68,9 +68,9 @@ def assert_nothing_is_kept(*systems: ActorSystem) -> None:
         remoting: Remoting = remoting_of(system)
         for peer in remoting.transport.peers.values():
             conversation: Any = peer.conversation
-            assert not conversation._asks
-            assert not conversation._owed
-            assert not conversation._lookups
+            assert not conversation.asking
+            assert not conversation.answering
+            assert not conversation.lookups
         assert not remoting.exports._handles
         assert remoting.refs.asking is None
         assert remoting.refs.answering is None
@@ -265,7 +265,7 @@ async def test_rule_4_asks_end_when_the_actor_stops_while_they_wait(style: Style
         ref = await looked_up(one, other, "desk")
         asks = [asyncio.ensure_future(style.ask(one, ref, each)) for each in ("in time", "waiting")]
         await within(in_hand.wait())
-        await until(lambda: len(conversation_of(other)._owed) == 2)
+        await until(lambda: len(conversation_of(other).answering) == 2)
         other.stop(there)
         with pytest.raises(ActorStoppedError):
             await within(asks[1])
@@ -324,7 +324,7 @@ async def test_rule_4_an_ask_that_is_not_answered_in_time_ends_and_the_late_answ
         ref = await looked_up(one, other, "desk")
         with pytest.raises(AskTimeoutError, match=r"/desk did not answer (str|Question) within 0\.05 s"):
             await within(style.ask(one, ref, "slow", 0.05))
-        await until(lambda: not conversation_of(other)._owed)
+        await until(lambda: not conversation_of(other).answering)
         assert not body_of(there).debts
         kept[0].tell("late")
         assert await letters.next() == DeadLetter("late", kept[0], Reason.ASK_OVER)
@@ -356,8 +356,8 @@ async def test_rule_4_a_task_that_is_cancelled_while_it_asks_leaves_nothing_behi
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        assert not conversation_of(one)._asks
-        await until(lambda: not conversation_of(other)._owed)
+        assert not conversation_of(one).asking
+        await until(lambda: not conversation_of(other).answering)
         assert not body_of(there).debts
         assert_nothing_is_kept(one, other)
 
@@ -382,7 +382,7 @@ async def test_rule_4_asks_however_they_end_leave_no_circles_for_the_collector(s
                     await style.ask(one, ref, "fail")
                 with contextlib.suppress(AskTimeoutError):
                     await style.ask(one, ref, "forget", 0)
-            await until(lambda: not conversation_of(other)._owed)
+            await until(lambda: not conversation_of(other).answering)
             # What was acknowledged is no longer kept for a new connection.
             await until(lambda: not len(conversation_of(one).session) and not len(conversation_of(other).session))
             asks = sum(isinstance(each, Ask) for each in gc.get_objects())
@@ -423,12 +423,12 @@ async def test_rule_4_asks_end_when_their_own_system_is_shut_down() -> None:
         async with listening() as one:
             ref = await looked_up(one, other, "silent")
             asking = asyncio.ensure_future(ref.ask("x", timeout=60.0))
-            await until(lambda: conversation_of(other)._owed)
+            await until(lambda: conversation_of(other).answering)
         with pytest.raises(UnreachableError, match="shut down"):
             await within(asking)
         with pytest.raises(UnreachableError):
             await within(ref.ask("x"))
-        await until(lambda: not conversation_of(other)._owed)
+        await until(lambda: not conversation_of(other).answering)
 
 
 async def test_rule_4_asks_end_at_once_when_the_other_system_is_shut_down() -> None:
@@ -437,7 +437,7 @@ async def test_rule_4_asks_end_at_once_when_the_other_system_is_shut_down() -> N
             Probe(other, "silent")
             ref = await looked_up(one, other, "silent")
             asking = asyncio.ensure_future(ref.ask("x", timeout=60.0))
-            await until(lambda: conversation_of(other)._owed)
+            await until(lambda: conversation_of(other).answering)
         with pytest.raises((ActorStoppedError, UnreachableError)):
             await within(asking)
         assert_nothing_is_kept(one)

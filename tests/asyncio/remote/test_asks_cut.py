@@ -66,7 +66,7 @@ async def test_rule_4_asks_of_a_killed_process_end_soon() -> None:
         for ask in asks:
             with pytest.raises(UnreachableError, match="its process is lost"):
                 await within(ask)
-        assert not conversation_of(system)._asks
+        assert not conversation_of(system).asking
         with pytest.raises(UnreachableError):
             await within(desk.ask(Echo("too late"), timeout=60.0))
 
@@ -107,8 +107,8 @@ async def test_rule_4_a_process_that_asked_and_was_killed_is_owed_nothing() -> N
         ref = await Style.CLASS.spawn(system, Script(lambda turn, message: asked.set()), "asked")
         desk.tell(AskOf(ref))
         await within(asked.wait())
-        assert conversation_of(system)._owed
+        assert conversation_of(system).answering
         await there.kill()
         # Something to say, or its end would not be looked for.
         desk.tell(Echo("anybody?"))
-        await until(lambda: not conversation_of(system)._owed)
+        await until(lambda: not conversation_of(system).answering)

@@ -254,7 +254,9 @@ async def test_a_port_that_is_taken_is_an_error_that_says_so_and_the_system_can_
         ref = system.spawn(echo(), "desk")
         assert await within(ref.ask("works")) == "works"
         assert "@" not in ref.address
-        assert await within(system.lookup(url(other, "desk"))) is None
+        assert not system.lookup(url(other, "desk"))
+        with pytest.raises(UnreachableError, match=r"does not talk to others; create it with remote=Remote"):
+            await within(system.lookup(url(other, "desk")))
         await system.shutdown()
 
 

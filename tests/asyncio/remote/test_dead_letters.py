@@ -314,7 +314,7 @@ async def test_rule_3_the_answer_that_comes_too_late_is_a_dead_letter() -> None:
         ref = await looked_up(one, other, "slow")
         with pytest.raises(AskTimeoutError, match="/slow did not answer str within"):
             await within(ref.ask("x", timeout=0.05))
-        await until(lambda: not conversation_of(other)._owed)
+        await until(lambda: not conversation_of(other).answering)
         kept[0].tell("late")
         letter = await letters.next()
         assert (letter.message, letter.reason) == ("late", Reason.ASK_OVER)

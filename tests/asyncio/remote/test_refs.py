@@ -251,7 +251,8 @@ async def test_rule_7_a_system_of_another_name_at_that_address_is_unreachable_an
         with pytest.raises(UnreachableError, match="bakery") as caught:
             await within(system.lookup(url(other, "oven")))
         assert "shop" in str(caught.value)
-        assert await within(system.lookup(f"casty://bakery@{other.address}/oven")) is None
+        with pytest.raises(UnreachableError, match="only systems of the same name talk to each other"):
+            await within(system.lookup(f"casty://bakery@{other.address}/oven"))
 
 
 async def test_rule_7_a_wrong_secret_is_unreachable_and_the_text_says_so() -> None:
@@ -267,10 +268,19 @@ async def test_rule_7_the_own_address_is_answered_without_a_connection() -> None
         assert await within(system.lookup(url(system, "desk"))) is ref
         assert system.address is not None
         assert remoting_of(system).transport.peers == {}
-        # Under another name for it, it finds itself at the other end, and says so.
+
+
+async def test_rule_7_another_name_of_the_own_address_finds_the_own_actors(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening() as system:
+        ref = system.spawn(echo(), "desk")
+        assert system.address is not None
         alias = NodeAddress("localhost", system.address.port)
-        with pytest.raises(UnreachableError, match="is at both ends"):
-            await within(system.lookup(f"casty://shop@{alias}/desk"))
+        for _ in range(2):
+            assert await within(system.lookup(f"casty://shop@{alias}/desk")) is ref
+        assert await within(system.lookup(f"casty://shop@{alias}/nobody")) is None
+        assert remoting_of(system).transport.peers == {}
+        assert remoting_of(system).transport.nonces == {}
+    assert not caplog.records
 
 
 async def test_rule_7_many_lookups_at_once_need_one_connection() -> None:
@@ -291,11 +301,11 @@ async def test_rule_7_a_lookup_that_is_cancelled_leaves_nothing_behind() -> None
         (conversation,) = [kit.conversation_of(one)]
         task = asyncio.ensure_future(one.lookup(url(other, "desk"))._answer())
         await asyncio.sleep(0)
-        assert conversation._lookups
+        assert conversation.lookups
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not conversation._lookups
+        assert not conversation.lookups
         assert (await looked_up(one, other, "desk")).path == "/desk"
 
 

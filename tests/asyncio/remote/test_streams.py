@@ -420,4 +420,4 @@ async def test_rule_2_a_stream_comes_from_another_process_and_one_goes_there() -
         assert await probe.take(2_001) == [*range(2_000), "completed"]
         assert await within(desk.ask(Echo("done"))) == "done"
         assert system.dead_letters == 0
-        assert not conversation_of(system)._asks
+        assert not conversation_of(system).asking

@@ -17,6 +17,7 @@ import pytest
 
 from casty_asyncio import ActorSystem, Behaviors, Terminated, UnreachableError
 from casty_asyncio.transport import transport
+from casty_asyncio.transport.connection import FAREWELL_SECONDS
 from casty_asyncio.transport.peer import Peer
 from casty_proto.link import Ack, Bye, Idle, PingFrame, Pong, Resume, SayResumed, packed
 from casty_proto.wire.envelopes import ONE, TELL
@@ -155,7 +156,7 @@ async def test_control_answers_while_data_is_clogged_so_that_the_peer_is_not_giv
         attached: Any = here.link.attached
         trickling = asyncio.create_task(trickle(there))
         await until(lambda: not attached.writable)
-        await until(lambda: here._control is not None)
+        await until(lambda: here.control.ours is not None)
         loop = asyncio.get_running_loop()
         end = loop.time() + 3 * QUICK["mute_after"]
         await until(lambda: loop.time() > end)
@@ -340,14 +341,14 @@ async def test_dialling_is_repeated_after_times_that_grow_until_the_node_is_ther
         good = peer.dial_at
         connection: Any = peer.link.attached
         attempts: list[float] = []
-        dial = peer._dial
+        dial = peer.meeting.dial
         loop = asyncio.get_running_loop()
 
         def counting() -> None:
             attempts.append(loop.time())
             dial()
 
-        peer._dial = counting  # type: ignore[method-assign]
+        peer.meeting.dial = counting  # type: ignore[method-assign]
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
             peer.dial_at = type(good)("127.0.0.1", nobody.getsockname()[1])  # type: ignore[misc]
@@ -377,6 +378,53 @@ async def test_the_end_says_farewell_after_everything_that_was_sent() -> None:
         assert await probe.take(1000) == [*range(1000)]
         await until(lambda: peer_of(one, "two").link.gone)
         assert peer_of(one, "two").link.gone == "it has ended: the actor system 'shop' was shut down"
+
+
+async def test_a_peer_that_sends_while_the_system_ends_hears_the_farewell_and_no_reset() -> None:
+    system = shop()
+    await system.start()
+    async with raw(system, Identity()) as peer:
+        flood = asyncio.create_task(keep_sending(peer))
+        ending = system.request_shutdown()
+        while not isinstance(await peer.link_frame(), Bye):
+            pass
+        # An error of the connection would be raised here.
+        assert await within(peer.reader.read()) == b""
+        assert not peer.writer.is_closing()
+        flood.cancel()
+        await peer.close()
+        assert ending is not None
+        await within(ending)
+
+
+async def keep_sending(peer: Any) -> None:
+    """Send questions for a sign, without end, as fast as they are read."""
+    while True:
+        peer.say(*[PingFrame(1)] * 1000)
+        await peer.writer.drain()
+
+
+async def test_a_peer_that_does_not_close_after_the_farewell_is_not_waited_for_long() -> None:
+    loop = asyncio.get_running_loop()
+    system = shop()
+    await system.start()
+    async with raw(system, Identity()) as peer:
+        began = loop.time()
+        await system.shutdown()
+        assert FAREWELL_SECONDS <= loop.time() - began < FAREWELL_SECONDS + 0.5
+        assert isinstance(await peer.link_frame(), Bye)
+
+
+async def test_the_end_does_not_wait_where_peers_are_well() -> None:
+    loop = asyncio.get_running_loop()
+    async with shop() as one:
+        two = shop()
+        await two.start()
+        one.spawn(echo(), "probe")
+        await lookup(two, one, "/probe")
+        began = loop.time()
+        await two.shutdown()
+        assert loop.time() - began < FAREWELL_SECONDS
 
 
 async def test_the_end_takes_seconds_with_a_peer_that_never_reads(monkeypatch: pytest.MonkeyPatch) -> None:

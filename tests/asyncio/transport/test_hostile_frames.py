@@ -145,10 +145,10 @@ async def test_two_asks_of_the_same_number_that_wait_at_the_same_time_cannot_be(
         Probe(system, "silent")
         number = await peer.find("/silent")
         peer.send(TWO.pack(ASK, number, 5) + b"\xc0")
-        await until(lambda: conversation_of(system, "hostile")._owed)
+        await until(lambda: conversation_of(system, "hostile").answering)
         peer.send(TWO.pack(ASK, number, 5) + b"\xc0")
         await peer.closes()
-        assert not conversation_of(system, "hostile")._owed
+        assert not conversation_of(system, "hostile").answering
         assert len(lines(caplog, "two asks have the same number")) == 1
 
 
@@ -399,8 +399,8 @@ async def test_numbers_that_nobody_has_are_answered_or_mean_nothing_and_fill_no_
                 answers = [await peer.counted_body() for _ in range(4)]
                 assert [body[0] for body in answers] == [TERMINATED, TERMINATED, REFUSED, FOUND]
         conversation = conversation_of(system, "raw")
-        assert not conversation._owed
-        assert not conversation._asks
+        assert not conversation.answering
+        assert not conversation.asking
         assert not conversation.watching.is_used
 
 

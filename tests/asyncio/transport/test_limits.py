@@ -8,10 +8,12 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
+from attrs import evolve
 
 from casty_asyncio import ActorContext, AskError, Behavior, Behaviors, DeadLetter, EventStreamSubscribe, Reason
 from casty_asyncio.remote.refs import RemoteRef
 from casty_proto.link import Ack
+from casty_proto.machine import SECOND
 from casty_proto.wire import Node
 from casty_proto.wire.envelopes import ASK, FAILED, FORGET, FOUND, LOOKUP, ONE, TELL, TERMINATED, TWO, WATCH
 
@@ -21,6 +23,7 @@ from .kit import (
     Raw,
     Text,
     conversation_of,
+    counted,
     echo,
     framed,
     lines,
@@ -63,7 +66,7 @@ async def test_answers_that_are_never_read_back_are_limited_and_cost_the_link(
         (line,) = lines(caplog, "does not take what it is sent")
         assert "hostile.7 is cut off" in line
         conversation = conversation_of(system, "hostile")
-        assert not conversation._owed
+        assert not conversation.answering
         assert not conversation.watching.is_used
 
 
@@ -91,10 +94,10 @@ async def test_watches_and_asks_of_actors_that_live_are_kept_once_and_up_to_the_
             assert failed[: ONE.size] == ONE.pack(FAILED, number)
             assert b"50 asks of this process wait already" in failed
         conversation = conversation_of(system, "raw")
-        assert len(conversation._owed) == 50
+        assert len(conversation.answering) == 50
         assert len(conversation.watching._watched) == 1
         peer.send(*[ONE.pack(FORGET, number) for number in range(1, 51)])
-        await until(lambda: not conversation._owed)
+        await until(lambda: not conversation.answering)
 
 
 async def test_an_ask_beyond_the_limit_is_an_error_where_it_was_asked() -> None:
@@ -147,6 +150,18 @@ async def test_a_peer_that_reads_slowly_gets_everything_in_order() -> None:
                 peer.say(Ack(len(found)))
         await sending
         assert found == [*range(1000)]
+
+
+async def test_large_frames_are_acknowledged_by_their_bytes() -> None:
+    async with shop(max_queued_bytes=2**20) as system:
+        transport = transport_of(system)
+        transport.link_options = evolve(transport.link_options, ack_after_ns=3600 * SECOND)
+        system.spawn(echo(), "served")
+        async with raw(system, Identity()) as peer:
+            number = await peer.find("/served")
+            peer.write(counted(number, *["x" * 100_000] * 2))
+            # One for the lookup, and these two are more than an eighth of what may wait.
+            assert await peer.link_frame() == Ack(3)
 
 
 async def test_acknowledgements_do_not_pile_up_for_a_peer_that_sends_and_does_not_read() -> None:

@@ -11,9 +11,9 @@ import pytest
 from casty_asyncio import ActorSystem, Remote
 from casty_asyncio.remote.refs import RemoteRef
 from casty_proto.link import Bye, unpacked
-from casty_proto.wire import Node
+from casty_proto.wire import Node, Reason
 
-from ..probe import Probe
+from ..probe import Probe, within
 from .kit import (
     DATA,
     HELLO,
@@ -161,11 +161,32 @@ async def test_k_14_a_listener_of_another_version_is_refused_by_the_dialler(capl
         assert "update the older one" in told[0][2]
 
 
-async def test_k_15_a_node_that_dials_itself_is_told_so() -> None:
+async def test_k_15_a_node_that_dials_itself_knows_that_and_talks_to_nobody() -> None:
     async with shop() as system:
+        ref = system.spawn(echo(), "served")
         remote = Remote("127.0.0.1", address_map={"10.9.8.7:25520": str(system.address)})
         transport_of(system).options = remote
-        assert "is at both ends" in await unreachable(system, "10.9.8.7:25520")
+        assert await within(system.lookup("casty://shop@10.9.8.7:25520/served")) is ref
+        assert transport_of(system).peers == {}
+
+
+async def test_k_15_who_only_says_that_the_node_is_at_both_ends_is_not_believed() -> None:
+    async def lie(peer: Raw) -> None:
+        await peer.body()
+        peer.send(msgpack.packb(["casty", REFUSAL, int(Reason.SELF), "it is you"]))
+        await peer.closes()
+
+    async with shop() as system, listening(lie) as address:
+        system.spawn(echo(), "served")
+        assert "it is you" in await unreachable(system, address)
+
+
+async def test_k_15_who_says_that_it_is_this_node_does_not_make_it_take_others_for_itself() -> None:
+    async with shop() as system, raw(system) as peer:
+        own = transport_of(system).own
+        transport_of(system).nonces[b"n" * 32] = False
+        assert (await peer.shake(Identity(own.node_id, own.generation, own.address)))[0] == REFUSAL
+        assert transport_of(system).nonces == {b"n" * 32: False}
 
 
 async def test_k_15_two_processes_with_the_same_node_id_are_told_to_take_two(caplog: pytest.LogCaptureFixture) -> None:

@@ -59,10 +59,10 @@ class Bench:
         assert at is not None
         return self.wait(at - self.now)
 
-    def heard(self, frames: int = 0) -> object:
+    def heard(self, frames: int = 0, size: int = 0) -> object:
         """Something has come."""
         self.link.session.received += frames
-        ack = self.link.heard(self.now, frames)
+        ack = self.link.heard(self.now, frames, size)
         self.link.invariants()
         return ack
 

@@ -240,7 +240,7 @@ class Side:
                 self._deliver(body)
         if link.attached is not None and link.session.has_waiting:
             self.flush()
-        ack = link.heard(self.pair.now, counted)
+        ack = link.heard(self.pair.now, counted, sum(map(len, bodies)))
         link.invariants()
         if ack is not None:
             self.say(connection, ack)

@@ -28,6 +28,18 @@ def test_rule_03_an_acknowledgement_is_due_after_so_much_time() -> None:
     assert bench.wait(SECOND) == ()
 
 
+def test_rule_03_an_acknowledgement_is_due_after_so_many_bytes() -> None:
+    bench = Bench(LinkOptions(ack_bytes=100)).attach()
+    assert bench.heard(1, 99) is None
+    assert bench.heard(0, 50) is None
+    assert bench.heard(1, 1) == Ack(2)
+    assert bench.heard(1, 99) is None
+    assert bench.wait(bench.options.ack_after_ns) == (Write("c", Ack(3)),)
+    assert bench.heard(1, 99) is None
+    bench.attach("e")
+    assert bench.heard(1, 99) is None
+
+
 def test_rule_03_nothing_is_acknowledged_twice() -> None:
     bench = Bench(SMALL).attach()
     bench.heard(1)

@@ -29,7 +29,7 @@ from casty_proto.machine import MILLISECOND, SECOND, Wake
 
 from .kit import Bench
 
-FORGOTTEN = "the peer has forgotten what was under way"
+FORGOTTEN = "the peer has begun anew, and its log should say why"
 PLACE_TAKEN = Drop("c", "another connection took its place")
 
 

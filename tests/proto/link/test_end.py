@@ -212,7 +212,7 @@ def test_rule_14_a_link_that_is_gone_lets_every_connection_go_and_does_nothing_e
 def test_rule_14_frames_that_came_in_one_piece_with_the_farewell_are_not_acknowledged() -> None:
     bench = Bench().attach()
     bench.feed(Farewell("c", "good night"))
-    assert bench.link.heard(bench.now, 3) is None
+    assert bench.link.heard(bench.now, 3, 9) is None
     bench.link.invariants()
     assert bench.link.deadline() is None
 

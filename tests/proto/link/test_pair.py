@@ -151,7 +151,7 @@ def test_rule_07_whoever_has_forgotten_everything_begins_anew_and_the_peer_is_to
     pair.a.push(2)
     pair.forget(1, peer_hears=True)
     pair.advance(SECOND)
-    assert [loss.text for loss in pair.a.losses] == ["the peer has forgotten what was under way"]
+    assert [loss.text for loss in pair.a.losses] == ["the peer has begun anew, and its log should say why"]
     assert len(pair.a.losses[0].left) == 2
     pair.a.push()
     pair.b.push()

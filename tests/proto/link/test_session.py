@@ -25,10 +25,6 @@ def waits(session: Session) -> bool:
     return session.has_waiting
 
 
-def full(session: Session) -> bool:
-    return session.is_full
-
-
 def roomy(session: Session) -> bool:
     return session.has_room
 
@@ -67,7 +63,6 @@ def test_rule_02_what_was_not_written_or_is_forgotten_cannot_be_acknowledged() -
 def test_rule_04_a_frame_beyond_the_limit_is_not_taken() -> None:
     session = Session(OPTIONS)
     assert all(session.push(entry(1)) for _ in range(4))
-    assert session.is_full
     assert not session.push(entry(0))
     assert len(session) == 4
     session.take(ALL)
@@ -81,9 +76,7 @@ def test_rule_04_bytes_are_limited_too() -> None:
     assert not session.push(entry(21))
     assert session.push(entry(19))
     assert not session.push(entry(2))
-    assert not full(session)
     assert session.push(entry(1))
-    assert full(session)
     assert session.bytes_kept == 20
 
 
@@ -240,3 +233,12 @@ def test_rules_01_to_06_it_does_what_a_list_of_all_frames_would(steps: list[tupl
         session.invariants()
         assert [kept[0] for kept in session.left()] == pushed[acked:]
         assert session.has_waiting == (place < len(pushed))
+
+
+def test_rule_04_there_is_room_for_so_many_frames_until_half_of_what_may_be_kept_is_used() -> None:
+    session = Session(LinkOptions(max_frames=256, max_bytes=1000))
+    assert session.room == 128
+    assert session.push((b"x" * 100, None, None))
+    assert session.room == 127
+    assert session.push((b"x" * 400, None, None))
+    assert session.room == 0
