@@ -202,7 +202,9 @@ class _Unavailable(OSError):
 
 def _listener(family: int, address: tuple[Any, ...]) -> socket.socket:
     try:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small messages at once on sockets that say that they are TCP. On others they wait for the
+        # acknowledgement of those before, which may take 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise _Unavailable(*error.args) from error
     try:

@@ -48,6 +48,19 @@ QUICK = {"ping_after": 0.05, "mute_after": 0.2, "lost_after": 0.5}
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
+async def test_small_messages_do_not_wait_for_acknowledgements_at_either_end() -> None:
+    async with shop() as one, shop(node_id="two") as two:
+        probe = Probe(one, "probe")
+        ref = await lookup(two, one, "/probe")
+        ref.tell("first")
+        await probe.next()
+        for system in (one, two):
+            (peer,) = transport_of(system).peers.values()
+            connection: Any = peer.link.attached
+            found = connection._socket.get_extra_info("socket")
+            assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_what_is_sent_in_one_turn_of_the_loop_is_one_write() -> None:
     async with shop() as one, shop(node_id="two") as two:
         probe = Probe(one, "probe")
