@@ -41,6 +41,12 @@ All of it
     it. `version` is the index of the last change of members or regions.
 19. A command that is applied twice does nothing the second time. One that comes late does nothing when what it is based
     on has changed.
+
+What owners of shards must know of the past
+20. When a shard moves, it is said who owned it before, and at which epoch, and whether it was taken from an owner that
+    had not released it. The last of these is what the command said; it changes nothing of what is given.
+21. Copies can be held by members with the role that count: all but those who leave. The peak of a region is the largest
+    number of them at any time since it was registered. It never falls. Who leaves, or is removed, may have had a copy.
 """
 
 from .checks import NodeKey, node_key, split_key

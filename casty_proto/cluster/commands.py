@@ -137,6 +137,8 @@ class Gift:
     to: NodeKey | None = field(validator=optional(checks.key))
     shards: tuple[tuple[int, int], ...] = field(validator=_are_shards)
     """Each with the epoch that it must still have."""
+    forced: bool = field(default=False, validator=checks.exactly(bool))
+    """Whether they are taken from owners that did not release them."""
 
 
 def _are_gifts(_: object, attribute: Attribute[Any], gifts: object) -> None:
@@ -254,7 +256,7 @@ def _parts(command: Command) -> list[Any]:
         case RemoveRegion(name, registered):
             return [_Tag.REMOVE_REGION, name, registered]
         case Assign(gifts):
-            return [_Tag.ASSIGN, [[gift.region, gift.to, _packed(gift.shards)] for gift in gifts]]
+            return [_Tag.ASSIGN, [[gift.region, gift.to, _packed(gift.shards), gift.forced] for gift in gifts]]
         case RegisterName(name, key, number, path):
             return [_Tag.REGISTER_NAME, name, key, number, path]
         case UnregisterName(name, key, number):
@@ -304,8 +306,8 @@ def _packed(shards: tuple[tuple[int, int], ...]) -> bytes:
 
 
 def _gift(found: Any) -> Gift:
-    region, to, packed = _list_of(found, 3)
-    return Gift(region, to, tuple([(shard, epoch) for shard, epoch in _PAIR.iter_unpack(packed)]))
+    region, to, packed, forced = _list_of(found, 4)
+    return Gift(region, to, tuple([(shard, epoch) for shard, epoch in _PAIR.iter_unpack(packed)]), forced)
 
 
 def node_row(node: NodeInfo) -> list[Any]:

@@ -96,8 +96,10 @@ class ShardsMoved:
     region: str
     to: NodeKey | None
     epoch: int
-    shards: tuple[tuple[int, NodeKey | None], ...]
-    """Each with who owned it before."""
+    shards: tuple[tuple[int, NodeKey | None, int], ...]
+    """Each with who owned it before, and at which epoch."""
+    forced: bool = False
+    """Whether they were taken from owners that had not released them."""
 
 
 @value

@@ -1,4 +1,7 @@
-"""The regions: entity types and singletons, and who owns their shards. Rules 7 to 12 of `cluster/__init__.py`."""
+"""The regions: entity types and singletons, and who owns their shards.
+
+Rules 7 to 12, 20 and 21 of `cluster/__init__.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import assert_never
 
-from .checks import NAME_MAX, REGIONS_MAX, SHARDS_MAX, NodeKey, split_key
+from .checks import MEMBERS_MAX, NAME_MAX, REGIONS_MAX, SHARDS_MAX, NodeKey, split_key
 from .commands import Assign, Gift, RegionCommand, RegisterRegion, RemoveRegion
 from .members import Members
 from .outcomes import (
@@ -27,7 +30,19 @@ from .records import RegionKind, RegionSettings, Status
 class Region:
     """One entity type or singleton. For reading; it changes when commands are applied."""
 
-    __slots__ = ("_counts", "_epochs", "_owners", "by", "closing", "kind", "name", "recipe", "registered", "settings")
+    __slots__ = (
+        "_counts",
+        "_epochs",
+        "_owners",
+        "by",
+        "closing",
+        "kind",
+        "name",
+        "peak",
+        "recipe",
+        "registered",
+        "settings",
+    )
 
     def __init__(self, command: RegisterRegion, registered: int) -> None:
         self.name = command.name
@@ -39,6 +54,8 @@ class Region:
         """The index of its registration, and the first epoch of its shards."""
         self.closing = False
         """Whether it is to be removed."""
+        self.peak = 0
+        """The most members that could hold a copy at any time since it was registered. It never falls."""
         self._owners: list[NodeKey | None] = [None] * command.settings.num_shards
         self._epochs = [registered] * command.settings.num_shards
         self._counts: dict[NodeKey, int] = {}
@@ -80,26 +97,26 @@ class Region:
             return ()
         return tuple([shard for shard, owner in enumerate(self._owners) if owner == node])
 
-    def give(self, gift: Gift, index: int) -> tuple[tuple[int, NodeKey | None], ...]:
-        """Move the shards that have the epochs that were expected. Returns these, and who owned them before."""
+    def give(self, gift: Gift, index: int) -> tuple[tuple[int, NodeKey | None, int], ...]:
+        """Move the shards that have the epochs that were expected. Returns each with its owner and epoch before."""
         moved = []
         for shard, expected in gift.shards:
             # A shard that stands twice in one command moves once: its epoch rises, or it is left alone.
             if not self._epochs[shard] == expected < index:
                 continue
             before = self._owners[shard]
-            moved.append((shard, before))
+            moved.append((shard, before, expected))
             self._owners[shard] = gift.to
             self._epochs[shard] = index
             self._count(before, -1)
             self._count(gift.to, 1)
         return tuple(moved)
 
-    def restore(self, owners: Sequence[NodeKey | None], epochs: Sequence[int], closing: bool) -> None:
+    def restore(self, owners: Sequence[NodeKey | None], epochs: Sequence[int], closing: bool, peak: int) -> None:
         """Take over what a snapshot says. Raises `ValueError` where it is of other shards."""
         if not len(owners) == len(epochs) == self.settings.num_shards:
             raise ValueError(f"{self.name!r} has {self.settings.num_shards} shards, not {len(owners)}, {len(epochs)}")
-        self._owners, self._epochs, self.closing = list(owners), list(epochs), closing
+        self._owners, self._epochs, self.closing, self.peak = list(owners), list(epochs), closing, peak
         self._counts = _counts_of(owners)
 
     def _count(self, node: NodeKey | None, by: int) -> None:
@@ -181,6 +198,7 @@ class Regions:
                 f"{SHARDS_MAX}; choose a smaller num_shards"
             )
         self.put(Region(command, index))
+        self.look_at(members)
         return Applied((RegionAdded(name),))
 
     def _remove(self, name: str, registered: int) -> Outcome:
@@ -207,7 +225,7 @@ class Regions:
             region = self.by_name[gift.region]
             moved = region.give(gift, index)
             if moved:
-                changes.append(ShardsMoved(gift.region, gift.to, index, moved))
+                changes.append(ShardsMoved(gift.region, gift.to, index, moved, gift.forced))
             if region.closing and not region.owning():
                 changes.append(self._drop(region))
         if changes:
@@ -246,7 +264,12 @@ class Regions:
         self.total -= region.num_shards
         return RegionRemoved(region.name)
 
-    def fault(self, version: int) -> str | None:
+    def look_at(self, members: Members) -> None:
+        """The members are others: there may be more who can hold copies than there ever were."""
+        for region in self.by_name.values():
+            region.peak = max(region.peak, len(members.counting(region.settings.role)))
+
+    def fault(self, version: int, members: Members) -> str | None:
         """Why no commands can have led here by the index `version`, or `None` where some can."""
         total = sum([region.num_shards for region in self.by_name.values()])
         if len(self.by_name) > REGIONS_MAX or total > SHARDS_MAX or total != self.total:
@@ -256,6 +279,10 @@ class Regions:
                 return f"{name!r} is not listed as itself"
             if (found := region.fault(version)) is not None:
                 return found
+            present = len(members.counting(region.settings.role))
+            # Whoever owns a shard counted when it was given.
+            if not max(present, bool(region.owning())) <= region.peak <= MEMBERS_MAX:
+                return f"{name!r} had {region.peak} members at most, and has {present}"
         indexes = dict.fromkeys([region.registered for region in self.by_name.values()])
         return None if len(indexes) == len(self.by_name) else "two regions were registered at one index"
 

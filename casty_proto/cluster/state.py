@@ -99,7 +99,9 @@ class ControlState:
         match command:
             case Join() | Update() | Leave() | Left() | MarkDown() | MarkUp() | Forget():
                 owned = self._regions.owned(command.node) if type(command) is Left else 0
-                return self._changed(self._with_names(self._members.apply(command, index, owned)), index, True)
+                outcome = self._with_names(self._members.apply(command, index, owned))
+                self._regions.look_at(self._members)
+                return self._changed(outcome, index, True)
             case RegisterRegion() | RemoveRegion() | Assign():
                 return self._changed(self._regions.apply(command, index, self._members), index, True)
             case RegisterName() | UnregisterName() | DropNames():
@@ -258,13 +260,12 @@ class ControlState:
                 self._members.graves[node_id] = (_number(generation), _number(index))
             case [_Row.OWNER, node]:
                 owners.append(node)
-            case [_Row.REGION, name, kind, settings, by, recipe, registered, bool(closing), owned, epochs]:
+            case [_Row.REGION, name, kind, settings, by, recipe, registered, bool(closing), peak, owned, epochs]:
                 command = RegisterRegion(name, RegionKind(kind), settings_of(settings), by, recipe)
                 region = Region(command, _number(registered))
                 numbers = unpack(f">{region.num_shards}I", owned)
-                region.restore(
-                    [owners[number] for number in numbers], unpack(f">{region.num_shards}Q", epochs), closing
-                )
+                epochs = unpack(f">{region.num_shards}Q", epochs)
+                region.restore([owners[number] for number in numbers], epochs, closing, _number(peak))
                 self._regions.put(region)
             case [_Row.NAME, name, node, number, path, since]:
                 self._names.entries[name] = NameEntry(node, number, path, since)
@@ -277,7 +278,7 @@ class ControlState:
             return f"the version is {self.version}, and the last change was at {self.changed}"
         return (
             self._members.fault(self.version)
-            or self._regions.fault(self.version)
+            or self._regions.fault(self.version, self._members)
             or self._names.fault(self.changed, self._members)
         )
 
@@ -304,6 +305,7 @@ def _region_row(region: Region, numbers: dict[NodeKey | None, int]) -> list[Any]
         region.recipe,
         region.registered,
         region.closing,
+        region.peak,
         pack(f">{count}I", *[numbers[owner] for owner in region.owners]),
         pack(f">{count}Q", *region.epochs),
     ]

@@ -106,6 +106,10 @@ class Answers:
             link.announced = True
             out.append(UpToDate(owned.region, owned.shard, peer))
         self._waits.settle_flush(owned, peer, out)
+        self.drop_leavers(owned)
+
+    def drop_leavers(self, owned: Owned) -> None:
+        """Copies of former backups are of no use when all present ones are complete, or there are to be none."""
         if all(link.whole for link in owned.links.values()):
             for node in owned.leaving:
                 self._sending.add(node, (owned.region, owned.shard, Control.DROP))

@@ -105,6 +105,10 @@ class Backup:
         """Never: a copy waits to be spoken to."""
         return None
 
+    def copies(self) -> int:
+        """Of how many shards it has something."""
+        return sum([bool(copy.entries) for copy in self._copies.values()])
+
     def _on_received(self, event: Received) -> _Effects:
         peer, message = event.peer, to_copy(event.message)
         if isinstance(message, str):

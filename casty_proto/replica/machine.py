@@ -49,6 +49,22 @@ class Replica:
         """When the machine wants `Wake`, or `None`."""
         return self._primary.deadline()
 
+    def state_of(self, region: str, shard: int, entity: str) -> bytes | None:
+        """The state of an entity of a shard that is owned here; `None` where it has none."""
+        return self._primary.state_of(region, shard, entity)
+
+    def is_safe(self, region: str, shard: int, entity: str) -> bool:
+        """Whether the state of an entity of a shard that is owned here would not be lost with this node alone."""
+        return self._primary.is_safe(region, shard, entity)
+
+    def gaps(self, region: str, shard: int) -> tuple[str, ...]:
+        """The backups of a shard owned here that have no complete copy."""
+        return self._primary.gaps(region, shard)
+
+    def copies(self) -> int:
+        """Of how many shards this node holds something for others."""
+        return self._backup.copies()
+
     def _to_backup(self, event: Received, now: Instant, out: list[ReplicaEffect]) -> None:
         message = to_copy(event.message)
         if not isinstance(message, str) and event.peer != self._node:

@@ -129,6 +129,26 @@ class Primary:
         owned = self._shards.get((region, shard))
         return 0 if owned is None else owned.epoch
 
+    def state_of(self, region: str, shard: int, entity: str) -> bytes | None:
+        """The state of an entity of a shard that is owned here; `None` where it has none."""
+        owned = self._shards.get((region, shard))
+        record = None if owned is None else owned.records.get(entity)
+        return None if record is None else record.state
+
+    def is_safe(self, region: str, shard: int, entity: str) -> bool:
+        """Whether an entity's present state is wherever its writes wanted it, and on one backup if there is any."""
+        owned = self._shards.get((region, shard))
+        if owned is None or owned.recovery is not None or entity not in owned.records:
+            return False
+        if owned.records[entity].waiting:
+            return False
+        return not owned.links or any(entity not in link.behind for link in owned.links.values())
+
+    def gaps(self, region: str, shard: int) -> tuple[str, ...]:
+        """The backups of a shard that have no complete copy; none where it is not owned, or is being recovered."""
+        owned = self._shards.get((region, shard))
+        return () if owned is None else tuple([node for node, link in owned.links.items() if not link.whole])
+
     def _on_wake(self, now: Instant, out: _Out) -> None:
         for kind, what in self._deadlines.due(now):
             if kind == PEER:
@@ -318,6 +338,8 @@ class Primary:
             self._waits.settle(owned, entity, out)
         for entity, record in owned.records.items():
             self._sending.prune(owned, entity, record)
+        if not owned.links:
+            self._answers.drop_leavers(owned)
         self._pump(now, out)
 
     def _on_down(self, event: Down, now: Instant, out: _Out) -> None:
@@ -412,6 +434,8 @@ class Primary:
         for node in owned.links:
             self._sending.add_all(node, owned)
         self._sending.complete(owned)
+        if not owned.links:
+            self._answers.drop_leavers(owned)
         self._pump(now, out)
 
     # Messages -------------------------------------------------------------------------------------------------------

@@ -124,6 +124,13 @@ class ToSend:
 
 
 @value
+class Settled:
+    """Effect: an owner has accepted these."""
+
+    items: tuple[Any, ...]
+
+
+@value
 class Failed:
     """Effect: an owner is gone that may have accepted these: whether they were handled, nobody knows."""
 
@@ -138,7 +145,7 @@ class Returned:
     reason: str
 
 
-type SenderEffects = tuple[ToSend | Failed | Returned, ...]
+type SenderEffects = tuple[ToSend | Settled | Failed | Returned, ...]
 
 
 class Sender:
@@ -157,11 +164,12 @@ class Sender:
         "_waiting",
     )
 
-    def __init__(self, options: ChannelOptions) -> None:
+    def __init__(self, options: ChannelOptions, channel: int = 1) -> None:
+        """`channel` is higher than that of any earlier sender of the same name to this shard."""
         self._options = options
         self._owner: str | None = None
         self._epoch = 0
-        self._channel = 1
+        self._channel = channel
         self._next = 1
         """The number of the first message that was not sent yet."""
         self._sent: deque[Any] = deque()
@@ -222,9 +230,9 @@ class Sender:
         first = self._next - len(self._sent)
         if not first <= message.count < self._next:
             return ()
-        self._settle(message.count)
+        settled = self._settle(message.count)
         self._resend_at = now + self._options.resend_ns if self._sent else None
-        return self._send_more(now)
+        return (settled, *self._send_more(now))
 
     def welcome(self, peer: str, message: Welcome, now: Instant) -> SenderEffects:
         """The new owner says how many of this channel were accepted before."""
@@ -238,8 +246,8 @@ class Sender:
         if not first - 1 <= message.count < self._next:
             return ()
         self._asking = False
-        self._settle(message.count)
-        return (*self._repeat(now), *self._send_more(now))
+        settled = (self._settle(message.count),) if message.count >= first else ()
+        return (*settled, *self._repeat(now), *self._send_more(now))
 
     def wake(self, now: Instant) -> SenderEffects:
         """The deadline has come, or not."""
@@ -282,11 +290,11 @@ class Sender:
         self._asking = False
         self._resend_at = None
 
-    def _settle(self, count: int) -> None:
-        for _ in range(count - (self._next - len(self._sent)) + 1):
-            self._sent.popleft()
+    def _settle(self, count: int) -> Settled:
+        items = tuple([self._sent.popleft() for _ in range(count - (self._next - len(self._sent)) + 1)])
         if not self._sent:
             self._resend_at = None
+        return Settled(items)
 
     def _send_more(self, now: Instant) -> SenderEffects:
         owner = self._owner

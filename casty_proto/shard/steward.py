@@ -25,6 +25,7 @@ Rules
  4. A proposal has at most `max_shards` shards, and at most `max_proposals` are under way.
  5. Only the owner of an epoch can release it.
  6. Rubbish from a peer is noted, and changes nothing.
+ 7. What is taken from an owner that has not released it is given apart from the rest, and said to be forced.
 """
 
 from __future__ import annotations
@@ -127,6 +128,8 @@ class Give:
     region: str
     to: str
     shards: tuple[tuple[int, int], ...]
+    forced: bool = False
+    """Whether they are taken from owners that did not release them."""
 
 
 @value
@@ -322,19 +325,21 @@ class Steward:
 
     def _propose(self, found: list[tuple[Spot, _Move]], now: Instant) -> ProposeGifts:
         self._last_request += 1
-        gifts: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        gifts: dict[tuple[str, str, bool], list[tuple[int, int]]] = {}
         taken: dict[str, None] = {}
         for (region, shard), move in found:
-            gifts.setdefault((region, move.home), []).append((shard, move.epoch))
-            if move.owner is not None and self._released.get((region, shard)) != move.epoch:
-                taken[move.owner] = None
+            owner = move.owner if self._released.get((region, shard)) != move.epoch else None
+            gifts.setdefault((region, move.home, owner is not None), []).append((shard, move.epoch))
+            if owner is not None:
+                taken[owner] = None
         for node in taken:
             self._giver.handle(Taking(node), now)
         spots = tuple([spot for spot, _ in found])
         self._proposed.update(dict.fromkeys(spots))
         self._under_way[self._last_request] = (spots, tuple(taken))
         return ProposeGifts(
-            self._last_request, tuple([Give(region, to, tuple(shards)) for (region, to), shards in gifts.items()])
+            self._last_request,
+            tuple([Give(region, to, tuple(shards), forced) for (region, to, forced), shards in gifts.items()]),
         )
 
 

@@ -50,6 +50,8 @@ class Server:
     def __init__(self, *node_ids: str) -> None:
         self.state = ControlState()
         self.index = 0
+        self.peaks: dict[tuple[str, int], int] = {}
+        """Of each registration of a region the most members that counted, as it was after each command."""
         for node_id in node_ids:
             self.changes(Join(node(node_id)))
 
@@ -72,6 +74,11 @@ class Server:
             assert self.state.up_members(role) == tuple([one.key for one in able if one.status is Status.UP])
             counting = tuple([one.key for one in able if one.status is not Status.LEAVING])
             assert self.state.counting_members(role) == counting
+        for region in self.state.regions():
+            role, registration = region.settings.role, (region.name, region.registered)
+            present = len(self.state.counting_members(role))
+            self.peaks[registration] = max(self.peaks.get(registration, 0), present)
+            assert region.peak == self.peaks[registration]
 
     def changes(self, command: Command) -> tuple[Change, ...]:
         """Apply a command that does something."""

@@ -52,7 +52,7 @@ EXAMPLES: tuple[Command, ...] = (
     RegisterRegion("r", RegionKind.ENTITIES, SETTINGS, "a.1", b"recipe"),
     RegisterRegion("s", RegionKind.SINGLETON, RegionSettings(1), "a.1"),
     RemoveRegion("r", 5),
-    Assign((Gift("r", "a.1", ((0, 1), (65535, 2**63 - 1))), Gift("r", None, ((3, 3),)))),
+    Assign((Gift("r", "a.1", ((0, 1), (65535, 2**63 - 1))), Gift("r", None, ((3, 3),), forced=True))),
     RegisterName("n", "a.1", 0, "/user/n"),
     UnregisterName("n", "a.1", 2**63 - 1),
     DropNames("a.1", 9),
@@ -72,7 +72,10 @@ def test_rule_15_the_bytes_of_commands_stay_what_they_are() -> None:
     # They stand in logs on disk, and cross the network between versions.
     assert encode_command(Leave("a.1", 7)).hex() == "940103a3612e3107"
     assert encode_command(Assign((Gift("r", "a.1", ((2, 3),)),))).hex() == (
-        "93010a9193a172a3612e31c40c000000020000000000000003"
+        "93010a9194a172a3612e31c40c000000020000000000000003c2"
+    )
+    assert encode_command(Assign((Gift("r", "a.1", ((2, 3),), forced=True),))).hex() == (
+        "93010a9194a172a3612e31c40c000000020000000000000003c3"
     )
 
 
@@ -118,11 +121,16 @@ def test_rule_15_a_command_with_a_field_too_many_or_too_few_is_none(data: bytes)
         [1, 8, "r", 2, [2, None, 1, 0, 1, None, False], "a.1", b""],
         [1, 8, "r", 1, [1, None, 1, 0, 1, None, False], "a.1", bytes(16_385)],
         [1, 10, []],
-        [1, 10, [["r", "a.1", b""]]],
-        [1, 10, [["r", "a.1", bytes(11)]]],
-        [1, 10, [["r", "a.1", bytes(12)]]],
-        [1, 10, [["r", "a.1", b"\x00\x01\x00\x00" + bytes(7) + b"\x01"]]],
-        [1, 10, [["r", "a.1", bytes(4) + b"\xff" * 8]]],
+        [1, 10, [["r", "a.1", b"", False]]],
+        [1, 10, [["r", "a.1", bytes(11), False]]],
+        [1, 10, [["r", "a.1", bytes(12), False]]],
+        [1, 10, [["r", "a.1", b"\x00\x01\x00\x00" + bytes(7) + b"\x01", False]]],
+        [1, 10, [["r", "a.1", bytes(4) + b"\xff" * 8, False]]],
+        [1, 10, [["r", "a.1", bytes(11) + b"\x01"]]],
+        [1, 10, [["r", "a.1", bytes(11) + b"\x01", None]]],
+        [1, 10, [["r", "a.1", bytes(11) + b"\x01", 0]]],
+        [1, 10, [["r", "a.1", bytes(11) + b"\x01", 1]]],
+        [1, 10, [["r", "a.1", bytes(11) + b"\x01", False, False]]],
         [1, 11, "x" * (NAME_MAX + 1), "a.1", 0, "/p"],
         [1, 11, "x", "a.1", 0, ""],
         [1, 13, "a.1", 0],
@@ -192,6 +200,7 @@ def test_rule_17_the_longest_command_has_a_limit() -> None:
         (lambda: NodeInfo("\ud800", 1, "h"), "surrogates"),
         (lambda: Leave("a"), "node: 'a' is no node key"),
         (lambda: Gift("r", "a.1", ((True, 1),)), "numbers and epochs"),
+        (lambda: Gift("r", "a.1", ((0, 1),), 1), "forced must be of type bool"),  # type: ignore[arg-type]
         (lambda: Assign((1,)), "must be gifts"),  # type: ignore[arg-type]
         (lambda: Join("a.1"), "must be of type NodeInfo"),  # type: ignore[arg-type]
     ],

@@ -1,4 +1,4 @@
-"""Regions of the control state: rules 7 to 12, and the names of actors, rule 13."""
+"""Regions of the control state: rules 7 to 12, 20 and 21, and the names of actors, rule 13."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from casty_proto.cluster import (
     Applied,
     Assign,
     DropNames,
+    Forget,
     Gift,
+    Join,
     Leave,
+    Left,
+    MarkDown,
     NameEntry,
     NameFreed,
     NameTaken,
@@ -91,7 +95,7 @@ def test_rule_7_only_members_register() -> None:
 def test_rule_8_an_assignment_moves_the_shards_that_have_the_expected_epoch() -> None:
     server = Server("a", "b")
     server.changes(entities())
-    moved = ((0, None), (2, None))
+    moved = ((0, None, 3), (2, None, 3))
     assert server.changes(Assign((gift("a.1", (0, 3), (1, 2), (2, 3)),))) == (ShardsMoved("accounts", "a.1", 4, moved),)
     assert [server.state.owner_of("accounts", shard) for shard in range(4)] == ["a.1", None, "a.1", None]
     assert [server.state.epoch_of("accounts", shard) for shard in range(4)] == [4, 3, 4, 3]
@@ -110,9 +114,9 @@ def test_rule_8_one_command_gives_shards_of_many_regions_to_many() -> None:
     server.changes(singleton())
     gifts = (gift("b.1", (0, 4)), gift("a.1", (3, 5), (2, 4)), gift("a.1", (0, 6), region="clock"))
     assert server.changes(Assign(gifts)) == (
-        ShardsMoved("accounts", "b.1", 7, ((0, "a.1"),)),
-        ShardsMoved("accounts", "a.1", 7, ((3, "b.1"),)),
-        ShardsMoved("clock", "a.1", 7, ((0, None),)),
+        ShardsMoved("accounts", "b.1", 7, ((0, "a.1", 4),)),
+        ShardsMoved("accounts", "a.1", 7, ((3, "b.1", 5),)),
+        ShardsMoved("clock", "a.1", 7, ((0, None, 6),)),
     )
     assert server.state.singleton_owner("clock") == "a.1"
     assert server.state.shards_of("a.1") == (("accounts", 1), ("accounts", 3), ("clock", 0))
@@ -121,19 +125,19 @@ def test_rule_8_one_command_gives_shards_of_many_regions_to_many() -> None:
 def test_rule_8_what_cannot_be_given_does_not_hold_up_the_rest() -> None:
     server = running()
     gifts = (gift("c.1", (1, 4)), gift("b.1", (0, 4)), gift("b.1", (0, 1), region="nothing"))
-    assert server.changes(Assign(gifts)) == (ShardsMoved("accounts", "b.1", 6, ((0, "a.1"),)),)
+    assert server.changes(Assign(gifts)) == (ShardsMoved("accounts", "b.1", 6, ((0, "a.1", 4),)),)
 
 
 def test_rule_9_a_shard_that_stands_twice_in_a_command_moves_once() -> None:
     server = running()
     gifts = (gift("b.1", (0, 4), (0, 4), (0, 6)), gift("a.1", (0, 6)))
-    assert server.changes(Assign(gifts)) == (ShardsMoved("accounts", "b.1", 6, ((0, "a.1"),)),)
+    assert server.changes(Assign(gifts)) == (ShardsMoved("accounts", "b.1", 6, ((0, "a.1", 4),)),)
     assert server.state.epoch_of("accounts", 0) == 6
 
 
 def test_rule_9_the_same_owner_gets_a_new_epoch() -> None:
     server = running()
-    assert server.give("a.1", 0) == (ShardsMoved("accounts", "a.1", 6, ((0, "a.1"),)),)
+    assert server.give("a.1", 0) == (ShardsMoved("accounts", "a.1", 6, ((0, "a.1", 4),)),)
     assert server.state.epoch_of("accounts", 0) == 6
 
 
@@ -166,7 +170,7 @@ def test_rule_10_shards_are_given_to_a_member_with_the_role_as_it_is_now() -> No
 
 def test_rule_10_shards_can_be_given_to_nobody() -> None:
     server = running()
-    assert server.give(None, 0) == (ShardsMoved("accounts", None, 6, ((0, "a.1"),)),)
+    assert server.give(None, 0) == (ShardsMoved("accounts", None, 6, ((0, "a.1", 4),)),)
     assert server.state.owned_count("a.1") == 1
 
 
@@ -196,7 +200,7 @@ def test_rule_12_a_region_goes_with_its_last_owner_and_keeps_its_name_until_then
     assert "being removed" in server.reason(entities())
     assert "given to nobody" in server.reason(Assign((gift("b.1", (0, 4)),)))
     server.give(None, 0, 1, 2)
-    moved = ShardsMoved("accounts", None, 11, ((3, "b.1"),))
+    moved = ShardsMoved("accounts", None, 11, ((3, "b.1", 5),))
     assert server.give(None, 3) == (moved, RegionRemoved("accounts"))
     server.changes(entities(num_shards=9))
 
@@ -268,6 +272,103 @@ def test_rule_17_there_are_at_most_so_many_names(monkeypatch: pytest.MonkeyPatch
     for name in ("x", "y"):
         server.changes(RegisterName(name, "a.1", 1, "/p"))
     assert "2 names are taken; give some up first" in server.reason(named("z"))
+
+
+def test_rule_20_a_move_says_who_owned_each_shard_and_at_which_epoch() -> None:
+    server = running()
+    server.give("b.1", 1)
+    server.give(None, 3)
+    pairs = tuple([(shard, server.state.epoch_of("accounts", shard)) for shard in range(4)])
+    assert pairs == ((0, 4), (1, 6), (2, 5), (3, 7))
+    before = ((0, "a.1", 4), (1, "b.1", 6), (2, "b.1", 5), (3, None, 7))
+    assert server.changes(Assign((gift("a.1", *pairs),))) == (ShardsMoved("accounts", "a.1", 8, before),)
+
+
+def test_rule_20_a_move_says_whether_it_was_forced_gift_by_gift() -> None:
+    server = running()
+    gifts = (gift("b.1", (0, 4)), evolve(gift("b.1", (1, 4)), forced=True))
+    assert server.changes(Assign(gifts)) == (
+        ShardsMoved("accounts", "b.1", 6, ((0, "a.1", 4),), forced=False),
+        ShardsMoved("accounts", "b.1", 6, ((1, "a.1", 4),), forced=True),
+    )
+
+
+def test_rule_20_that_it_is_forced_changes_nothing_of_what_is_given() -> None:
+    one, other = running(), running()
+    for late in (False, True):
+        wanted = gift("b.1", (0, 4), (3, 5))
+        outcome, same = one.apply(Assign((wanted,))), other.apply(Assign((evolve(wanted, forced=True),)))
+        assert isinstance(outcome, Outdated if late else Applied)
+        assert type(outcome) is type(same)
+        assert one.state.encode() == other.state.encode()
+
+
+def peak(server: Server, region: str = "accounts") -> int:
+    found = server.state.region(region)
+    assert found is not None
+    return found.peak
+
+
+def test_rule_21_the_peak_begins_with_the_members_that_count_when_it_is_registered() -> None:
+    server = Server("a", "b", "c", "d")
+    down(server, "b.1")
+    server.changes(Leave("c.1"))
+    server.changes(entities())
+    assert peak(server) == 3
+
+
+def test_rule_21_the_peak_rises_with_the_members_and_never_falls() -> None:
+    server = Server("a")
+    server.changes(entities())
+    seen = [peak(server)]
+    for command in (
+        Join(node("b")),
+        Join(node("c")),
+        MarkDown("c.1"),
+        Forget("c"),
+        Leave("b.1"),
+        Left("b.1"),
+        Join(node("d")),
+        Join(node("d", 2)),
+        Join(node("e")),
+        Join(node("f")),
+    ):
+        server.changes(command)
+        seen.append(peak(server))
+    assert seen == [1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4]
+
+
+def test_rule_21_only_members_with_the_role_make_the_peak_as_it_is_now() -> None:
+    server = Server("a")
+    server.changes(entities(role="db"))
+    server.changes(singleton())
+    assert (peak(server), peak(server, "clock")) == (0, 1)
+    server.changes(Join(node("b", 1, "db")))
+    assert (peak(server), peak(server, "clock")) == (1, 2)
+    server.changes(Update(node("a", 1, "db")))
+    assert (peak(server), peak(server, "clock")) == (2, 2)
+    server.changes(Update(node("b")))
+    assert (peak(server), peak(server, "clock")) == (2, 2)
+
+
+def test_rule_21_who_leaves_counts_again_when_it_is_held_to_be_down() -> None:
+    server = Server("a", "b")
+    server.changes(Leave("b.1"))
+    server.changes(entities())
+    assert peak(server) == 1
+    down(server, "b.1")
+    assert peak(server) == 2
+
+
+def test_rule_21_a_region_that_is_registered_anew_has_a_new_peak() -> None:
+    server = Server("a", "b")
+    server.changes(entities())
+    server.changes(Leave("b.1"))
+    assert isinstance(server.apply(entities()), AlreadySo)
+    assert peak(server) == 2
+    server.changes(RemoveRegion("accounts", 3))
+    server.changes(entities())
+    assert peak(server) == 1
 
 
 def test_rule_18_the_version_is_the_last_change_of_members_or_regions() -> None:

@@ -1,4 +1,4 @@
-"""Snapshots of the control state: rule 16."""
+"""Snapshots of the control state: rule 16, and rule 21 in them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from casty_proto.cluster import (
     RegisterName,
     RemoveRegion,
     StateError,
+    Update,
 )
 
-from .kit import down, named, node, running, singleton
+from .kit import Server, down, entities, named, node, running, singleton
 
 
 def furnished() -> ControlState:
@@ -53,6 +54,7 @@ def test_rule_16_a_state_comes_out_of_its_bytes_as_it_went_in() -> None:
     assert copy.members() == state.members()
     assert copy.names() == state.names()
     assert [region.owners for region in copy.regions()] == [region.owners for region in state.regions()]
+    assert [region.peak for region in copy.regions()] == [region.peak for region in state.regions()] == [4, 4]
     assert copy.former_owners() == state.former_owners()
     assert copy.is_removed("c.1")
     assert (copy.version, copy.changed) == (state.version, state.changed)
@@ -128,12 +130,17 @@ HEADER, A, B, D, GRAVE, OWNER_A, OWNER_B, ACCOUNTS, CLOCK, BOSS = range(10)
         (ACCOUNTS, 1, "", "name must have 1 to 512 bytes"),
         (ACCOUNTS, 2, 2, "a singleton has one shard"),
         (ACCOUNTS, 6, 99, "epochs that do not lie between"),
-        (ACCOUNTS, 8, bytes(15), "unpack requires"),
-        (ACCOUNTS, 8, b"\x00\x00\x00\x09" * 4, "index out of range"),
-        (ACCOUNTS, 9, (b"\x00" * 7 + b"\x05") * 4, "a shard that was never given, and an owner of it"),
-        (ACCOUNTS, 9, (b"\x00" * 7 + b"\x63") * 4, "epochs that do not lie between"),
+        (ACCOUNTS, 8, 1, "'accounts' had 1 members at most, and has 2"),
+        (ACCOUNTS, 8, -1, "'accounts' had -1 members at most, and has 2"),
+        (ACCOUNTS, 8, 1025, "'accounts' had 1025 members at most"),
+        (ACCOUNTS, 8, True, "True is no number"),
+        (ACCOUNTS, 8, None, "None is no number"),
+        (ACCOUNTS, 9, bytes(15), "unpack requires"),
+        (ACCOUNTS, 9, b"\x00\x00\x00\x09" * 4, "index out of range"),
+        (ACCOUNTS, 10, (b"\x00" * 7 + b"\x05") * 4, "a shard that was never given, and an owner of it"),
+        (ACCOUNTS, 10, (b"\x00" * 7 + b"\x63") * 4, "epochs that do not lie between"),
         (CLOCK, 7, 1, "no that this version"),
-        (CLOCK, 8, bytes(4), "is to be removed, and is there without an owner"),
+        (CLOCK, 9, bytes(4), "is to be removed, and is there without an owner"),
         (BOSS, 2, "x.1", "'boss' is that of x.1, which is not there"),
         (BOSS, 5, 99, "was taken at 99"),
         (BOSS, 0, 6, "none that this version"),
@@ -143,6 +150,19 @@ def test_rule_16_what_no_commands_can_have_led_to_is_not_decoded(row: int, place
     rows = rows_of(furnished().encode())
     rows[row][place] = thing
     with pytest.raises(StateError, match=text.replace("no that", "none that")):
+        ControlState.decode(bytes_of(rows))
+
+
+def test_rules_16_and_21_who_owns_a_shard_counted_once() -> None:
+    server = Server("a")
+    server.changes(Join(node("b", 1, "db")))
+    server.changes(entities(role="db"))
+    server.give("b.1", 0)
+    server.changes(Update(node("b")))
+    rows = rows_of(server.state.encode())
+    assert (rows[-1][1], rows[-1][8]) == ("accounts", 1)
+    rows[-1][8] = 0
+    with pytest.raises(StateError, match="'accounts' had 0 members at most, and has 0"):
         ControlState.decode(bytes_of(rows))
 
 

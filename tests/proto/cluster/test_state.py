@@ -1,4 +1,4 @@
-"""The control state as a whole: rules 8, 9, 13, 15, 16, 18, 19 over all sequences of commands, and its snapshots."""
+"""The control state as a whole: rules 8, 9, 13, 15, 16, 18 to 21 over all sequences of commands, and its snapshots."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _command(
     # The rest are assignments: with the right epoch, or one that it could have had.
     last = 0 if there is None else there.num_shards - 1
     pairs = tuple([(one, state.epoch_of(region, one)) for one in range(min(shard, last) + 1)] if there else [(0, 1)])
-    first = Gift(region, None if kind == 17 else at, pairs)
+    first = Gift(region, None if kind == 17 else at, pairs, forced=what == 3)
     if kind < 16:
         return Assign((first,))
     late = tuple([(one, max(1, epoch - what)) for one, epoch in pairs])
@@ -151,6 +151,8 @@ class Listener:
         self.owners: dict[tuple[str, int], str | None] = {}
         self.epochs: dict[tuple[str, int], int] = {}
         self.regions: dict[str, bool] = {}
+        self.now: dict[tuple[str, int], int] = {}
+        """The epochs of shards of regions that are there."""
 
     def hear(self, change: Change) -> None:
         match change:
@@ -171,6 +173,7 @@ class Listener:
                 self.regions[name] = True
             case RegionRemoved(name):
                 del self.regions[name]
+                self.now = {spot: epoch for spot, epoch in self.now.items() if spot[0] != name}
                 assert not [spot for spot, owner in self.owners.items() if spot[0] == name and owner is not None]
             case ShardsMoved():
                 self._moved(change)
@@ -190,16 +193,17 @@ class Listener:
         assert change.region in self.regions
         if change.to is not None:
             assert self.members[change.to].status == 1
-        for shard, before in change.shards:
+        for shard, before, epoch in change.shards:
             spot = (change.region, shard)
             assert self.owners.get(spot) == before
-            assert self.epochs.get(spot, 0) < change.epoch, "epochs rise"
-            self.owners[spot], self.epochs[spot] = change.to, change.epoch
+            assert self.now.get(spot, epoch) == epoch, "the epoch before is that of the last move"
+            assert self.epochs.get(spot, 0) <= epoch < change.epoch, "epochs rise"
+            self.owners[spot], self.epochs[spot], self.now[spot] = change.to, change.epoch, change.epoch
 
 
 @settings(max_examples=150, deadline=None)
 @given(CHOICES)
-def test_rules_9_and_18_the_changes_tell_all_and_epochs_rise(choices: list[Choice]) -> None:
+def test_rules_9_18_and_20_the_changes_tell_all_and_epochs_rise(choices: list[Choice]) -> None:
     listener = Listener(Server("a", "b"))
     log = Log(choices)
     for change in log.changes():
@@ -220,6 +224,21 @@ def test_rules_9_and_18_the_changes_tell_all_and_epochs_rise(choices: list[Choic
         assert state.epoch_of(name, shard) == listener.epochs[name, shard]
         assert (name, shard) in state.shards_of(owner)
         assert (owner in state.former_owners()) == (state.member(owner) is None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CHOICES)
+def test_rule_20_a_move_is_forced_when_the_gift_that_it_came_of_was(choices: list[Choice]) -> None:
+    log = Log(choices)
+    for data, outcome in zip(log.entries[2:], log.outcomes, strict=True):
+        command = decode_command(data)
+        if not isinstance(command, Assign) or not isinstance(outcome, Applied):
+            continue
+        moves = [change for change in outcome.changes if isinstance(change, ShardsMoved)]
+        # Gifts that did nothing are left out; the others come in the same order.
+        gifts = iter([(gift.region, gift.to, gift.forced) for gift in command.gifts])
+        for move in moves:
+            assert (move.region, move.to, move.forced) in gifts
 
 
 @settings(max_examples=40, deadline=None)

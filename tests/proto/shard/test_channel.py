@@ -23,6 +23,7 @@ from casty_proto.shard.channel import (
     Record,
     Returned,
     Sender,
+    Settled,
     ToSend,
     Welcome,
 )
@@ -52,7 +53,7 @@ def test_rule_1_messages_are_numbered_in_the_order_in_which_they_were_given() ->
 def test_rule_3_no_more_than_a_window_is_under_way_and_the_rest_follows() -> None:
     made = sender("a", "b", "c")
     assert made.post("d", 1) == ()
-    assert made.accepted("o", Accepted(7, 2, 2), 2) == (ToSend("o", Post(7, 2, 4, ("d",))),)
+    assert made.accepted("o", Accepted(7, 2, 2), 2) == (Settled(("a", "b")), ToSend("o", Post(7, 2, 4, ("d",))))
 
 
 def test_rule_3_what_is_not_accepted_in_time_is_sent_again() -> None:
@@ -61,7 +62,7 @@ def test_rule_3_what_is_not_accepted_in_time_is_sent_again() -> None:
     assert made.deadline() == 15
     assert made.wake(14) == ()
     assert made.wake(15) == (ToSend("o", Post(7, 2, 2, ("b",))),)
-    made.accepted("o", Accepted(7, 2, 2), 16)
+    assert made.accepted("o", Accepted(7, 2, 2), 16) == (Settled(("b",)),)
     assert made.deadline() is None
 
 
@@ -70,6 +71,7 @@ def test_rule_4_the_next_owner_is_asked_before_anything_is_sent_to_it() -> None:
     assert made.lead_to("p", 9, 5) == (ToSend("p", Hello(9, 2, 7)),)
     assert made.post("c", 6) == ()
     assert made.welcome("p", Welcome(9, 2, 1), 7) == (
+        Settled(("a",)),
         ToSend("p", Post(9, 2, 2, ("b",))),
         ToSend("p", Post(9, 2, 3, ("c",))),
     )

@@ -209,7 +209,7 @@ def test_steward_rule_1_a_node_that_is_gone_is_waited_for_until_its_lease_must_h
     assert made.handle(Survey("r", ("z",), (3,), ("b",)), 1) == ()
     assert made.deadline() == LEASES.margin_ns
     assert made.handle(Wake(), LEASES.margin_ns - 1) == ()
-    assert made.handle(Wake(), LEASES.margin_ns) == (ProposeGifts(1, (Give("r", "b", ((0, 3),)),)),)
+    assert made.handle(Wake(), LEASES.margin_ns) == (ProposeGifts(1, (Give("r", "b", ((0, 3),), forced=True),)),)
     assert made.deadline() is None
 
 
@@ -218,7 +218,7 @@ def test_steward_a_node_that_is_here_and_gets_no_lease_is_waited_for_a_while_lon
     made.handle(Survey("r", ("a",), (3,), ("b",)), 1)
     assert made.deadline() == LEASES.margin_ns + 500
     assert made.handle(Wake(), LEASES.margin_ns + 499) == ()
-    assert made.handle(Wake(), LEASES.margin_ns + 500) == (ProposeGifts(1, (Give("r", "b", ((0, 3),)),)),)
+    assert made.handle(Wake(), LEASES.margin_ns + 500) == (ProposeGifts(1, (Give("r", "b", ((0, 3),), forced=True),)),)
 
 
 def test_steward_rule_2_who_is_taken_from_gets_no_lease_until_that_is_settled() -> None:
@@ -259,6 +259,49 @@ def test_steward_a_region_that_is_gone_moves_nothing_and_neither_does_who_does_n
     made.handle(End(), 4)
     assert made.handle(Survey("r", (None,), (0,), ("b",)), 5) == ()
     made.invariants()
+
+
+def test_steward_rule_7_what_is_taken_is_given_apart_from_what_was_released_or_free() -> None:
+    made = steward(StewardOptions(max_proposals=1))
+    made.handle(Present(("a", "b", "c")), 0)
+    # Something is under way, so that all the rest is proposed together.
+    assert len(made.handle(Survey("s", (None,), (0,), ("a",)), 1)) == 1
+    owners = ("z", "a", None, "z", "z", "a")
+    assert made.handle(Survey("r", owners, (3, 4, 2, 6, 7, 8), ("b", "b", "b", "b", "c", "c")), 1) == ()
+    assert made.handle(ReleaseReceived("a", Released("r", ((1, 4), (5, 8)))), 2) == ()
+    made.handle(Survey("s", ("a",), (9,), ("a",)), LEASES.margin_ns)
+    assert made.handle(Settled(1), LEASES.margin_ns) == (
+        ProposeGifts(
+            2,
+            (
+                Give("r", "b", ((0, 3), (3, 6)), forced=True),
+                Give("r", "b", ((1, 4), (2, 2))),
+                Give("r", "c", ((4, 7),), forced=True),
+                Give("r", "c", ((5, 8),)),
+            ),
+        ),
+    )
+    made.invariants()
+
+
+def test_steward_rule_7_who_released_before_it_was_gone_is_not_forced() -> None:
+    made = steward(StewardOptions(max_proposals=1))
+    made.handle(Survey("s", (None,), (0,), ("a",)), 1)
+    made.handle(Survey("r", ("a", "a"), (3, 4), ("b", "b")), 1)
+    made.handle(ReleaseReceived("a", Released("r", ((0, 3),))), 2)
+    made.handle(Present(("b",)), 3)
+    made.handle(Survey("s", ("a",), (9,), ("a",)), LEASES.margin_ns)
+    assert made.handle(Settled(1), LEASES.margin_ns) == (
+        ProposeGifts(2, (Give("r", "b", ((0, 3),)), Give("r", "b", ((1, 4),), forced=True))),
+    )
+
+
+def test_steward_rule_7_a_release_of_an_earlier_epoch_is_none() -> None:
+    made = steward()
+    made.handle(Survey("r", ("a",), (3,), ("b",)), 1)
+    made.handle(ReleaseReceived("a", Released("r", ((0, 3),))), 2)
+    made.handle(Survey("r", ("z",), (5,), ("b",)), 3)
+    assert made.handle(Settled(1), LEASES.margin_ns) == (ProposeGifts(2, (Give("r", "b", ((0, 5),), forced=True),)),)
 
 
 @pytest.mark.parametrize(
