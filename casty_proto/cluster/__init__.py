@@ -22,7 +22,8 @@ Regions: entity types and singletons
     Of several commands that expect one epoch one does something.
  9. The epoch of a shard is the index of the command that gave it away last; before, that of the registration. So epochs
     rise, also when a region is removed and registered again, and each shard of each region has its own.
-10. Shards are given to a member that is up and has the role, or to nobody.
+10. Shards are given to a member that is up and has the role, or to nobody. Those of a hosted region are given to
+    members that have registered it. A process that starts again has to do that again.
 11. Whoever owns a shard owns it in name until an `Assign`, member or not: its lease may last.
 12. A region that is to be removed goes with its last owner. Until then its shards are given to nobody, and its name is
     not free.
@@ -45,8 +46,9 @@ All of it
 What owners of shards must know of the past
 20. When a shard moves, it is said who owned it before, and at which epoch, and whether it was taken from an owner that
     had not released it. The last of these is what the command said; it changes nothing of what is given.
-21. Copies can be held by members with the role that count: all but those who leave. The peak of a region is the largest
-    number of them at any time since it was registered. It never falls. Who leaves, or is removed, may have had a copy.
+21. Copies can be held by members that can be given shards, and by those that are down: not by those who leave. The peak
+    of a region is the largest number of them at any time since it was registered. It never falls. Who leaves, or is
+    removed, may have had a copy.
 """
 
 from .checks import NodeKey, node_key, split_key
@@ -73,6 +75,7 @@ from .outcomes import (
     AlreadySo,
     Applied,
     Change,
+    HostsChanged,
     MemberDown,
     MemberJoined,
     MemberLeaving,
@@ -105,6 +108,7 @@ __all__ = [
     "DropNames",
     "Forget",
     "Gift",
+    "HostsChanged",
     "Join",
     "Leave",
     "Left",

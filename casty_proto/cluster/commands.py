@@ -181,7 +181,8 @@ class UnregisterName:
 
 @value
 class DropNames:
-    """The actors of a node that had names before the index `before` are no more: its process has started again."""
+    """The process of a node has started again: what its actors had before the index `before`, names and regions that it
+    hosts, is theirs no more."""
 
     node: NodeKey = field(validator=checks.key)
     before: int = field(validator=checks.place)
@@ -189,8 +190,8 @@ class DropNames:
 
 type MemberCommand = Join | Update | Leave | Left | MarkDown | MarkUp | Forget
 type RegionCommand = RegisterRegion | RemoveRegion | Assign
-type NameCommand = RegisterName | UnregisterName | DropNames
-type Command = MemberCommand | RegionCommand | NameCommand
+type NameCommand = RegisterName | UnregisterName
+type Command = MemberCommand | RegionCommand | NameCommand | DropNames
 
 # In the log ----------------------------------------------------------------------------------------------------------
 
@@ -333,12 +334,13 @@ def settings_row(settings: RegionSettings) -> list[Any]:
         settings.timeout_ns,
         settings.idle_timeout_ns,
         settings.remember,
+        settings.hosted,
     ]
 
 
 def settings_of(row: Any) -> RegionSettings:
     """The settings that were written. Raises `ValueError` or `TypeError`."""
-    return RegionSettings(*_list_of(row, 7))
+    return RegionSettings(*_list_of(row, 8))
 
 
 def _list_of(found: Any, count: int) -> list[Any]:

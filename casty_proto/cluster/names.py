@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from .checks import NAME_MAX, NAMES_MAX, NodeKey
-from .commands import DropNames, NameCommand, RegisterName, UnregisterName
+from .commands import NameCommand, RegisterName, UnregisterName
 from .members import Members
 from .outcomes import AlreadySo, Applied, NameFreed, NameTaken, Outcome, Outdated, Refused, Taken
 from .records import NameEntry, Status
@@ -30,9 +30,6 @@ class Names:
                 return self._register(command, index, members)
             case UnregisterName(name, node, number):
                 return self._unregister(name, node, number)
-            case DropNames(node, before):
-                freed = self.drop(node, before)
-                return Applied(freed) if freed else AlreadySo()
             case _:
                 assert_never(command)
 

@@ -90,6 +90,15 @@ class RegionRemoved:
 
 
 @value
+class HostsChanged:
+    """A member can hold something of a region from now on, or cannot any more."""
+
+    region: str
+    node: NodeKey
+    can: bool
+
+
+@value
 class ShardsMoved:
     """Shards of a region have another owner, or the same one again, at a new epoch."""
 
@@ -119,7 +128,7 @@ class NameFreed:
 
 
 type MemberChange = MemberJoined | MemberUpdated | MemberLeaving | MemberDown | MemberReturned | MemberRemoved
-type RegionChange = RegionAdded | RegionClosing | RegionRemoved | ShardsMoved
+type RegionChange = RegionAdded | HostsChanged | RegionClosing | RegionRemoved | ShardsMoved
 type NameChange = NameTaken | NameFreed
 type Change = MemberChange | RegionChange | NameChange
 

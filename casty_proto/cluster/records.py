@@ -109,6 +109,8 @@ class RegionSettings:
     """After what time without a message an entity goes to sleep; `None` for never."""
     remember: bool = field(default=False, validator=checks.exactly(bool))
     """Whether entities come back unprompted after a failure."""
+    hosted: bool = field(default=False, validator=checks.exactly(bool))
+    """Whether only members that have registered it themselves hold anything of it: those whose program has it."""
 
     def __attrs_post_init__(self) -> None:
         if self.sync_count >= self.factor:

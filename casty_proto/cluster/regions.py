@@ -15,6 +15,7 @@ from .members import Members
 from .outcomes import (
     AlreadySo,
     Applied,
+    HostsChanged,
     Outcome,
     Outdated,
     Refused,
@@ -36,6 +37,7 @@ class Region:
         "_owners",
         "by",
         "closing",
+        "hosts",
         "kind",
         "name",
         "peak",
@@ -54,6 +56,8 @@ class Region:
         """The index of its registration, and the first epoch of its shards."""
         self.closing = False
         """Whether it is to be removed."""
+        self.hosts: dict[NodeKey, int] = {}
+        """The members that have registered it, where only these can hold anything of it, and at which index."""
         self.peak = 0
         """The most members that could hold a copy at any time since it was registered. It never falls."""
         self._owners: list[NodeKey | None] = [None] * command.settings.num_shards
@@ -112,6 +116,11 @@ class Region:
             self._count(gift.to, 1)
         return tuple(moved)
 
+    def holders(self, members: Members) -> tuple[NodeKey, ...]:
+        """The members that can hold a copy, those that are down included. In order."""
+        found = members.counting(self.settings.role)
+        return tuple([node for node in found if node in self.hosts]) if self.settings.hosted else found
+
     def restore(self, owners: Sequence[NodeKey | None], epochs: Sequence[int], closing: bool, peak: int) -> None:
         """Take over what a snapshot says. Raises `ValueError` where it is of other shards."""
         if not len(owners) == len(epochs) == self.settings.num_shards:
@@ -142,6 +151,10 @@ class Region:
             return f"the shards of {self.name!r} are not counted right"
         for node in self._counts:
             split_key(node)
+        if self.hosts and not self.settings.hosted:
+            return f"{self.name!r} has hosts, and needs none"
+        if not all(self.registered <= index <= version for index in self.hosts.values()):
+            return f"{self.name!r} has a host of a time when it was not there"
         return None
 
     def _pairs(self) -> zip[tuple[NodeKey | None, int]]:
@@ -187,7 +200,7 @@ class Regions:
         name, num_shards = command.name, command.settings.num_shards
         there = self.by_name.get(name)
         if there is not None:
-            return _compared(there, command)
+            return self._host(there, command, index, members)
         if members.get(command.by) is None:
             return Refused(f"{command.by} cannot register {name!r}: it is no member; it must join first")
         if len(self.by_name) >= REGIONS_MAX:
@@ -197,9 +210,36 @@ class Regions:
                 f"{name!r} cannot be registered: it has {num_shards} shards, and there are {self.total} of at most "
                 f"{SHARDS_MAX}; choose a smaller num_shards"
             )
-        self.put(Region(command, index))
+        region = Region(command, index)
+        self.put(region)
+        changes: list[RegionChange] = [RegionAdded(name)]
+        if command.settings.hosted:
+            region.hosts[command.by] = index
+            changes.append(HostsChanged(name, command.by, True))
         self.look_at(members)
-        return Applied((RegionAdded(name),))
+        return Applied(tuple(changes))
+
+    def _host(self, region: Region, command: RegisterRegion, index: int, members: Members) -> Outcome:
+        """A region is registered once more: by somebody else who can hold something of it, perhaps."""
+        outcome = _compared(region, command)
+        node = command.by
+        if type(outcome) is not AlreadySo or not region.settings.hosted or node in region.hosts:
+            return outcome
+        if members.get(node) is None:
+            return Refused(f"{node} cannot host {region.name!r}: it is no member; it must join first")
+        region.hosts[node] = index
+        self.look_at(members)
+        return Applied((HostsChanged(region.name, node, True),))
+
+    def drop_hosts(self, node: NodeKey, before: int | None = None) -> tuple[HostsChanged, ...]:
+        """A node can hold nothing any more of what it registered, or did before an index."""
+        changes = []
+        for name in sorted(self.by_name):
+            hosts = self.by_name[name].hosts
+            if node in hosts and (before is None or hosts[node] < before):
+                del hosts[node]
+                changes.append(HostsChanged(name, node, False))
+        return tuple(changes)
 
     def _remove(self, name: str, registered: int) -> Outcome:
         region = self.by_name.get(name)
@@ -250,6 +290,8 @@ class Regions:
         if member is None or member.status is not Status.UP:
             state = "no member" if member is None else member.status.name
             return f"{gift.to} cannot own shards of {gift.region!r}: it is {state}; choose one that is up"
+        if region.settings.hosted and gift.to not in region.hosts:
+            return f"{gift.to} cannot own shards of {gift.region!r}: it has not registered it"
         if not member.has_role(region.settings.role):
             return f"{gift.to} cannot own shards of {gift.region!r}: it does not have the role {region.settings.role!r}"
         return None
@@ -267,7 +309,7 @@ class Regions:
     def look_at(self, members: Members) -> None:
         """The members are others: there may be more who can hold copies than there ever were."""
         for region in self.by_name.values():
-            region.peak = max(region.peak, len(members.counting(region.settings.role)))
+            region.peak = max(region.peak, len(region.holders(members)))
 
     def fault(self, version: int, members: Members) -> str | None:
         """Why no commands can have led here by the index `version`, or `None` where some can."""
@@ -279,7 +321,9 @@ class Regions:
                 return f"{name!r} is not listed as itself"
             if (found := region.fault(version)) is not None:
                 return found
-            present = len(members.counting(region.settings.role))
+            if any(members.get(node) is None for node in region.hosts):
+                return f"{name!r} is hosted by somebody who is no member"
+            present = len(region.holders(members))
             # Whoever owns a shard counted when it was given.
             if not max(present, bool(region.owning())) <= region.peak <= MEMBERS_MAX:
                 return f"{name!r} had {region.peak} members at most, and has {present}"

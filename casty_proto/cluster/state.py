@@ -46,7 +46,7 @@ from .commands import (
 )
 from .members import Members
 from .names import Names
-from .outcomes import Applied, Change, MemberDown, MemberRemoved, Outcome, Refused
+from .outcomes import AlreadySo, Applied, Change, MemberDown, MemberRemoved, Outcome, Refused
 from .records import MemberInfo, NameEntry, RegionKind, Status
 from .regions import Region, Regions
 
@@ -64,6 +64,7 @@ class _Row(IntEnum):
     OWNER = 3
     REGION = 4
     NAME = 5
+    HOST = 6
 
 
 class StateError(ValueError):
@@ -104,10 +105,18 @@ class ControlState:
                 return self._changed(outcome, index, True)
             case RegisterRegion() | RemoveRegion() | Assign():
                 return self._changed(self._regions.apply(command, index, self._members), index, True)
-            case RegisterName() | UnregisterName() | DropNames():
+            case DropNames(node, before):
+                return self._restarted(node, before, index)
+            case RegisterName() | UnregisterName():
                 return self._changed(self._names.apply(command, index, self._members), index, False)
             case _:
                 assert_never(command)
+
+    def _restarted(self, node: NodeKey, before: int, index: int) -> Outcome:
+        """A process has started again: what it had registered before, it has to register again."""
+        hosts = self._regions.drop_hosts(node, before)
+        changes: tuple[Change, ...] = (*self._names.drop(node, before), *hosts)
+        return self._changed(Applied(changes) if changes else AlreadySo(), index, bool(hosts))
 
     def _with_names(self, outcome: Outcome) -> Outcome:
         """Whoever is not there has no names."""
@@ -118,6 +127,8 @@ class ControlState:
             changes.append(change)
             if isinstance(change, MemberDown | MemberRemoved):
                 changes += self._names.drop(change.member.key)
+            if type(change) is MemberRemoved:
+                changes += self._regions.drop_hosts(change.member.key)
         return Applied(tuple(changes))
 
     def _changed(self, outcome: Outcome, index: int, is_topology: bool) -> Outcome:
@@ -219,6 +230,8 @@ class ControlState:
         rows += [_region_row(region, numbers) for region in self.regions()]
         for name, entry in self.names():
             rows.append([_Row.NAME, name, entry.node, entry.number, entry.path, entry.since])
+        for region in self.regions():
+            rows += [[_Row.HOST, region.name, node, index] for node, index in sorted(region.hosts.items())]
         # How many rows there are is said first: otherwise what is cut off after one of them would be a state, too.
         header = [_Row.HEADER, STATE_VERSION, self.changed, self.version, len(rows)]
         return b"".join([msgpack.packb(row) for row in [header, *rows]])
@@ -269,6 +282,8 @@ class ControlState:
                 self._regions.put(region)
             case [_Row.NAME, name, node, number, path, since]:
                 self._names.entries[name] = NameEntry(node, number, path, since)
+            case [_Row.HOST, name, node, index]:
+                self._regions.by_name[name].hosts[node] = _number(index)
             case _:
                 raise ValueError("a row is none that this version of the program knows")
 

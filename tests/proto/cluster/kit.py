@@ -76,7 +76,8 @@ class Server:
             assert self.state.counting_members(role) == counting
         for region in self.state.regions():
             role, registration = region.settings.role, (region.name, region.registered)
-            present = len(self.state.counting_members(role))
+            able = self.state.counting_members(role)
+            present = len([one for one in able if one in region.hosts] if region.settings.hosted else able)
             self.peaks[registration] = max(self.peaks.get(registration, 0), present)
             assert region.peak == self.peaks[registration]
 
