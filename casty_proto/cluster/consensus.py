@@ -1,0 +1,202 @@
+"""Raft, as a node has it: its log is what all members agree on, and its state machine is the control state.
+
+A node that founds a cluster writes down what it is a member of, and the configuration with itself as the only voter.
+One that joins writes down the former, and gets everything else from the leader. All other records are those of Raft,
+with tickets that come after these two.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any, assert_never
+
+from attrs import frozen
+
+from ..machine import Instant, Note, Persist, Persisted, Reply
+from ..raft import (
+    Apply,
+    Command,
+    Configuration,
+    ConfigurationChanged,
+    Proposal,
+    Propose,
+    Raft,
+    RaftEffect,
+    RaftEvent,
+    Recovered,
+    Restore,
+    RoleChanged,
+    Send,
+    SessionsEnded,
+    SnapshotTaken,
+    Start,
+    TakeSnapshot,
+    bootstrap,
+    checkpoint,
+    recover,
+)
+from ..raft import Record as RaftRecord
+from .commands import Command as ControlCommand
+from .commands import decode_command, encode_command
+from .core import Core
+from .events import Membership
+from .outcomes import Outcome
+from .records import NodeInfo
+from .state import ControlState
+
+OWN_TICKETS = 2
+"""Tickets 1 and 2 are the node's own."""
+
+type NodeRecord = Membership | RaftRecord
+type Answer = Callable[[Any], None]
+
+
+@frozen
+class NodeRecovered:
+    """What a node finds on its disk."""
+
+    cluster: str
+    node: NodeInfo
+    """What it was when it wrote that down: its id and generation are those that it has now."""
+    raft: Recovered
+
+    @property
+    def contacts(self) -> tuple[str, ...]:
+        """Where members may listen, as far as the disk tells. Some of it may not be true any more."""
+        found: dict[str, None] = {}
+        if self.raft.snapshot is not None:
+            state = ControlState.decode(self.raft.snapshot.data)
+            found.update(dict.fromkeys([member.node.address for member in state.members()]))
+        for entry in self.raft.entries:
+            if type(entry.payload) is Command:
+                command = decode_command(entry.payload.data)
+                node = getattr(command, "node", None)
+                if type(node) is NodeInfo:
+                    found[node.address] = None
+        return tuple(found)
+
+
+def recover_node(records: Iterable[Any]) -> NodeRecovered | None:
+    """What the records of a node amount to; `None` where it has never belonged to a cluster.
+
+    Raises `RecoveryError` where they do not follow from one another.
+    """
+    membership: Membership | None = None
+    rest: list[RaftRecord] = []
+    for record in records:
+        if type(record) is Membership:
+            membership = record
+        else:
+            rest.append(record)
+    if membership is None:
+        return None
+    return NodeRecovered(membership.cluster, membership.node, recover(rest))
+
+
+def checkpoint_node(recovered: NodeRecovered) -> tuple[NodeRecord, ...]:
+    """Few records that amount to `recovered`."""
+    return (Membership(recovered.cluster, recovered.node), *checkpoint(recovered.raft))
+
+
+class Consensus:
+    """The Raft server of a node."""
+
+    __slots__ = ("_busy", "_core", "_events", "_on_applied", "_on_restored", "_on_role", "_on_settled", "raft")
+
+    def __init__(self, core: Core, rng: Random, recovered: Recovered) -> None:
+        self._core = core
+        self._events: deque[RaftEvent] = deque()
+        self._busy = False
+        self.raft = Raft(core.key, rng, core.options.raft, recovered)
+
+    def tell(
+        self,
+        on_applied: Callable[[ControlCommand | None, Outcome, int], None],
+        on_settled: Callable[[int], None],
+        on_restored: Callable[[ControlState, int], None],
+        on_role: Callable[[RoleChanged], None],
+    ) -> None:
+        """Who is told what: each command that is applied, that all of them are up to an index, that the state was
+        replaced, and who leads. Once, before anything is fed."""
+        self._on_applied = on_applied
+        self._on_settled = on_settled
+        self._on_restored = on_restored
+        self._on_role = on_role
+
+    # -- driving it ----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the server."""
+        self.feed(Start())
+
+    def persisted(self, ticket: int) -> None:
+        """A write has ended."""
+        if ticket > OWN_TICKETS:
+            self.feed(Persisted(ticket - OWN_TICKETS))
+
+    def propose(self, command: ControlCommand | bytes, answer: Answer) -> None:
+        """Propose a command. `answer` is called with a result of Raft: after it was applied, if it is `Committed`."""
+        data = command if isinstance(command, bytes) else encode_command(command)
+        self.feed(Propose((Proposal(answer, Command(data)),)))
+
+    def feed(self, event: RaftEvent) -> None:
+        """One event, and all that follows. What is fed meanwhile comes after that."""
+        self._events.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        while self._events:
+            for effect in self.raft.handle(self._events.popleft(), self._core.now):
+                self._carry_out(effect)
+        self._busy = False
+
+    def deadline(self) -> Instant | None:
+        """When it wants `Wake`."""
+        return self.raft.deadline()
+
+    # -- effects -------------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, effect: RaftEffect) -> None:
+        match effect:
+            case Send(to, message):
+                self._core.send(to, message)
+            case Persist(ticket, record):
+                self._core.out.append(Persist(ticket + OWN_TICKETS, record))
+            case Apply(entries):
+                for entry in entries:
+                    assert type(entry.payload) is Command
+                    self._execute(entry.payload.data, entry.index)
+                self._on_settled(entries[-1].index)
+            case Reply(request, result):
+                request(result)
+            case TakeSnapshot(index):
+                # As it is now; what comes later in this call changes it.
+                self._events.append(SnapshotTaken(index, self._core.state.encode()))
+            case Restore(index, _, data):
+                before, self._core.state = self._core.state, ControlState.decode(data)
+                self._on_restored(before, index)
+                self._on_settled(index)
+            case RoleChanged():
+                self._on_role(effect)
+            case Note():
+                self._core.out.append(effect)
+            case ConfigurationChanged() | SessionsEnded():
+                pass
+            case _:
+                assert_never(effect)
+
+    def _execute(self, data: bytes, index: int) -> None:
+        command = decode_command(data)
+        if command is None:
+            self._on_applied(None, self._core.state.apply(data, index), index)
+            return
+        self._on_applied(command, self._core.state.execute(command, index), index)
+
+
+def founding_records(core: Core) -> tuple[Recovered, tuple[Persist, ...]]:
+    """What a founder begins with, and what it writes down first."""
+    base = bootstrap(Configuration((core.key,)))
+    writes = (Membership(core.cluster, core.info), *base)
+    return recover(base), tuple([Persist(ticket, record) for ticket, record in enumerate(writes, 1)])

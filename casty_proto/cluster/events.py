@@ -1,0 +1,448 @@
+"""What a driver tells a node, and what the node asks of it. Nothing here is sent to another node.
+
+Effects are to be carried out in order. `request` is the driver's own token, and comes back as it was given.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from attrs import field
+from attrs.validators import deep_iterable, instance_of, optional
+
+from ..machine import Note, Persist, Persisted, Reply, Wake
+from ..values import value
+from . import checks
+from .checks import NodeKey
+from .messages import Envelope
+from .outcomes import Removal
+from .records import MemberInfo, NodeInfo, RegionKind, RegionSettings
+from .registry import Deregister, ListingChanged, Register
+
+# Events --------------------------------------------------------------------------------------------------------------
+
+
+@value
+class Start:
+    """The node begins: founds a cluster, joins one, or goes on as the member that it was. Once, before all else.
+
+    Without seeds but itself it founds a cluster at once. Its own disk, if there is something on it, comes before seeds.
+    """
+
+    seeds: tuple[str, ...] = field(default=(), validator=deep_iterable(checks.text(checks.ADDRESS_MAX)))
+
+
+@value
+class Received:
+    """A message came. What is no `Envelope` with something in it that a node says is rubbish, and noted."""
+
+    message: object
+
+
+@value
+class ConnectionLost:
+    """A hint: messages to this address may have been lost. Never needed."""
+
+    address: str = field(validator=instance_of(str))
+
+
+@value
+class Depart:
+    """Leave the cluster: hand over what is here, then go. `Departed` follows. `Reply(request, None)` at once.
+
+    Harmless when repeated. A node that belongs to no cluster yet departs at once.
+    """
+
+    request: Any = None
+
+
+@value
+class AddRegion:
+    """There is an entity type or a singleton of this name. Answered by `Reply` with `Done`, `Rejected` or `Unknown`."""
+
+    request: Any
+    name: str = field(validator=checks.text(checks.NAME_MAX))
+    kind: RegionKind = field(validator=checks.exactly(RegionKind))
+    settings: RegionSettings = field(validator=checks.exactly(RegionSettings))
+    recipe: bytes = field(default=b"", validator=checks.data(checks.RECIPE_MAX))
+
+
+@value
+class ClaimName:
+    """An actor of this node wants a cluster-wide name. Answered with `Done`, `Taken`, `Rejected` or `Unknown`."""
+
+    request: Any
+    name: str = field(validator=checks.text(checks.NAME_MAX))
+    number: int = field(validator=checks.natural)
+    path: str = field(validator=checks.text(checks.PATH_MAX))
+
+
+@value
+class ReleaseName:
+    """It does not want it any more, or has ended. Answered with `Done`, `Rejected` or `Unknown`."""
+
+    request: Any
+    name: str = field(validator=checks.text(checks.NAME_MAX))
+    number: int = field(validator=checks.natural)
+
+
+@value
+class ForgetNode:
+    """A member that is down does not come back. Answered with `Done`, `Rejected` or `Unknown`."""
+
+    request: Any
+    node_id: str = field(validator=checks.text(checks.NODE_ID_MAX))
+
+
+@value
+class Confer:
+    """Make sure that what this node knows is as new as anything that was known anywhere when this was asked.
+
+    Answered with `Done`, and what is read from the node right then is that new; or with `Unknown`.
+    """
+
+    request: Any
+
+
+@value
+class Tell:
+    """A message for an entity: to be handled by the owner of its shard, once or never.
+
+    `Reply(request, Done)` when the owner has it, in order with those before to the same shard. `Unknown` where an owner
+    is gone that may have had it; `Rejected` where it was never sent. With `request=None` there is no answer.
+    """
+
+    request: Any
+    region: str
+    shard: int
+    item: bytes
+
+
+@value
+class Handled:
+    """A handler of the entity has ended and left it with this state; `None`: the entity is no more.
+
+    Answered with `Durable(request)` when the state is where the settings of the region want it, with `NotDurable`, or
+    with `Reply(request, Rejected)` where this node does not own the shard at that epoch. What the handler wants to say
+    to anybody is to wait for that.
+    """
+
+    region: str
+    shard: int
+    epoch: int
+    entity: str = field(validator=instance_of(str))
+    state: bytes | None = field(validator=optional(instance_of(bytes)))
+    request: Any = None
+
+
+@value
+class Touched:
+    """The entity has handled a message, and its state need not be told. For regions with an idle timeout."""
+
+    region: str
+    shard: int
+    epoch: int
+    entity: str = field(validator=instance_of(str))
+
+
+@value
+class Rested:
+    """The answer to `Rest`: the entity takes up nothing any more, and this is its state. Not given where it is busy."""
+
+    region: str
+    shard: int
+    epoch: int
+    entity: str = field(validator=instance_of(str))
+    state: bytes = field(validator=instance_of(bytes))
+
+
+@value
+class Closed:
+    """The answer to `CloseShard`: no handler runs. These are the states of all entities that were not told of by
+    `Handled` as they are now, and the messages that were delivered and not handled, in their order."""
+
+    region: str
+    shard: int
+    epoch: int
+    states: tuple[tuple[str, bytes], ...] = ()
+    waiting: tuple[bytes, ...] = ()
+
+
+type NodeEvent = (
+    Start
+    | Received
+    | Wake
+    | Persisted
+    | ConnectionLost
+    | Depart
+    | AddRegion
+    | ClaimName
+    | ReleaseName
+    | ForgetNode
+    | Confer
+    | Tell
+    | Handled
+    | Touched
+    | Rested
+    | Closed
+    | Register
+    | Deregister
+)
+
+
+# Answers -------------------------------------------------------------------------------------------------------------
+
+
+@value
+class Done:
+    """It is so, at `index` of the log; what this node knows is at least as new."""
+
+    index: int
+
+
+@value
+class Unknown:
+    """It may have happened, or may yet."""
+
+    reason: str
+
+
+# Effects -------------------------------------------------------------------------------------------------------------
+
+
+@value
+class Send:
+    """Send `message` to the address `to`. It may be lost."""
+
+    to: str
+    message: Envelope
+
+
+@value
+class OpenShard:
+    """Messages of this shard are handled here and nowhere else from now on: the entities have these states, and these
+    messages are to be handled before all others."""
+
+    region: str
+    shard: int
+    epoch: int
+    entities: tuple[tuple[str, bytes], ...]
+    waiting: tuple[bytes, ...]
+    unprompted: bool
+    """Whether the entities are to come back at once. Otherwise each of them comes with its first message."""
+
+
+@value
+class Deliver:
+    """Handle these messages, which the node `sender` has sent, after those before."""
+
+    region: str
+    shard: int
+    epoch: int
+    sender: NodeKey
+    items: tuple[bytes, ...]
+
+
+@value
+class CloseShard:
+    """The shard moves: begin no handler any more, let those that run end, and answer with `Closed`."""
+
+    region: str
+    shard: int
+    epoch: int
+
+
+@value
+class HaltShard:
+    """Stop whatever is done for this shard at once: somebody else may do it from now on. Who waits for an answer is to
+    be told that it may ask again. The states may be needed: `ResumeShard` or `DropShard` follows."""
+
+    region: str
+    shard: int
+    epoch: int
+    reason: str
+
+
+@value
+class ResumeShard:
+    """Nobody else has had the shard since it was halted, or since it was to be closed: go on."""
+
+    region: str
+    shard: int
+    epoch: int
+
+
+@value
+class DropShard:
+    """The shard is somebody else's: what is left of it here is of no use."""
+
+    region: str
+    shard: int
+    epoch: int
+
+
+@value
+class Rest:
+    """Nobody has needed this entity for as long as the settings say, and its state is safe. Unless it is busy, free
+    what it takes up, and answer with `Rested`. When a message comes for it again, `Node.state_of` has its state."""
+
+    region: str
+    shard: int
+    epoch: int
+    entity: str
+
+
+@value
+class Durable:
+    """What was `Handled` is where the settings want it, and this node still owns the shard."""
+
+    request: Any
+
+
+@value
+class NotDurable:
+    """It could not be made sure that it is. It may be there or not."""
+
+    request: Any
+    reason: str
+
+
+class Standing(Enum):
+    """What a node is to its cluster."""
+
+    SEEKING = "seeking"
+    """It belongs to none yet."""
+    MEMBER = "member"
+    LEAVING = "leaving"
+    DEPARTED = "departed"
+    EXPELLED = "expelled"
+    """It is no member any more, and did not ask for that."""
+
+
+@value
+class StandingChanged:
+    """What this node is to its cluster from now on. `DEPARTED` and `EXPELLED` are the last: it does nothing more."""
+
+    standing: Standing
+    reason: str = ""
+
+
+@value
+class MemberUp:
+    """A new member."""
+
+    member: MemberInfo
+
+
+@value
+class MemberChanged:
+    """A member says other things of itself."""
+
+    member: MemberInfo
+
+
+@value
+class MemberLeaving:
+    """A member wants to go. It still finishes what it has."""
+
+    member: MemberInfo
+
+
+@value
+class MemberUnreachable:
+    """A member is held to be dead. Its work is done elsewhere."""
+
+    member: MemberInfo
+
+
+@value
+class MemberReachable:
+    """It is there again."""
+
+    member: MemberInfo
+
+
+@value
+class MemberGone:
+    """It is no member any more."""
+
+    member: MemberInfo
+    reason: Removal
+
+
+@value
+class LeaderChanged:
+    """This node takes `leader` for the leader of `term`; `None`: it knows of none."""
+
+    leader: NodeKey | None
+    term: int
+
+
+@value
+class RegionAdded:
+    """There is an entity type, or a singleton, of this name."""
+
+    region: str
+
+
+@value
+class OwnersChanged:
+    """Shards of a region have another owner, or the same one again, at the epoch `epoch`."""
+
+    region: str
+    to: NodeKey | None
+    epoch: int
+    shards: tuple[tuple[int, NodeKey | None], ...]
+    """Each with who owned it before."""
+    forced: bool
+    """Whether it was taken: what the owner before had accepted, and not handled, is lost. Otherwise it was given."""
+
+
+@value
+class NameChanged:
+    """A cluster-wide name is that of `path` at `node` now; of nobody where they are `None`."""
+
+    name: str
+    node: NodeKey | None
+    path: str | None
+
+
+type NodeEffect = (
+    Send
+    | Persist
+    | Reply
+    | Note
+    | OpenShard
+    | Deliver
+    | CloseShard
+    | HaltShard
+    | ResumeShard
+    | DropShard
+    | Rest
+    | Durable
+    | NotDurable
+    | StandingChanged
+    | MemberUp
+    | MemberChanged
+    | MemberLeaving
+    | MemberUnreachable
+    | MemberReachable
+    | MemberGone
+    | LeaderChanged
+    | RegionAdded
+    | OwnersChanged
+    | NameChanged
+    | ListingChanged
+)
+
+
+# What is on the disk of a node ---------------------------------------------------------------------------------------
+
+
+@value
+class Membership:
+    """The first record of a node that belongs to a cluster: which one, and as what. All others are those of Raft."""
+
+    cluster: str
+    node: NodeInfo

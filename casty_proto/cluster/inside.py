@@ -1,0 +1,337 @@
+"""What a node has and does from the moment at which it belongs to a cluster, until it has left it.
+
+Requests of the driver become orders. Roles of Raft are told to whom they concern. Leaving goes like this:
+
+    Depart --> an order: Leave --> plans without this node --> its shards move, its copies are dropped
+        --> nothing is left, or `leave_ns` are over --> an order: Left --> SWIM says goodbye --> DEPARTED
+
+The leader hands the leadership over before that; see governing.py.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from ..machine import Instant, Rejected, Reply, Severity, Wake
+from ..raft import Read, ReadReady, Recovered, RoleChanged
+from ..raft import Role as RaftRole
+from ..shard.leases import LeaseGiver
+from . import commands as control
+from . import events
+from .applying import Applying, Discovering
+from .assigning import Assigning
+from .consensus import Consensus
+from .core import LEAVE, LIFE, Core
+from .events import Done, Standing, Unknown
+from .governing import Governing
+from .orders import Orders
+from .outcomes import AlreadySo, Applied, Outcome, Outdated, Refused, Removal, Taken
+from .owning import Owning
+from .plans import Plans
+from .records import Status
+from .routing import Routing
+from .watching import Watching
+
+_WHY = {
+    Removal.LEFT: "it has left",
+    Removal.FORGOTTEN: "it was held to be down, and was forgotten",
+    Removal.REPLACED: "a later life of this node has taken its place",
+}
+
+
+class Inside:
+    """A node that belongs to a cluster."""
+
+    __slots__ = (
+        "_core",
+        "_has_said_goodbye",
+        "_leave_waits",
+        "_life_waits",
+        "_names",
+        "_owning",
+        "_routing",
+        "_said_left",
+        "_watching",
+        "applying",
+        "assigning",
+        "consensus",
+        "governing",
+        "orders",
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        rng: Random,
+        recovered: Recovered,
+        plans: Plans,
+        owning: Owning,
+        routing: Routing,
+        watching: Watching,
+        discovering: Discovering,
+        life: int,
+    ) -> None:
+        self._core = core
+        self._owning = owning
+        self._routing = routing
+        self._watching = watching
+        self._names: dict[str, int] = {}
+        """Names that actors of this process have, or want: the numbers of the actors."""
+        self._life_waits = False
+        """Whether the beginning of this process is still to be marked in the log."""
+        self._said_left = False
+        """Whether the command that ends this membership was ordered, or will never be."""
+        self._has_said_goodbye = False
+        self._leave_waits = False
+        """Whether nobody has said yet what became of the wish to leave."""
+        self.consensus = Consensus(core, rng, recovered)
+        self.orders = Orders(core, self.consensus, life)
+        giver = LeaseGiver(core.options.leases)
+        self.governing = Governing(core, self.consensus, watching, giver)
+        self.assigning = Assigning(core, self.consensus, self.governing, giver, plans)
+        self.applying = Applying(
+            core, plans, owning, routing, discovering, self.orders, self.governing, self.assigning, self._names
+        )
+        self.consensus.tell(self.applying.applied, self.applying.settled, self.applying.restored, self._on_role)
+
+    # -- beginning -----------------------------------------------------------------------------------------------------
+
+    def found(self) -> None:
+        """This node is the first."""
+        self.orders.place(control.Join(self._core.info), lambda *_: None)
+        self.consensus.begin()
+
+    def join(self) -> None:
+        """It was taken in."""
+        self.consensus.begin()
+
+    def come_back(self) -> None:
+        """It was started again on its disk."""
+        self._life_waits = True
+        self._owning.await_life()
+        self._routing.await_life()
+        self.consensus.begin()
+
+    def mark_life(self) -> None:
+        """Rule 5 of the node. What the earlier process had registered is in the log when the read is answered."""
+        if not self._life_waits or self._core.leader is None:
+            return
+        self._core.deadlines.set(LIFE, self._core.now + self._core.options.order_patience_ns)
+        self.consensus.feed(Read(self._on_read_for_life))
+
+    def _on_read_for_life(self, result: Any) -> None:
+        if type(result) is not ReadReady:
+            self._core.deadlines.set(LIFE, self._core.now + self._core.options.order_retry_ns)
+        elif self._life_waits:
+            command = control.DropNames(self._core.key, result.index + 1)
+            self.orders.place(command, self._on_life_marked)
+
+    def _on_life_marked(self, outcome: Outcome | None, index: int, _: str) -> None:
+        if outcome is None or not self._life_waits:
+            self.mark_life()
+            return
+        self._life_waits = False
+        self._core.deadlines.cancel(LIFE)
+        self._owning.life_began(index)
+        self._routing.life_began(index)
+        member = self._core.state.member(self._core.key)
+        if member is not None and member.node != self._core.info:
+            self.orders.place(control.Update(self._core.info), lambda *_: None)
+
+    # -- who leads -----------------------------------------------------------------------------------------------------
+
+    def _on_role(self, effect: RoleChanged) -> None:
+        core = self._core
+        leads = effect.role is RaftRole.LEADER
+        changed = effect.leader != core.leader or (effect.leader is not None and effect.term != core.term)
+        led = core.leads
+        core.term, core.leader = effect.term, effect.leader
+        if changed:
+            core.out.append(events.LeaderChanged(effect.leader, effect.term))
+        if leads:
+            self.governing.elected()
+        elif led:
+            self.governing.deposed()
+            self.orders.deposed()
+        if leads or led:
+            self.assigning.on_role(leads, effect.term)
+        if changed:
+            self._owning.leader_known(effect.leader)
+            self.orders.ask_again()
+            self.mark_life()
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def on_add_region(self, event: events.AddRegion) -> None:
+        """There is an entity type or a singleton of this name."""
+        try:
+            command = control.RegisterRegion(event.name, event.kind, event.settings, self._core.key, event.recipe)
+        except ValueError as error:
+            self._core.out.append(Reply(event.request, Rejected(str(error))))
+            return
+        self._order(event.request, command)
+
+    def on_claim_name(self, event: events.ClaimName) -> None:
+        """An actor of this node wants a name."""
+        core, name, number = self._core, event.name, event.number
+        self._names[name] = number
+
+        def answer(outcome: Outcome | None, index: int, reason: str) -> None:
+            entry = core.state.name(name)
+            mine = entry is not None and (entry.node, entry.number) == (core.key, number)
+            if self._names.get(name) == number and not mine:
+                del self._names[name]
+            if outcome is None and mine:
+                core.out.append(Reply(event.request, Done(index)))
+            else:
+                self._answer(event.request, outcome, index, reason)
+
+        self.orders.place(control.RegisterName(name, core.key, number, event.path), answer)
+
+    def on_release_name(self, event: events.ReleaseName) -> None:
+        """It does not want it any more."""
+        if self._names.get(event.name) == event.number:
+            del self._names[event.name]
+        self._order(event.request, control.UnregisterName(event.name, self._core.key, event.number))
+
+    def on_forget(self, event: events.ForgetNode) -> None:
+        """A member does not come back."""
+        self._order(event.request, control.Forget(event.node_id))
+
+    def on_confer(self, event: events.Confer) -> None:
+        """What is known here is to be as new as anything."""
+
+        def answer(result: Any) -> None:
+            if type(result) is ReadReady:
+                self._core.out.append(Reply(event.request, Done(result.index)))
+            else:
+                reason = f"it cannot be made sure of at the moment: {getattr(result, 'reason', result)}"
+                self._core.out.append(Reply(event.request, Unknown(reason)))
+
+        self.consensus.feed(Read(answer))
+
+    def _order(self, request: Any, command: control.Command) -> None:
+        self.orders.place(command, lambda outcome, index, reason: self._answer(request, outcome, index, reason))
+
+    def _answer(self, request: Any, outcome: Outcome | None, index: int, reason: str) -> None:
+        result: Any
+        match outcome:
+            case None:
+                result = Unknown(reason)
+            case Applied() | AlreadySo():
+                result = Done(index)
+            case Taken():
+                result = outcome
+            case Refused(why) | Outdated(why):
+                result = Rejected(why)
+        self._core.out.append(Reply(request, result))
+
+    # -- leaving -------------------------------------------------------------------------------------------------------
+
+    def depart(self) -> None:
+        """Begin to leave."""
+        core = self._core
+        if core.standing is Standing.LEAVING:
+            return
+        core.stand(Standing.LEAVING)
+        core.deadlines.set(LEAVE, core.now + core.options.leave_ns)
+
+    def look_around(self) -> None:
+        """After every event: what has become of this node."""
+        core = self._core
+        removed = self.applying.removed
+        if self._watching.has_left:
+            self.end(Standing.DEPARTED, "")
+        elif removed is not None and core.standing is not Standing.LEAVING:
+            self.end(Standing.EXPELLED, _WHY[removed])
+        elif self._watching.is_replaced:
+            self.end(Standing.EXPELLED, _WHY[Removal.REPLACED])
+        elif core.standing is Standing.SEEKING and not self._life_waits and core.state.member(core.key) is not None:
+            core.stand(Standing.MEMBER)
+            self.applying.tell_all()
+        elif core.standing is Standing.LEAVING and not self._said_left:
+            self._leave()
+
+    def _leave(self) -> None:
+        core = self._core
+        member = core.state.member(core.key)
+        if self.applying.removed is not None:
+            self._go()
+        elif member is None or member.status is Status.DOWN:
+            return  # Who is held to be down is to be up again before it can leave.
+        elif member.status is Status.UP:
+            self._say_leave()
+        elif not any(one.status is Status.UP for one in core.state.members() if one.key != core.key):
+            core.note(Severity.WARNING, f"{core.key} leaves, and nobody is there to take what it has")
+            self._go()
+        elif self._owning.is_empty() and core.state.owned_count(core.key) == 0:
+            self._said_left = True
+            self.orders.place(control.Left(core.key), lambda *_: self._go(), at_once=True)
+
+    def _say_leave(self) -> None:
+        if self._leave_waits:
+            return
+        self._leave_waits = True
+
+        def answered(*_: object) -> None:
+            self._leave_waits = False
+
+        self.orders.place(control.Leave(self._core.key), answered)
+
+    def leave_due(self) -> None:
+        """Enough was waited for others to take what is here."""
+        core = self._core
+        if self._said_left and self._has_said_goodbye:
+            self.end(Standing.DEPARTED, "")
+            return
+        if not self._owning.is_empty():
+            core.note(Severity.ERROR, f"{core.key} leaves, and others have not taken all that it has")
+        self._go()
+
+    def _go(self) -> None:
+        """Say goodbye. If nobody listens, that is all the same soon."""
+        core = self._core
+        self._said_left = self._has_said_goodbye = True
+        self._owning.end()
+        self._watching.leave()
+        core.deadlines.set(LEAVE, core.now + core.options.swim.probe_interval_ns)
+        if self._watching.deadline() is None and not self._watching.has_left:
+            self.end(Standing.DEPARTED, "")
+
+    def end(self, standing: Standing, reason: str) -> None:
+        """This node does nothing more."""
+        core = self._core
+        if core.standing in (Standing.DEPARTED, Standing.EXPELLED):
+            return
+        self._owning.end()
+        self._routing.end(f"{core.key} does not belong to the cluster any more")
+        self.orders.give_up(f"{core.key} does not belong to the cluster any more")
+        core.deadlines.clear()
+        core.leader = None
+        core.stand(standing, reason)
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def review_due(self) -> None:
+        """The leader looks at everything."""
+        self.governing.review()
+        self.assigning.review()
+
+    def wake(self, now: Instant) -> None:
+        """The deadline has come for some part."""
+        if _is_due(self.consensus.deadline(), now):
+            self.consensus.feed(Wake())
+        if _is_due(self.assigning.deadline(), now):
+            self.assigning.wake()
+
+    def deadline(self) -> Instant | None:
+        """When `wake` is wanted."""
+        raft, moving = self.consensus.deadline(), self.assigning.deadline()
+        if raft is None or moving is None:
+            return moving if raft is None else raft
+        return min(raft, moving)
+
+
+def _is_due(deadline: Instant | None, now: Instant) -> bool:
+    return deadline is not None and deadline <= now

@@ -1,0 +1,198 @@
+"""Where the states of the shards are that a node owns: the replicas, and which entities rest.
+
+`Owning` decides whether anything may be done for a shard at all. Here the states are kept, recovered, replicated and
+given up, and what `Replica` says is told to whom it concerns:
+
+    Handled --> Changed --> Durable(request), with a lease, or NotDurable      Own --> Recovered --> on_recovered
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, assert_never
+
+from ..machine import Instant, Note, Reply, Wake
+from ..replica import (
+    Backups,
+    Changed,
+    Deleted,
+    Disown,
+    Durable,
+    Failed,
+    Own,
+    Recovered,
+    Replica,
+    ReplicaEvent,
+    ReplicaSettings,
+    Send,
+    Superseded,
+    UpToDate,
+)
+from ..shard.idling import Idling
+from ..shard.steward import Spot
+from . import events
+from .core import Core
+from .plans import Plans
+from .regions import Region
+
+
+class Keeping:
+    """The states of a node's shards, and its copies of those of others.
+
+    `may_act` says whether the lease lasts. `on_recovered` is told of what was found of a shard, and `on_superseded`
+    that somebody else owns it.
+    """
+
+    __slots__ = ("_core", "_idling", "_may_act", "_on_recovered", "_on_superseded", "_plans", "_replica")
+
+    def __init__(
+        self,
+        core: Core,
+        plans: Plans,
+        rng: Random,
+        may_act: Callable[[], bool],
+        on_recovered: Callable[[Recovered], None],
+        on_superseded: Callable[[Superseded], None],
+    ) -> None:
+        self._core = core
+        self._plans = plans
+        self._may_act = may_act
+        self._on_recovered = on_recovered
+        self._on_superseded = on_superseded
+        self._replica = Replica(core.key, rng, core.options.replica)
+        self._idling = Idling()
+
+    # -- shards --------------------------------------------------------------------------------------------------------
+
+    def own(self, spot: Spot, epoch: int, *, fresh: bool) -> None:
+        """Find all that there is of a shard. `fresh`: nobody has ever owned it, so nobody has a copy."""
+        core, region = self._core, self._core.state.region(spot[0])
+        assert region is not None, f"{spot} has an owner, and is in no region"
+        settings = ReplicaSettings(region.settings.sync_count, region.settings.timeout_ns)
+        # All members are asked: any may have been a backup.
+        asked = () if fresh else tuple([one.key for one in core.state.members()])
+        backups = self._plans.backups(region, spot[1], core.key)
+        self.feed(Own(*spot, epoch, backups, settings, asked, _possible(region)))
+
+    def disown(self, spot: Spot) -> None:
+        """The shard is not this node's any more. What is here stays as a copy, until somebody says otherwise."""
+        self._idling.closed(spot)
+        self.feed(Disown(*spot))
+
+    def plans_changed(self, spot: Spot, region: Region) -> None:
+        """The backups of a shard may be others."""
+        self.feed(Backups(*spot, self._plans.backups(region, spot[1], self._core.key), _possible(region)))
+
+    # -- entities ------------------------------------------------------------------------------------------------------
+
+    def handled(self, spot: Spot, entity: str, state: bytes | None, request: Any) -> None:
+        """An entity has this state now; `None`: it is no more. `request` is answered when that is durable."""
+        if state is None:
+            self._idling.rested(spot, entity)
+            self.feed(Deleted(*spot, entity, (request,)))
+        else:
+            self.touched(spot, entity)
+            self.feed(Changed(*spot, entity, state, (request,)))
+
+    def put(self, spot: Spot, entity: str, state: bytes) -> None:
+        """An entity has this state, and nobody waits for that."""
+        self.feed(Changed(*spot, entity, state))
+
+    def touched(self, spot: Spot, entity: str) -> None:
+        """An entity was needed."""
+        region = self._core.state.region(spot[0])
+        timeout_ns = None if region is None else region.settings.idle_timeout_ns
+        if timeout_ns is not None:
+            self._idling.touched(spot, entity, timeout_ns, self._core.now)
+
+    def rested(self, spot: Spot, entity: str, state: bytes) -> None:
+        """An entity takes up nothing any more."""
+        self._idling.rested(spot, entity)
+        self.put(spot, entity, state)
+
+    def idle(self) -> tuple[tuple[Spot, str], ...]:
+        """The entities that may rest now: nobody needs them, and their states are safe."""
+        found = []
+        for spot, entity in self._idling.due(self._core.now):
+            if self._is_replicated(spot) and not self._replica.is_safe(*spot, entity):
+                self.touched(spot, entity)
+            else:
+                found.append((spot, entity))
+        return tuple(found)
+
+    def _is_replicated(self, spot: Spot) -> bool:
+        region = self._core.state.region(spot[0])
+        return region is not None and region.settings.factor > 1
+
+    # -- queries -------------------------------------------------------------------------------------------------------
+
+    def state_of(self, spot: Spot, entity: str) -> bytes | None:
+        """The state of an entity of a shard that is owned here."""
+        return self._replica.state_of(*spot, entity)
+
+    def gaps(self, spot: Spot) -> tuple[str, ...]:
+        """The backups of a shard that have no complete copy."""
+        return self._replica.gaps(*spot)
+
+    def copies(self) -> int:
+        """Of how many shards this node holds something for others."""
+        return self._replica.copies()
+
+    def deadline(self) -> Instant | None:
+        """When `wake` is wanted."""
+        replica, idling = self._replica.deadline(), self._idling.deadline()
+        if replica is None or idling is None:
+            return idling if replica is None else replica
+        return min(replica, idling)
+
+    def wake(self) -> None:
+        """The deadline has come."""
+        self.feed(Wake())
+
+    def invariants(self) -> None:
+        """Assert what must hold between two events."""
+        self._replica.invariants()
+        self._idling.invariants()
+
+    # -- the replica ---------------------------------------------------------------------------------------------------
+
+    def feed(self, event: ReplicaEvent) -> None:
+        """One event, and all that follows."""
+        core = self._core
+        for effect in self._replica.handle(event, core.now):
+            match effect:
+                case Send(to, message):
+                    core.send(to, message)
+                case Durable(request):
+                    self._on_durable(request)
+                case Failed(request, reason):
+                    if request is not None:
+                        core.out.append(events.NotDurable(request[0], reason))
+                case Reply(request, result):
+                    if request is not None:
+                        core.out.append(Reply(request[0], result))
+                case Recovered():
+                    self._on_recovered(effect)
+                case Superseded():
+                    self._on_superseded(effect)
+                case Note():
+                    core.out.append(effect)
+                case UpToDate():
+                    pass
+                case _:
+                    assert_never(effect)
+
+    def _on_durable(self, request: Any) -> None:
+        """Owning, rule 1."""
+        if request is None:
+            return
+        if self._may_act():
+            self._core.out.append(events.Durable(request[0]))
+        else:
+            self._core.out.append(events.NotDurable(request[0], "the lease of this node is over"))
+
+
+def _possible(region: Region) -> int:
+    """How many backups a shard of the region could have had at any time."""
+    return min(region.settings.factor, region.peak) - 1

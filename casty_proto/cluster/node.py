@@ -1,0 +1,543 @@
+"""A node of a cluster: everything that it must decide, in one machine.
+
+Theory of operation
+-------------------
+A node is made of parts, each with a subject of its own, on a common core (`core.py`):
+
+    forming.py     how it finds or founds a cluster            watching.py    SWIM: who is alive
+    consensus.py   Raft, and the control state that it applies orders.py      how a command gets to the leader
+    plans.py       who should own what                         registry.py    which actors can be discovered
+    routing.py     messages to the owners of shards            owning.py      its own shards: lease, states, messages
+    governing.py   the leader: members and voters              assigning.py   the leader: leases and owners
+
+This file gives each event to the part that it is for, and tells the parts of what others have found. A message for a
+shard goes this way:
+
+    Tell --routing--> Post --> the owner: owning --> Deliver --> a handler --> Handled --> Replica --> Durable
+
+and a change of owners this one:
+
+    SWIM --> governing: MarkDown --> Raft --> every node applies it: plans --> the leader: assigning: Assign --> Raft
+        --> every node applies it: routing leads to the new owner; there: owning opens the shard
+
+A node begins outside of a cluster (SEEKING), becomes a MEMBER, and ends as DEPARTED or EXPELLED. Before it is a member,
+it answers nothing but what forming.py is about.
+
+Rules
+-----
+ 1. Whatever happens, a lease that is over ends first; then the event is looked at.
+ 2. Only envelopes of the own cluster count, and only of members, but for those by which nodes become members.
+ 3. Who was removed and does not know it is told. Who learns that it was removed stops, and says so.
+ 4. What is applied is said to the parts in this order: owners first, then what was applied; so that no lease is used
+    before it is known what it is for (shard/leases.py, rule 2).
+ 5. A process that starts again on its disk marks its beginning in the log before it owns or sends anything.
+ 6. Who leaves goes when nothing is left here that others might want, or after `leave_ns`.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, assert_never
+
+from ..machine import Instant, Persist, Persisted, Rejected, Reply, Severity, Wake, shown
+from ..raft import Received as RaftReceived
+from ..raft import Recovered, Unreachable
+from ..shard.hashing import shard_of
+from ..shard.homes import Phase
+from ..shard.plan import DEFAULT_NUM_SHARDS
+from . import events
+from .applying import Discovering
+from .checks import NodeKey
+from .consensus import NodeRecovered, checkpoint_node, founding_records, recover_node
+from .core import SEEK, Core
+from .doors import Door, door_of, is_envelope
+from .events import NodeEffect, NodeEvent, Received, Standing, Tell
+from .forming import Admitted, Forming, Found, TurnedAway, Verdict
+from .inside import Inside
+from .messages import Belongs, Envelope, Expelled, Seek
+from .options import NodeOptions
+from .owning import Owning
+from .plans import Plans
+from .records import NodeInfo, Status
+from .registry import Deregister, Register, Registry, RegistryReceived
+from .routing import Routing
+from .state import ControlState
+from .topology import Topology, topology_of
+from .watching import Watching
+
+__all__ = ["Node", "NodeRecovered", "checkpoint_node", "recover_node"]
+
+
+class Node:
+    """One node. `rng` is its own; `recovered` is what is on its disk, and then `info` must have that id and generation.
+
+    Raises `ValueError` where `info` is another node than the one on the disk.
+    """
+
+    __slots__ = (
+        "_core",
+        "_deadline",
+        "_discovering",
+        "_forming",
+        "_in",
+        "_life",
+        "_owning",
+        "_plans",
+        "_recovered",
+        "_rng",
+        "_routing",
+        "_strangers",
+        "_watching",
+    )
+
+    def __init__(
+        self,
+        info: NodeInfo,
+        rng: Random,
+        options: NodeOptions | None = None,
+        recovered: NodeRecovered | None = None,
+    ) -> None:
+        if recovered is not None and recovered.node.key != info.key:
+            raise ValueError(
+                f"the disk is that of {recovered.node.key}, and this is {info.key}; take another directory"
+            )
+        options = options or NodeOptions()
+        self._core = core = Core(info, options)
+        self._rng = rng
+        self._recovered = recovered
+        self._life = rng.getrandbits(62)
+        """Tells this process from others that have the same key."""
+        self._strangers: dict[str, None] = {}
+        """Other clusters that were heard of."""
+        self._plans = Plans(core)
+        self._owning = Owning(core, self._plans, Random(rng.getrandbits(64)))
+        self._routing = Routing(core)
+        self._watching = Watching(core, Random(rng.getrandbits(64)))
+        self._discovering = Discovering(core, Registry(core.key, Random(rng.getrandbits(64)), options.registry))
+        self._forming = Forming(core)
+        self._in: Inside | None = None
+        """What it has as soon as it belongs to a cluster."""
+        self._deadline: Instant | None = None
+
+    # -- the contract --------------------------------------------------------------------------------------------------
+
+    def handle(self, event: NodeEvent, now: Instant) -> tuple[NodeEffect, ...]:
+        """Apply one event; see `casty_proto.machine`."""
+        core = self._core
+        core.now = now
+        self._owning.expire()
+        self._on_event(event)
+        self._settle()
+        self._deadline = self._earliest()
+        out, core.out = tuple(core.out), []
+        return out
+
+    def _settle(self) -> None:
+        """Hear what this node says to itself, and see what has become of it, until neither leads to anything more."""
+        core, inside = self._core, self._in
+        while True:
+            while core.mail:
+                sender, body = core.mail.popleft()
+                door = door_of(body)
+                assert door is not None, f"{core.key} says {shown(body)} to itself"
+                self._on_body(sender, core.info.address, door, body)
+            if inside is None:
+                return
+            inside.look_around()
+            if not core.mail:
+                inside.orders.end()
+                return
+
+    def deadline(self) -> Instant | None:
+        """When the node wants `Wake`."""
+        return self._deadline
+
+    def invariants(self) -> None:
+        """Assert what must hold between two calls."""
+        core = self._core
+        core.deadlines.invariants()
+        assert not core.mail, "something was left unsaid"
+        assert not core.out, "something was left undone"
+        self._owning.invariants()
+        self._routing.invariants()
+        self._discovering.registry.invariants()
+        self._watching.invariants()
+        if self._in is not None:
+            self._in.consensus.raft.invariants()
+            self._in.assigning.invariants()
+            core.state.invariants()
+
+    # -- the direct lane -----------------------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> NodeKey:
+        """The name of this life of the node."""
+        return self._core.key
+
+    @property
+    def info(self) -> NodeInfo:
+        """What the node says of itself."""
+        return self._core.info
+
+    @property
+    def standing(self) -> Standing:
+        """What it is to its cluster."""
+        return self._core.standing
+
+    @property
+    def cluster(self) -> str:
+        """The cluster that it belongs to, or belonged to: the key of the founder. Empty before."""
+        return self._core.cluster
+
+    @property
+    def leader(self) -> NodeKey | None:
+        """Whom it takes for the leader."""
+        return self._core.leader
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether it takes itself for the leader."""
+        return self._core.leads
+
+    @property
+    def term(self) -> int:
+        """The term of Raft that it knows of."""
+        return self._core.term
+
+    @property
+    def voters(self) -> tuple[NodeKey, ...]:
+        """Who votes, as far as it knows."""
+        return () if self._in is None else self._in.consensus.raft.configurations.latest.voters
+
+    @property
+    def state(self) -> ControlState:
+        """What it has applied. For reading; it changes, and is replaced."""
+        return self._core.state
+
+    def may_act(self, now: Instant) -> bool:
+        """Whether its lease lasts: without one it owns nothing. To be asked right before something is done."""
+        return self._owning.may_act(now)
+
+    def owns(self, region: str, shard: int, now: Instant) -> int | None:
+        """The epoch in which it owns a shard, if a handler may begin right now; otherwise `None`."""
+        return self._owning.owns(region, shard, now)
+
+    def acts(self, region: str, shard: int, now: Instant) -> int | None:
+        """The same for a handler that runs, and may end while the shard is being closed."""
+        return self._owning.acts(region, shard, now)
+
+    def phase_of(self, region: str, shard: int) -> Phase | None:
+        """Where a shard is in its life here; `None` where it is not this node's."""
+        return self._owning.phase_of(region, shard)
+
+    def shard_of(self, region: str, entity: str) -> int:
+        """The shard of an entity. For a region that is not known here: as if it had the default number of shards."""
+        known = self._core.state.region(region)
+        return shard_of(entity, DEFAULT_NUM_SHARDS if known is None else known.num_shards)
+
+    def state_of(self, region: str, shard: int, entity: str) -> bytes | None:
+        """The state of an entity that rests in a shard that is owned here; `None` for one that never was."""
+        return self._owning.state_of(region, shard, entity)
+
+    def topology(self) -> Topology:
+        """A snapshot of the cluster, as this node has applied it. Linear in the number of shards."""
+        core = self._core
+        return topology_of(core.state, core.cluster, core.leader, self.voters)
+
+    def listing(self, key: str) -> tuple[tuple[NodeKey, int, str], ...]:
+        """Node, number and path of all actors that can be discovered under a key."""
+        return self._discovering.registry.listing(key)
+
+    def gaps(self) -> tuple[str, ...]:
+        """What is not as it should be with the shards that are owned here, for people; empty when all is well."""
+        return self._owning.gaps()
+
+    def members_alive(self) -> tuple[NodeKey, ...]:
+        """The members that are held to be there."""
+        return tuple([one.key for one in self._core.state.members() if one.status is not Status.DOWN])
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def _on_event(self, event: NodeEvent) -> None:
+        match event:
+            case Received(message):
+                self._on_received(message)
+            case Wake():
+                self._on_wake()
+            case Tell():
+                self._routing.on_tell(event)
+            case events.Handled():
+                self._owning.on_handled(event)
+            case events.Touched():
+                self._owning.on_touched(event)
+            case events.Rested():
+                self._owning.on_rested(event)
+            case events.Closed():
+                self._owning.on_closed(event)
+            case Persisted(ticket):
+                if self._in is not None and not self._has_ended:
+                    self._in.consensus.persisted(ticket)
+            case events.Start(seeds):
+                self._on_start(seeds)
+            case events.Depart(request):
+                self._on_depart(request)
+            case events.ConnectionLost(address):
+                self._on_connection_lost(address)
+            case Register() | Deregister():
+                self._discovering.feed(event)
+            case events.AddRegion() | events.ClaimName() | events.ReleaseName() | events.ForgetNode() | events.Confer():
+                self._on_request(event)
+            case _:
+                assert_never(event)
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._core.standing in (Standing.DEPARTED, Standing.EXPELLED)
+
+    def _on_request(self, event: _Request) -> None:
+        inside = self._in
+        if inside is None or self._has_ended:
+            reason = f"{self.key} belongs to no cluster {'any more' if self._has_ended else 'yet'}"
+            self._core.out.append(Reply(event.request, Rejected(reason)))
+            return
+        match event:
+            case events.AddRegion():
+                inside.on_add_region(event)
+            case events.ClaimName():
+                inside.on_claim_name(event)
+            case events.ReleaseName():
+                inside.on_release_name(event)
+            case events.ForgetNode():
+                inside.on_forget(event)
+            case events.Confer():
+                inside.on_confer(event)
+            case _:
+                assert_never(event)
+
+    def _on_depart(self, request: Any) -> None:
+        core = self._core
+        core.out.append(Reply(request, None))
+        if self._in is not None:
+            if not self._has_ended:
+                self._in.depart()
+            return
+        core.deadlines.clear()
+        core.stand(Standing.DEPARTED)
+
+    def _on_connection_lost(self, address: str) -> None:
+        if self._in is None or self._has_ended:
+            return
+        self._watching.lost(address)
+        for member in self._core.state.members():
+            if member.node.address == address and member.key != self.key:
+                self._in.consensus.feed(Unreachable(member.key))
+
+    # -- becoming a member ---------------------------------------------------------------------------------------------
+
+    def _on_start(self, seeds: tuple[str, ...]) -> None:
+        core, recovered = self._core, self._recovered
+        if self._in is not None or self._forming.has_begun or self._has_ended:
+            core.note(Severity.ERROR, f"{core.key} was started before, and goes on as it is")
+            return
+        if recovered is None:
+            self._act_on(self._forming.begin(seeds))
+            return
+        core.cluster = recovered.cluster
+        if recovered.node != core.info:
+            core.out.append(Persist(1, events.Membership(core.cluster, core.info)))
+        if core.cluster == core.key and not recovered.raft.base.configuration.voters:
+            # It was about to found the cluster, and has not written that down to the end.
+            self._found()
+            return
+        contacts = [one for one in (*seeds, *recovered.contacts) if one != core.info.address]
+        self._enter(recovered.raft, tuple(dict.fromkeys(contacts))).come_back()
+
+    def _act_on(self, verdict: Verdict | None) -> None:
+        core = self._core
+        match verdict:
+            case None:
+                pass
+            case Found():
+                self._found()
+            case Admitted(cluster, contacts):
+                core.cluster = cluster
+                core.out.append(Persist(1, events.Membership(cluster, core.info)))
+                self._enter(Recovered(), contacts).join()
+            case TurnedAway(reason):
+                core.deadlines.clear()
+                core.stand(Standing.EXPELLED, reason)
+            case _:
+                assert_never(verdict)
+
+    def _found(self) -> None:
+        core = self._core
+        core.cluster = core.key
+        recovered, writes = founding_records(core)
+        core.out.extend(writes)
+        self._enter(recovered, ()).found()
+
+    def _enter(self, recovered: Recovered, contacts: tuple[str, ...]) -> Inside:
+        core = self._core
+        core.deadlines.cancel(SEEK)
+        self._in = inside = Inside(
+            core,
+            Random(self._rng.getrandbits(64)),
+            recovered,
+            self._plans,
+            self._owning,
+            self._routing,
+            self._watching,
+            self._discovering,
+            self._life,
+        )
+        self._watching.begin(contacts)
+        return inside
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    def _on_received(self, message: object) -> None:
+        """Rules 2 and 3."""
+        core = self._core
+        if not is_envelope(message):
+            core.note(Severity.WARNING, f"{shown(message)} is no envelope; dropped")
+            return
+        assert isinstance(message, Envelope)
+        sender, address, body = message.sender, message.address, message.body
+        if message.to not in (None, core.key) or sender == core.key or self._has_ended:
+            return
+        door = door_of(body)
+        if door is None:
+            core.note(Severity.WARNING, f"{sender}: {shown(body)} is no message; dropped")
+            return
+        if door is Door.FORMING:
+            self._on_forming(sender, address, body)
+            return
+        if self._in is None:
+            return
+        if message.cluster != core.cluster:
+            if door is Door.JOIN and not message.cluster:
+                self._on_body(sender, address, door, body)
+            elif message.cluster:
+                self._on_stranger(sender, message.cluster)
+            return
+        if core.state.is_removed(sender):
+            core.send_to(address, Expelled(sender, "it is no member any more"), sender)
+            return
+        if core.state.member(sender) is None:
+            core.learn(sender, address)
+        self._on_body(sender, address, door, body)
+
+    def _on_forming(self, sender: NodeKey, address: str, body: Any) -> None:
+        core = self._core
+        if self._in is None:
+            if self._forming.has_begun:
+                self._act_on(self._forming.on_message(sender, address, body))
+        elif type(body) is Seek and core.standing in (Standing.MEMBER, Standing.LEAVING):
+            core.send_to(address, Belongs(core.cluster), sender)
+
+    def _on_stranger(self, sender: NodeKey, cluster: str) -> None:
+        if cluster not in self._strangers and len(self._strangers) < _STRANGERS_MAX:
+            self._strangers[cluster] = None
+            own = self._core.cluster
+            self._core.note(
+                Severity.ERROR,
+                f"{sender} belongs to the cluster that {cluster} has founded, and this node to that of {own}; nothing "
+                "that is said there counts here. Start the nodes of one of them again, with seeds of the other",
+            )
+
+    def _on_body(self, sender: NodeKey, address: str, door: Door, body: Any) -> None:
+        """A message of a member, or of this node to itself."""
+        inside = self._in
+        assert inside is not None
+        match door:
+            case Door.RAFT:
+                inside.consensus.feed(RaftReceived(sender, body))
+            case Door.SWIM:
+                self._watching.received(address, body)
+            case Door.REPLICA:
+                self._owning.on_replica(sender, body)
+            case Door.TO_OWNER:
+                self._owning.on_routed(sender, body.region, body.shard, body.body)
+            case Door.TO_SENDER:
+                self._routing.on_routed(sender, body.region, body.shard, body.body)
+            case Door.LEASE:
+                inside.assigning.on_lease_request(sender, body)
+            case Door.GRANT:
+                self._owning.on_grant(sender, body)
+            case Door.RELEASED:
+                inside.assigning.on_released(sender, body)
+            case Door.REGISTRY:
+                self._discovering.feed(RegistryReceived(sender, body))
+            case Door.ORDER:
+                inside.orders.on_order(sender, body)
+            case Door.ORDER_DONE:
+                inside.orders.on_done(body)
+            case Door.ORDER_REFUSED:
+                inside.orders.on_refused(body)
+            case Door.JOIN:
+                inside.governing.on_join_request(body)
+            case Door.EXPELLED:
+                if body.node == self.key:
+                    inside.end(Standing.EXPELLED, body.reason)
+            case Door.FORMING:
+                raise AssertionError(body)
+            case _:
+                assert_never(door)
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def _on_wake(self) -> None:
+        core, now = self._core, self._core.now
+        if self._has_ended:
+            return
+        for key in core.deadlines.due(now):
+            self._on_due(key)
+        for part in (self._watching, self._owning, self._routing):
+            if _is_due(part.deadline(), now):
+                part.wake()
+        if _is_due(self._discovering.registry.deadline(), now):
+            self._discovering.feed(Wake())
+        if self._in is not None:
+            self._in.wake(now)
+
+    def _on_due(self, key: str) -> None:
+        inside = self._in
+        if key == SEEK:
+            self._act_on(self._forming.due())
+            return
+        assert inside is not None, f"{key} is due, and there is nobody to see to it"
+        match key:
+            case "review":
+                inside.review_due()
+            case "orders":
+                inside.orders.due()
+            case "stale":
+                self._owning.give_back()
+            case "life":
+                inside.mark_life()
+            case "leave":
+                inside.leave_due()
+            case _:
+                raise AssertionError(key)
+
+    def _earliest(self) -> Instant | None:
+        if self._has_ended:
+            return None
+        found = [
+            self._core.deadlines.earliest(),
+            self._watching.deadline(),
+            self._owning.deadline(),
+            self._routing.deadline(),
+            self._discovering.registry.deadline(),
+            None if self._in is None else self._in.deadline(),
+        ]
+        return min([at for at in found if at is not None], default=None)
+
+
+_STRANGERS_MAX = 16
+
+type _Request = events.AddRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer
+
+
+def _is_due(deadline: Instant | None, now: Instant) -> bool:
+    return deadline is not None and deadline <= now

@@ -1,0 +1,454 @@
+"""What a node does as an owner: its lease, its shards, their states, and the messages that come for them.
+
+The parts are `LeaseHolder`, `Homes` and, in keeping.py, `Replica`. The first says whether this node may act at all, the
+second which shards it has and what is to be done about each, the third where the states are. A shard is opened so:
+
+    an `Assign` is applied --Homes--> Fill --> Replica recovers the states --> Filled --Homes, lease--> OpenShard
+
+and closed so:
+
+    the plan has another home --Homes--> CloseShard --> the driver: Closed, with what is left --> Replica keeps it
+        --Homes--> Released, to the leader --> an `Assign` is applied here --> DropShard
+                                            --> and there: the new owner's Replica asks this one's for the states
+
+The rules of the parts hold. Besides:
+
+1.  Nothing is done for a shard without a lease: not a message delivered, not a write acknowledged.
+2.  A process that starts again on its disk has lost what it owned. Whatever it was given before that, it gives back;
+    from then on it owns like anybody else. It knows which is which by a command of its own in the log.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, assert_never
+
+from ..machine import Instant, Note, Rejected, Reply, Severity, Wake
+from ..replica import (
+    Down,
+    Gone,
+    Lost,
+    Received,
+    Recovered,
+    Superseded,
+)
+from ..shard.channel import Hello, Moved, Post, Receiver
+from ..shard.homes import (
+    Close,
+    Drop,
+    Fill,
+    Filled,
+    Halt,
+    Home,
+    Homes,
+    HomesEvent,
+    LeaderChanged,
+    LeaseChanged,
+    Open,
+    Owner,
+    Phase,
+    ShardClosed,
+    TellLeader,
+)
+from ..shard.leases import (
+    Applied,
+    GrantReceived,
+    HolderEvent,
+    LeaderKnown,
+    LeaseBegun,
+    LeaseGrant,
+    LeaseHolder,
+    LeaseOver,
+    Relinquish,
+    SendRequest,
+)
+from ..shard.steward import Released, Spot
+from . import events
+from .checks import NodeKey
+from .core import STALE, Core
+from .handover import NAME, Handover, decode_handover, encode_handover
+from .keeping import Keeping
+from .messages import Routed
+from .outcomes import ShardsMoved
+from .plans import Plans
+from .records import Status
+
+
+class _Contents:
+    """What was found of a shard, until it is opened."""
+
+    __slots__ = ("entities", "handover")
+
+    def __init__(self, entities: tuple[tuple[str, bytes], ...], handover: Handover | None) -> None:
+        self.entities = entities
+        self.handover = handover
+
+
+class Owning:
+    """The shards of a node."""
+
+    __slots__ = (
+        "_before",
+        "_contents",
+        "_core",
+        "_fresh",
+        "_holder",
+        "_homes",
+        "_keeping",
+        "_life_index",
+        "_plans",
+        "_receivers",
+        "_spots",
+        "_stale",
+    )
+
+    def __init__(self, core: Core, plans: Plans, rng: Random) -> None:
+        self._core = core
+        self._plans = plans
+        self._holder = LeaseHolder(core.options.leases)
+        self._homes = Homes(core.key, core.options.homes)
+        self._keeping = Keeping(
+            core, plans, rng, lambda: self._holder.holds(core.now), self._on_recovered, self._on_superseded
+        )
+        self._receivers: dict[Spot, Receiver] = {}
+        """Of the shards that have been open in their present epochs."""
+        self._spots: dict[Spot, int] = {}
+        """The shards that this node owns by what is applied, and that are its own since this process began: epochs."""
+        self._before: dict[Spot, int] = {}
+        """The epoch of whoever has given each of them away. Not for those that were taken by force."""
+        self._fresh: dict[Spot, None] = {}
+        """Shards that nobody has owned before."""
+        self._contents: dict[Spot, _Contents] = {}
+        self._life_index: int | None = 0
+        """What was given to this node below that index was given to an earlier process; `None`: not known yet."""
+        self._stale: dict[Spot, int] = {}
+        """What is to be given back (rule 2)."""
+
+    # -- who leads, and which process this is --------------------------------------------------------------------------
+
+    def await_life(self) -> None:
+        """An earlier process has been this node: what it owned is not to be taken up."""
+        self._life_index = None
+
+    def life_began(self, index: int) -> None:
+        """The command that marks the beginning of this process is applied."""
+        self._life_index = index
+        # What was given to this node since then, before it heard of that, is given back as well: it was not looked at.
+        for region in self._core.state.regions():
+            for shard in region.shards_of(self._core.key):
+                self._stale[region.name, shard] = region.epoch(shard)
+        self.give_back()
+
+    def leader_known(self, leader: NodeKey | None) -> None:
+        """This node takes `leader` for the leader."""
+        self._feed_homes(LeaderChanged(leader))
+        self._feed_holder(LeaderKnown(leader))
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Tell the leader about what an earlier process owned."""
+        core = self._core
+        for (name, shard), epoch in list(self._stale.items()):
+            region = core.state.region(name)
+            if region is None or region.epoch(shard) != epoch:
+                del self._stale[name, shard]
+        if not self._stale:
+            return
+        core.deadlines.set(STALE, core.now + core.options.homes.repeat_ns)
+        if core.leader is None:
+            return
+        regions: dict[str, list[tuple[int, int]]] = {}
+        for (name, shard), epoch in self._stale.items():
+            regions.setdefault(name, []).append((shard, epoch))
+        most = core.options.homes.max_released
+        for name, shards in regions.items():
+            for at in range(0, len(shards), most):
+                core.send(core.leader, Released(name, tuple(shards[at : at + most])))
+
+    # -- what was applied ----------------------------------------------------------------------------------------------
+
+    def moved(self, change: ShardsMoved) -> None:
+        """Shards have other owners."""
+        region = self._core.state.region(change.region)
+        for shard, before, before_epoch in change.shards:
+            spot = (change.region, shard)
+            mine = change.to == self._core.key
+            if mine and (self._life_index is None or change.epoch < self._life_index):
+                if self._life_index is not None:
+                    self._stale[spot] = change.epoch
+                continue
+            if mine and region is not None:
+                self._spots[spot] = change.epoch
+                self._before.pop(spot, None)
+                if not change.forced:
+                    self._before[spot] = before_epoch
+                self._fresh.pop(spot, None)
+                if before is None and before_epoch == region.registered:
+                    self._fresh[spot] = None
+                self._feed_homes(Home(*spot, self._plans.home(region, shard)))
+                self._feed_homes(Owner(*spot, change.to, change.epoch, before))
+            elif self._spots.pop(spot, None) is not None:
+                self._feed_homes(Owner(*spot, change.to, change.epoch, before))
+                self._feed_homes(Home(*spot, None))
+
+    def plans_changed(self) -> None:
+        """The members are others: so may be the homes of what is owned here, and the backups."""
+        for spot in list(self._spots):
+            region = self._core.state.region(spot[0])
+            if region is None:
+                continue
+            self._feed_homes(Home(*spot, self._plans.home(region, spot[1])))
+            self._keeping.plans_changed(spot, region)
+
+    def members_changed(self, gone: tuple[NodeKey, ...]) -> None:
+        """The members are others, or in another state. `gone` are none any more."""
+        down = [one.key for one in self._core.state.members() if one.status is Status.DOWN]
+        self._keeping.feed(Down(tuple(down)))
+        for node in gone:
+            self._keeping.feed(Gone(node))
+            for receiver in self._receivers.values():
+                receiver.forget(node)
+
+    def restarted(self, node: NodeKey) -> None:
+        """A member was started again on its disk, which has no copies."""
+        self._keeping.feed(Lost(node))
+
+    def settled(self, index: int) -> None:
+        """All that is above was said about everything up to `index`."""
+        self._feed_holder(Applied(index))
+
+    # -- from the driver -----------------------------------------------------------------------------------------------
+
+    def on_handled(self, event: events.Handled) -> None:
+        """A handler has left an entity with a state."""
+        spot = (event.region, event.shard)
+        phase = self._homes.phase_of(*spot)
+        if phase not in (Phase.OPEN, Phase.CLOSING) or self._spots.get(spot) != event.epoch:
+            reason = f"{event.region}/{event.shard} is not owned here at epoch {event.epoch}"
+            self._core.out.append(Reply(event.request, Rejected(reason)))
+            return
+        self._keeping.handled(spot, event.entity, event.state, event.request)
+
+    def on_touched(self, event: events.Touched) -> None:
+        """An entity was needed."""
+        spot = (event.region, event.shard)
+        if self._spots.get(spot) == event.epoch and self._homes.phase_of(*spot) is Phase.OPEN:
+            self._keeping.touched(spot, event.entity)
+
+    def on_rested(self, event: events.Rested) -> None:
+        """An entity takes up nothing any more."""
+        spot = (event.region, event.shard)
+        if self._spots.get(spot) == event.epoch and self._homes.phase_of(*spot) in (Phase.OPEN, Phase.CLOSING):
+            self._keeping.rested(spot, event.entity, event.state)
+
+    def on_closed(self, event: events.Closed) -> None:
+        """A shard was closed. What is left is put where the next owner asks: here."""
+        spot = (event.region, event.shard)
+        if self._homes.phase_of(*spot) is not Phase.CLOSING or self._spots.get(spot) != event.epoch:
+            return
+        for entity, state in event.states:
+            self._keeping.put(spot, entity, state)
+        record = self._receivers[spot].record()
+        left = encode_handover(Handover(event.epoch, record, event.waiting))
+        self._keeping.put(spot, NAME, left)
+        self._feed_homes(ShardClosed(*spot, event.epoch))
+
+    # -- from other nodes ----------------------------------------------------------------------------------------------
+
+    def on_grant(self, peer: NodeKey, message: LeaseGrant) -> None:
+        """The leader has given a lease."""
+        self._feed_holder(GrantReceived(peer, message))
+
+    def on_replica(self, peer: NodeKey, message: Any) -> None:
+        """An owner, or somebody with a copy, has something to say."""
+        self._keeping.feed(Received(peer, message))
+
+    def on_routed(self, peer: NodeKey, region: str, shard: int, body: Post | Hello) -> None:
+        """Messages for a shard, or a question about them."""
+        core, spot = self._core, (region, shard)
+        known = core.state.region(region)
+        if known is None or not 0 <= shard < known.num_shards or body.epoch > known.epoch(shard):
+            return  # This node is behind. It will be asked again.
+        epoch = self._spots.get(spot)
+        if epoch is None or body.epoch != epoch:
+            moved = Moved(body.epoch, known.owner(shard), known.epoch(shard))
+            if epoch is None or body.epoch < epoch:
+                core.send(peer, Routed(region, shard, moved))
+            return
+        receiver = self._receivers.get(spot)
+        if receiver is None or self.owns(region, shard, core.now) is None:
+            return
+        if type(body) is Hello:
+            welcome = receiver.on_hello(peer, body)
+            if welcome is not None:
+                core.send(peer, Routed(region, shard, welcome))
+            return
+        assert type(body) is Post
+        items, accepted = receiver.on_post(peer, body)
+        if items:
+            core.out.append(events.Deliver(region, shard, epoch, peer, items))
+        if accepted is not None:
+            core.send(peer, Routed(region, shard, accepted))
+
+    # -- queries -------------------------------------------------------------------------------------------------------
+
+    def may_act(self, now: Instant) -> bool:
+        """Whether the lease lasts."""
+        return self._holder.holds(now)
+
+    def owns(self, region: str, shard: int, now: Instant) -> int | None:
+        """The epoch in which this node owns the shard, if it may act as its owner right now."""
+        if self._homes.phase_of(region, shard) is not Phase.OPEN or not self._holder.holds(now):
+            return None
+        return self._spots[region, shard]
+
+    def acts(self, region: str, shard: int, now: Instant) -> int | None:
+        """The same, also while the shard is being closed: handlers that run may end."""
+        phase = self._homes.phase_of(region, shard)
+        if phase not in (Phase.OPEN, Phase.CLOSING) or not self._holder.holds(now):
+            return None
+        return self._spots[region, shard]
+
+    def phase_of(self, region: str, shard: int) -> Phase | None:
+        """Where a shard is in its life here."""
+        return self._homes.phase_of(region, shard)
+
+    def state_of(self, region: str, shard: int, entity: str) -> bytes | None:
+        """The state of an entity that rests in a shard that is owned here; `None` for one that never was."""
+        return self._keeping.state_of((region, shard), entity)
+
+    def gaps(self) -> tuple[str, ...]:
+        """What is not as it should be, for people: shards that are not open, and backups without complete copies."""
+        found = []
+        for region, shard in [*self._spots, *self._stale]:
+            phase = self._homes.phase_of(region, shard)
+            if phase is not Phase.OPEN:
+                found.append(f"{region}/{shard} is {phase.value if phase else 'to be given back'}")
+            found += [f"{region}/{shard} has no copy at {node}" for node in self._keeping.gaps((region, shard))]
+        return tuple(found)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is here that others might want: neither a shard nor a copy."""
+        return not self._spots and not self._stale and not self._keeping.copies()
+
+    def deadline(self) -> Instant | None:
+        """When `wake` is wanted."""
+        parts = (self._holder.deadline(), self._homes.deadline(), self._keeping.deadline())
+        return min([at for at in parts if at is not None], default=None)
+
+    def invariants(self) -> None:
+        """Assert what must hold between two events."""
+        self._holder.invariants()
+        self._homes.invariants()
+        self._keeping.invariants()
+        for spot, epoch in self._spots.items():
+            phase = self._homes.phase_of(*spot)
+            assert phase is not None, f"{spot} is owned at {epoch}, and nobody sees to it"
+            assert phase is Phase.FILLING or spot in self._receivers, f"{spot} is {phase}, and knows no channels"
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Before anything else is done: if the lease is over, so is everything here (rule 1)."""
+        until = self._holder.until
+        if until is not None and self._core.now >= until:
+            self._feed_holder(Wake())
+
+    def wake(self) -> None:
+        """The deadline has come."""
+        self._feed_holder(Wake())
+        self._feed_homes(Wake())
+        self._keeping.wake()
+        for spot, entity in self._keeping.idle():
+            if self._homes.phase_of(*spot) is Phase.OPEN:
+                self._core.out.append(events.Rest(*spot, self._spots[spot], entity))
+
+    def end(self) -> None:
+        """This node does nothing more."""
+        self._feed_holder(Relinquish())
+
+    # -- the parts -----------------------------------------------------------------------------------------------------
+
+    def _feed_holder(self, event: HolderEvent) -> None:
+        for effect in self._holder.handle(event, self._core.now):
+            match effect:
+                case SendRequest(to, request):
+                    self._core.send(to, request)
+                case LeaseBegun():
+                    self._feed_homes(LeaseChanged(True))
+                case LeaseOver():
+                    self._feed_homes(LeaseChanged(False))
+                case Note():
+                    self._core.out.append(effect)
+                case _:
+                    assert_never(effect)
+
+    def _feed_homes(self, event: HomesEvent) -> None:
+        core = self._core
+        for effect in self._homes.handle(event, core.now):
+            match effect:
+                case Fill(region, shard, epoch):
+                    spot = (region, shard)
+                    self._keeping.own(spot, epoch, fresh=spot in self._fresh)
+                case Open(region, shard, epoch):
+                    self._open(region, shard, epoch)
+                case Close(region, shard, epoch):
+                    core.out.append(events.CloseShard(region, shard, epoch))
+                case Halt(region, shard, epoch, reason):
+                    core.out.append(events.HaltShard(region, shard, epoch, reason))
+                case Drop(region, shard, epoch):
+                    self._drop(region, shard, epoch)
+                case TellLeader(to, message):
+                    core.send(to, message)
+                case _:
+                    assert_never(effect)
+
+    def _open(self, region: str, shard: int, epoch: int) -> None:
+        spot = (region, shard)
+        contents = self._contents.pop(spot, None)
+        if contents is None:
+            self._core.out.append(events.ResumeShard(region, shard, epoch))
+            return
+        handover = contents.handover
+        waiting = () if handover is None else handover.waiting
+        known = self._core.state.region(region)
+        unprompted = known is not None and known.settings.remember
+        self._core.out.append(events.OpenShard(region, shard, epoch, contents.entities, waiting, unprompted))
+        for entity, _ in contents.entities:
+            self._keeping.touched(spot, entity)
+
+    def _drop(self, region: str, shard: int, epoch: int) -> None:
+        spot = (region, shard)
+        opened = self._receivers.pop(spot, None) is not None
+        unopened = self._contents.pop(spot, None) is not None
+        self._keeping.disown(spot)
+        if opened and not unopened:
+            self._core.out.append(events.DropShard(region, shard, epoch))
+
+    def _on_recovered(self, effect: Recovered) -> None:
+        spot = (effect.region, effect.shard)
+        entities, handover = [], None
+        for name, state in effect.entities:
+            if name == NAME:
+                handover = decode_handover(state)
+            else:
+                entities.append((name, state))
+        if handover is not None and handover.epoch != self._before.get(spot):
+            handover = None
+        self._receivers[spot] = Receiver(effect.epoch, None if handover is None else handover.record)
+        self._contents[spot] = _Contents(tuple(entities), handover)
+        self._feed_homes(Filled(*spot, effect.epoch))
+
+    def _on_superseded(self, effect: Superseded) -> None:
+        """Somebody owns the shard already. What says so is on its way to this node, by the log."""
+        spot = (effect.region, effect.shard)
+        epoch = self._spots.get(spot)
+        if epoch is None:
+            return
+        if epoch == effect.epoch:
+            # An earlier process of this node has begun with it.
+            self._stale[spot] = epoch
+            self.give_back()
+        self._core.note(
+            Severity.WARNING, f"{effect.region}/{effect.shard} has another owner since epoch {effect.epoch}"
+        )

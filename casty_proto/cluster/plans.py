@@ -1,0 +1,92 @@
+"""Plans for the regions, as they follow from the applied members.
+
+Who owns and who backs up a shard follows from the members that are up. A member that is down is given nothing more, but
+what it may still have a copy of counts for durability until it is forgotten: it stays a backup of the shards that it
+would hold if it were up, besides those who take its place. So writes that are to be on all backups fail, and do not
+quietly end up on fewer.
+"""
+
+from __future__ import annotations
+
+from ..shard.plan import Member, Plan, plan
+from .checks import NodeKey
+from .core import Core
+from .records import Status
+from .regions import Region
+
+type _Key = tuple[str | None, int, int, bool, str | None]
+
+
+class Plans:
+    """The plans of a node, each computed once for the members of the moment."""
+
+    __slots__ = ("_core", "_hosts_changed", "_keys", "_members", "_plans")
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._members: tuple[tuple[Member, Status], ...] = ()
+        self._keys: dict[str, NodeKey] = {}
+        """By node id, which is what plans go by."""
+        self._plans: dict[_Key, Plan] = {}
+        self._hosts_changed = False
+
+    def hosts_changed(self) -> None:
+        """Who can hold something of a region is another question than it was."""
+        self._hosts_changed = True
+
+    def refresh(self) -> bool:
+        """Look at the members. Whether any plan may be another one."""
+        hosts_changed, self._hosts_changed = self._hosts_changed, False
+        counting = [one for one in self._core.state.members() if one.status is not Status.LEAVING]
+        members = tuple([(Member(one.node.node_id, one.node.weight, one.node.roles), one.status) for one in counting])
+        keys = {one.node.node_id: one.key for one in counting}
+        if members == self._members and keys == self._keys and not hosts_changed:
+            return False
+        self._members, self._keys = members, keys
+        self._plans.clear()
+        return True
+
+    def homes(self, region: Region) -> tuple[NodeKey | None, ...]:
+        """Who should own each shard."""
+        keys = self._keys
+        found = self._plan(region, down_too=False)
+        return tuple([None if owner is None else keys[owner] for owner in found.owners()])
+
+    def home(self, region: Region, shard: int) -> NodeKey | None:
+        """Who should own a shard."""
+        owner = self._plan(region, down_too=False).owner(shard)
+        return None if owner is None else self._keys[owner]
+
+    def backups(self, region: Region, shard: int, owner: NodeKey) -> tuple[NodeKey, ...]:
+        """Who backs a shard up while `owner` owns it: those who should, and those who are down and would."""
+        if region.settings.factor == 1:
+            return ()
+        holders = list(self._plan(region, down_too=False).homes(shard))
+        if not self._is_all_up():
+            down = {member.name: None for member, status in self._members if status is Status.DOWN}
+            holders += [one for one in self._plan(region, down_too=True).homes(shard) if one in down]
+        keys = dict.fromkeys([self._keys[one] for one in holders])
+        keys.pop(owner, None)
+        # While a shard is on its way to its home there is one holder more.
+        return tuple(keys)
+
+    def _is_all_up(self) -> bool:
+        return all(status is Status.UP for _, status in self._members)
+
+    def _plan(self, region: Region, *, down_too: bool) -> Plan:
+        settings = region.settings
+        key = (settings.role, settings.num_shards, settings.factor, down_too, region.name if settings.hosted else None)
+        found = self._plans.get(key)
+        if found is None:
+            members = [member for member, status in self._members if down_too or status is Status.UP]
+            if settings.hosted:
+                members = [member for member in members if self._keys[member.name] in region.hosts]
+            found = plan(
+                members,
+                settings.num_shards,
+                settings.factor,
+                role=settings.role,
+                placement=self._core.options.placement,
+            )
+            self._plans[key] = found
+        return found

@@ -1,0 +1,150 @@
+"""What a node does to get messages to the owners of shards: a channel for each shard that it has something for."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from attrs import evolve, frozen
+
+from ..machine import Instant, Rejected, Reply
+from ..shard.channel import Accepted, Failed, Moved, Post, Returned, Sender, SenderEffects, Settled, ToSend, Welcome
+from ..shard.steward import Spot
+from ..timers import Deadlines
+from .checks import NodeKey
+from .core import Core
+from .events import Done, Tell, Unknown
+from .messages import Routed
+from .outcomes import ShardsMoved
+
+_CHANNELS = 2**24
+"""More channels than one process can use up for a shard."""
+
+
+@frozen
+class _Item:
+    request: Any
+    data: bytes
+
+
+class Routing:
+    """The channels of a node."""
+
+    __slots__ = ("_core", "_deadlines", "_first", "_senders")
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._senders: dict[Spot, Sender] = {}
+        self._deadlines: Deadlines[Spot] = Deadlines()
+        self._first: int | None = 1
+        """The number of the first channel to any shard; `None` while it is not known which are used up."""
+
+    def await_life(self) -> None:
+        """An earlier process has used channels, nobody knows how many."""
+        self._first = None
+
+    def life_began(self, index: int) -> None:
+        """The command that marks the beginning of this process is applied."""
+        self._first = index * _CHANNELS
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def on_tell(self, event: Tell) -> None:
+        """A message for a shard."""
+        core = self._core
+        region = core.state.region(event.region)
+        reason = ""
+        if self._first is None or not core.is_in:
+            reason = f"{core.key} belongs to no cluster at the moment"
+        elif region is None:
+            reason = f"there is no {event.region!r}; register it first"
+        elif not 0 <= event.shard < region.num_shards:
+            reason = f"{event.region!r} has {region.num_shards} shards, and none with number {event.shard}"
+        if reason:
+            self._answer(event.request, Rejected(reason))
+            return
+        assert self._first is not None
+        assert region is not None
+        spot = (event.region, event.shard)
+        sender = self._senders.get(spot)
+        if sender is None:
+            sender = self._senders[spot] = Sender(core.options.channels, self._first)
+            sender.lead_to(region.owner(event.shard), region.epoch(event.shard), core.now)
+        self._perform(spot, sender, sender.post(_Item(event.request, event.item), core.now))
+
+    def moved(self, change: ShardsMoved) -> None:
+        """Shards have another owner."""
+        for shard, _, _ in change.shards:
+            spot = (change.region, shard)
+            sender = self._senders.get(spot)
+            if sender is not None:
+                self._perform(spot, sender, sender.lead_to(change.to, change.epoch, self._core.now))
+
+    def on_routed(self, peer: NodeKey, region: str, shard: int, body: Accepted | Welcome | Moved) -> None:
+        """An owner, or somebody who is none, has answered."""
+        spot, now = (region, shard), self._core.now
+        sender = self._senders.get(spot)
+        if sender is None:
+            return
+        match body:
+            case Accepted():
+                self._perform(spot, sender, sender.accepted(peer, body, now))
+            case Welcome():
+                self._perform(spot, sender, sender.welcome(peer, body, now))
+            case Moved(_, owner, newest):
+                self._perform(spot, sender, sender.lead_to(owner, newest, now))
+            case _:
+                assert_never(body)
+
+    def wake(self) -> None:
+        """The deadline has come."""
+        for spot in self._deadlines.due(self._core.now):
+            sender = self._senders[spot]
+            self._perform(spot, sender, sender.wake(self._core.now))
+
+    def deadline(self) -> Instant | None:
+        """When `wake` is wanted."""
+        return self._deadlines.earliest()
+
+    def end(self, reason: str) -> None:
+        """This node does nothing more."""
+        for spot, sender in self._senders.items():
+            self._perform(spot, sender, sender.give_up(reason))
+        self._first = None
+
+    def invariants(self) -> None:
+        """Assert what must hold between two events."""
+        self._deadlines.invariants()
+        for spot, sender in self._senders.items():
+            sender.invariants()
+            assert (sender.deadline() is not None) == (spot in self._deadlines), f"{spot} is not looked after"
+
+    # -- effects -------------------------------------------------------------------------------------------------------
+
+    def _perform(self, spot: Spot, sender: Sender, effects: SenderEffects) -> None:
+        core = self._core
+        for effect in effects:
+            match effect:
+                case ToSend(to, message):
+                    if type(message) is Post:
+                        message = evolve(message, items=tuple([item.data for item in message.items]))
+                    core.send(to, Routed(*spot, message))
+                case Settled(items):
+                    for item in items:
+                        self._answer(item.request, Done(core.state.changed))
+                case Failed(items):
+                    for item in items:
+                        self._answer(item.request, Unknown("an owner is gone that may have had it"))
+                case Returned(items, reason):
+                    for item in items:
+                        self._answer(item.request, Rejected(reason))
+                case _:
+                    assert_never(effect)
+        deadline = sender.deadline()
+        if deadline is None:
+            self._deadlines.cancel(spot)
+        else:
+            self._deadlines.set(spot, deadline)
+
+    def _answer(self, request: Any, result: Done | Unknown | Rejected) -> None:
+        if request is not None:
+            self._core.out.append(Reply(request, result))
