@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from . import local, raft, remote, shard, swim, wire
+from . import cluster, local, raft, remote, shard, swim, wire
 from .harness import Figure, Result, measure, table
 
 SUITES: dict[str, list[Figure]] = {
@@ -23,6 +23,8 @@ WITHOUT_LOOP = ("raft", "shard", "wire")
 
 def main() -> int:
     """Returns 1 when a bar is not met, so that a script can tell."""
+    if sys.argv[1:2] == ["cluster"]:
+        return cluster.main(sys.argv[2:])
     if sys.argv[1:2] == ["swim"]:
         return swim.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)

@@ -76,8 +76,10 @@ class Server:
             assert self.state.counting_members(role) == counting
         for region in self.state.regions():
             role, registration = region.settings.role, (region.name, region.registered)
-            able = self.state.counting_members(role)
-            present = len([one for one in able if one in region.hosts] if region.settings.hosted else able)
+            holders = self.state.counting_members(role)
+            if region.settings.hosted:
+                holders = tuple([one for one in holders if one in region.hosts])
+            present = len(holders)
             self.peaks[registration] = max(self.peaks.get(registration, 0), present)
             assert region.peak == self.peaks[registration]
 
