@@ -143,11 +143,15 @@ class Assigning:
 
     def wake(self) -> None:
         """The deadline has come."""
+        self._feed_giver(Wake())
         self._feed(Wake())
 
     def deadline(self) -> Instant | None:
         """When it wants `wake`."""
-        return self._steward.deadline()
+        giver, steward = self._giver.deadline(), self._steward.deadline()
+        if giver is None or steward is None:
+            return steward if giver is None else giver
+        return min(giver, steward)
 
     @property
     def moving(self) -> int:

@@ -61,6 +61,9 @@ def _turned(status: Status, member: MemberInfo) -> list[Change]:
     """What has become of a member that was up, leaving or down."""
     if status is member.status:
         return []
+    if status is Status.LEAVING and member.status is Status.UP:
+        # It was held to be down meanwhile; what else is said of it then is that it wants to leave no more.
+        return [MemberDown(member), MemberReturned(member)]
     changes: list[Change] = [MemberReturned(member)] if status is Status.DOWN else []
     if member.status is Status.LEAVING:
         changes.append(MemberLeaving(member))

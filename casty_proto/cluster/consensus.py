@@ -136,6 +136,11 @@ class Consensus:
         if ticket > OWN_TICKETS:
             self.feed(Persisted(ticket - OWN_TICKETS))
 
+    def propose_all(self, proposals: Iterable[tuple[ControlCommand, Answer]]) -> None:
+        """Propose several commands, which are written and sent together."""
+        commands = [Proposal(answer, Command(encode_command(command))) for command, answer in proposals]
+        self.feed(Propose(tuple(commands)))
+
     def propose(self, command: ControlCommand | bytes, answer: Answer) -> None:
         """Propose a command. `answer` is called with a result of Raft: after it was applied, if it is `Committed`."""
         data = command if isinstance(command, bytes) else encode_command(command)

@@ -21,6 +21,7 @@ REVIEW = "review"
 LEAVE = "leave"
 STALE = "stale"
 LIFE = "life"
+BATCH = "batch"
 
 _HINTS_MAX = 4096
 """How many addresses are remembered of those who are no members."""

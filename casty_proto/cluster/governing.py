@@ -13,26 +13,30 @@ Rules
  6. A member that is down is up again when SWIM finds it alive and it asks for its lease.
  7. A leader that wants to leave hands the leadership over first.
  8. What is proposed is not proposed again before its outcome is known.
+ 9. What many members make necessary at about the same time is proposed together: each command costs a few messages for
+    every member, so one command for every member would cost the square. Who comes alone does not wait.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..machine import Instant, Nanoseconds
+from ..machine import MILLISECOND, Instant, Nanoseconds
 from ..raft import AddLearner, AddVoter, Change, Changed, ChangeMembership, Configuration, Remove, TransferLeadership
 from ..raft import Role as RaftRole
 from ..shard.leases import LeaseGiver
 from ..swim import State
 from .checks import NodeKey
 from .commands import Command, Forget, Join, MarkDown, MarkUp
-from .consensus import Consensus
-from .core import REVIEW, Core
+from .consensus import Answer, Consensus
+from .core import BATCH, REVIEW, Core
 from .messages import JoinAnswer, JoinRequest
 from .outcomes import Refused
 from .records import MemberInfo, NodeInfo, Status
 from .watching import Watching
 
+_PACE_NS: Nanoseconds = MILLISECOND
+"""For each member, how long what is to be proposed waits for more."""
 _CONTACTS = 16
 """How many addresses a newcomer is told."""
 
@@ -41,6 +45,8 @@ class Governing:
     """The leader's half of a node, as far as members are concerned."""
 
     __slots__ = (
+        "_batch",
+        "_batch_at",
         "_changing",
         "_consensus",
         "_core",
@@ -64,6 +70,9 @@ class Governing:
         self._heard: dict[NodeKey, Instant] = {}
         """When each member has asked for a lease, or when it was first thought of."""
         self._hinted: dict[NodeKey, Instant] = {}
+        self._batch: list[tuple[NodeKey, Command]] = []
+        self._batch_at: Instant = 0
+        """Before that, what is to be proposed waits for more (rule 9)."""
         self._proposed: dict[NodeKey, None] = {}
         """Members about whom a command is under way (rule 8)."""
         self._joining: dict[NodeKey, NodeInfo] = {}
@@ -86,10 +95,12 @@ class Governing:
         self._heard.clear()
         self._hinted.clear()
         self._proposed.clear()
+        self._batch.clear()
         self._joining.clear()
         self._resting.clear()
         self._changing = False
         self._core.deadlines.cancel(REVIEW)
+        self._core.deadlines.cancel(BATCH)
 
     def heard(self, node: NodeKey) -> None:
         """A member has asked for a lease."""
@@ -190,10 +201,22 @@ class Governing:
         return core.now - max(self._since, self._heard.setdefault(member.key, core.now)) >= after
 
     def _propose(self, about: NodeKey, command: Command) -> None:
-        """Rule 8."""
-        if about not in self._proposed:
-            self._proposed[about] = None
-            self._consensus.propose(command, lambda _: self._proposed.pop(about, None))
+        """Rules 8 and 9."""
+        if about in self._proposed:
+            return
+        self._proposed[about] = None
+        self._batch.append((about, command))
+        if BATCH not in self._core.deadlines:
+            self._core.deadlines.set(BATCH, max(self._core.now, self._batch_at))
+
+    def batch_due(self) -> None:
+        """Propose what has come together (rule 9)."""
+        batch, self._batch = self._batch, []
+        self._batch_at = self._core.now + _PACE_NS * len(self._core.state.members())
+        self._consensus.propose_all([(command, self._forgetting(about)) for about, command in batch])
+
+    def _forgetting(self, about: NodeKey) -> Answer:
+        return lambda _: self._proposed.pop(about, None)
 
     # -- who votes -----------------------------------------------------------------------------------------------------
 

@@ -509,6 +509,8 @@ class Node:
         match key:
             case "review":
                 inside.review_due()
+            case "batch":
+                inside.governing.batch_due()
             case "orders":
                 inside.orders.due()
             case "stale":

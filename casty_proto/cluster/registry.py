@@ -17,6 +17,7 @@ Rules
  2. A copy is replaced by a newer version alone. A difference applies to exactly the version that it starts from.
  3. Lists are kept of members only. What is said of anybody else is not kept.
  4. Changes are sent to all members at once; what was lost is found by comparing versions with one member at a time.
+    Who is new does that at once with a few of them: if all told a newcomer what they have, n newcomers would cost n**2.
  5. No message has more than `max_entries` entries. A long list comes in parts, which count when all are there.
  6. A key's listing is in a fixed order: by node, and then in the order of registration.
  7. Rubbish is noted and changes nothing.
@@ -37,6 +38,8 @@ from ..shard.leases import in_range
 from ..values import value
 
 TEXT_MAX = 4096
+_ASKED = 2
+"""How many members a newcomer asks."""
 _LOG_MAX = 1024
 """How many changes a node remembers of its own list. Who lacks more gets all of it."""
 
@@ -282,9 +285,10 @@ class Registry:
             self._compare_at = now + self._interval()
         elif not self._others:
             self._compare_at = None
-        # A newcomer is told at once; it would hear of everything a little later anyhow.
-        told = [RegistrySend(node, self._versions()) for node in self._others if node not in before]
-        return (*self._changed(keys), *told)
+        asked: list[str] = []
+        if not before and self._others:
+            asked = self._rng.sample(self._others, min(_ASKED, len(self._others)))
+        return (*self._changed(keys), *[RegistrySend(node, self._versions()) for node in asked])
 
     def _on_compare_due(self, now: Instant) -> _Effects:
         if self._compare_at is None or now < self._compare_at:

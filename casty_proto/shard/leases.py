@@ -32,6 +32,8 @@ Rules
  6. A holder asks again every quarter of the duration, and at once when there is another leader. An answer to a question
     that is not the latest counts as of its own question.
  7. Rubbish from a peer is noted, and changes nothing.
+ 8. What makes sure that a node leads costs a round of messages to all. So renewals wait for each other, at most a
+    sixteenth of the duration; who has no lease, or has it no longer than half of its duration, does not wait.
 """
 
 from __future__ import annotations
@@ -323,7 +325,7 @@ class Taking:
     done: bool = False
 
 
-type GiverEvent = Elected | Deposed | RequestReceived | Confirmed | Taking
+type GiverEvent = Elected | Deposed | RequestReceived | Confirmed | Taking | Wake
 
 
 @value
@@ -347,7 +349,7 @@ type GiverEffect = Confirm | SendGrant | Note
 class LeaseGiver:
     """The leases that this node gives while it leads."""
 
-    __slots__ = ("_asking", "_ends", "_floor", "_options", "_taking", "_ticket", "_waiting")
+    __slots__ = ("_asking", "_confirm_at", "_ends", "_floor", "_options", "_taking", "_ticket", "_waiting")
 
     def __init__(self, options: LeaseOptions) -> None:
         self._options = options
@@ -359,6 +361,8 @@ class LeaseGiver:
         self._asking: tuple[int, dict[str, int]] | None = None
         """The ticket that is open, and the questions that it is for."""
         self._ticket = 0
+        self._confirm_at: Instant = 0
+        """Before that, renewals wait for each other (rule 8)."""
         self._taking: dict[str, int] = {}
 
     def handle(self, event: GiverEvent, now: Instant) -> tuple[GiverEffect, ...]:
@@ -372,18 +376,20 @@ class LeaseGiver:
                 self._forget()
                 return ()
             case RequestReceived(peer, message):
-                return self._on_request(peer, message)
+                return self._on_request(peer, message, now)
             case Confirmed(ticket, index):
                 return self._on_confirmed(ticket, index, now)
             case Taking(node, done):
                 self._on_taking(node, done)
                 return ()
+            case Wake():
+                return self._confirm(now)
             case _:
                 assert_never(event)
 
     def deadline(self) -> Instant | None:
-        """It never wants to be woken: whether a lease has ended is asked when somebody wants to know."""
-        return None
+        """When those who wait have waited long enough. Whether a lease has ended is asked by whoever wants to know."""
+        return self._confirm_at if self._waiting and self._asking is None else None
 
     def ended_at(self, node: str) -> Instant | None:
         """When whatever `node` may have been given is over everywhere; `None` while this node does not lead."""
@@ -400,7 +406,6 @@ class LeaseGiver:
             given = [*self._ends, *self._waiting, *self._taking]
             assert not given, "it does not lead, and gives"
             assert self._asking is None, "it does not lead, and asks whether it does"
-        assert self._asking is not None or not self._waiting, "a question waits, and nothing is under way"
         assert all(count > 0 for count in self._taking.values()), "nothing is being taken"
 
     def _forget(self) -> None:
@@ -410,22 +415,29 @@ class LeaseGiver:
         self._taking.clear()
         self._asking = None
 
-    def _on_request(self, peer: str, message: object) -> tuple[GiverEffect, ...]:
+    def _on_request(self, peer: str, message: object, now: Instant) -> tuple[GiverEffect, ...]:
         if type(message) is not LeaseRequest or not _naturals(message.number):
             return (Note(Severity.WARNING, f"{peer}: {shown(message)} asks for no lease; dropped"),)
         if self._floor is None:
             return ()
         # What answers a question must have been asked for after the question came: one that is under way is too old.
         self._waiting[peer] = max(message.number, self._waiting.get(peer, 0))
-        return self._confirm() if self._asking is None else ()
+        return self._confirm(now)
 
-    def _confirm(self) -> tuple[GiverEffect, ...]:
-        if not self._waiting:
+    def _confirm(self, now: Instant) -> tuple[GiverEffect, ...]:
+        """Rules 3 and 8."""
+        if self._asking is not None or not self._waiting:
             return ()
+        if now < self._confirm_at and not any(self._is_urgent(node, now) for node in self._waiting):
+            return ()
+        self._confirm_at = now + self._options.duration_ns // 16
         self._ticket += 1
         self._asking = (self._ticket, self._waiting)
         self._waiting = {}
         return (Confirm(self._ticket),)
+
+    def _is_urgent(self, node: str, now: Instant) -> bool:
+        return self._ends.get(node, 0) - now < self._options.margin_ns - self._options.duration_ns // 2
 
     def _on_confirmed(self, ticket: int, index: int | None, now: Instant) -> tuple[GiverEffect, ...]:
         if self._asking is None or self._asking[0] != ticket:
@@ -433,7 +445,7 @@ class LeaseGiver:
         questions = self._asking[1]
         self._asking = None
         if index is None:
-            return self._confirm()
+            return self._confirm(now)
         duration = self._options.duration_ns
         grants: list[GiverEffect] = []
         for node, number in questions.items():
@@ -441,7 +453,7 @@ class LeaseGiver:
                 continue  # Rule 5. It asks again soon.
             self._ends[node] = now + self._options.margin_ns
             grants.append(SendGrant(node, LeaseGrant(number, duration, index)))
-        return (*grants, *self._confirm())
+        return (*grants, *self._confirm(now))
 
     def _on_taking(self, node: str, done: bool) -> None:
         count = self._taking.get(node, 0) + (-1 if done else 1)

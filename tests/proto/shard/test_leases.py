@@ -223,6 +223,45 @@ def test_rule_5_while_something_is_taken_from_a_node_it_is_given_nothing() -> No
     assert made.handle(Confirmed(3, 9), 26) == (SendGrant("a", LeaseGrant(3, D, 9)),)
 
 
+def test_rule_8_renewals_wait_for_each_other_and_are_confirmed_together() -> None:
+    made = giver()
+    granted(made, "a", 10)
+    granted(made, "b", 20)
+    pace = D // 16
+    assert made.handle(RequestReceived("a", LeaseRequest(2)), 30) == ()
+    assert made.handle(RequestReceived("b", LeaseRequest(2)), 40) == ()
+    assert made.deadline() == 20 + pace
+    assert made.handle(Wake(), 20 + pace - 1) == ()
+    assert made.handle(Wake(), 20 + pace) == (Confirm(3),)
+    assert made.deadline() is None
+    made.invariants()
+
+
+def test_rule_8_who_has_no_lease_does_not_wait_and_takes_the_others_along() -> None:
+    made = giver()
+    granted(made, "a", 10)
+    assert made.handle(RequestReceived("a", LeaseRequest(2)), 20) == ()
+    assert made.handle(RequestReceived("b", LeaseRequest(1)), 21) == (Confirm(2),)
+    grants = made.handle(Confirmed(2, 5), 22)
+    assert [effect.to for effect in grants if isinstance(effect, SendGrant)] == ["a", "b"]
+
+
+def test_rule_8_who_has_little_left_of_its_lease_does_not_wait() -> None:
+    made = giver()
+    granted(made, "a", 10)
+    granted(made, "b", 10 + D // 2)
+    assert made.handle(RequestReceived("b", LeaseRequest(2)), 11 + D // 2) == ()
+    assert made.handle(RequestReceived("a", LeaseRequest(2)), 12 + D // 2) == (Confirm(3),)
+
+
+def granted(made: LeaseGiver, node: str, now: Instant) -> None:
+    """Give a node a lease, which it asks for for the first time."""
+    (confirm,) = made.handle(RequestReceived(node, LeaseRequest(1)), now)
+    assert isinstance(confirm, Confirm)
+    (grant,) = made.handle(Confirmed(confirm.ticket, 5), now)
+    assert isinstance(grant, SendGrant)
+
+
 @pytest.mark.parametrize("rubbish", ["x", LeaseGrant(1, D, 0), LeaseRequest(-1), LeaseRequest(2**63)])
 def test_rule_7_who_asks_for_no_lease_gets_none(rubbish: Any) -> None:
     made = giver()
