@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from random import Random
 from typing import Any, assert_never
 
@@ -44,7 +45,7 @@ from .core import Core
 from .events import Membership
 from .outcomes import Outcome
 from .records import NodeInfo
-from .state import ControlState
+from .state import ControlState, StateError
 
 OWN_TICKETS = 2
 """Tickets 1 and 2 are the node's own."""
@@ -67,8 +68,9 @@ class NodeRecovered:
         """Where members may listen, as far as the disk tells. Some of it may not be true any more."""
         found: dict[str, None] = {}
         if self.raft.snapshot is not None:
-            state = ControlState.decode(self.raft.snapshot.data)
-            found.update(dict.fromkeys([member.node.address for member in state.members()]))
+            with suppress(StateError):
+                state = ControlState.decode(self.raft.snapshot.data)
+                found.update(dict.fromkeys([member.node.address for member in state.members()]))
         for entry in self.raft.entries:
             if type(entry.payload) is Command:
                 command = decode_command(entry.payload.data)
@@ -154,7 +156,8 @@ class Consensus:
         self._busy = True
         while self._events:
             for effect in self.raft.handle(self._events.popleft(), self._core.now):
-                self._carry_out(effect)
+                if not self._core.failure:
+                    self._carry_out(effect)
         self._busy = False
 
     def deadline(self) -> Instant | None:
@@ -180,9 +183,7 @@ class Consensus:
                 # As it is now; what comes later in this call changes it.
                 self._events.append(SnapshotTaken(index, self._core.state.encode()))
             case Restore(index, _, data):
-                before, self._core.state = self._core.state, ControlState.decode(data)
-                self._on_restored(before, index)
-                self._on_settled(index)
+                self._restore(index, data)
             case RoleChanged():
                 self._on_role(effect)
             case Note():
@@ -191,6 +192,21 @@ class Consensus:
                 pass
             case _:
                 assert_never(effect)
+
+    def _restore(self, index: int, data: bytes) -> None:
+        """Raft cannot know whether a snapshot can be read. Who cannot read it has no state to go on from."""
+        core = self._core
+        try:
+            state = ControlState.decode(data)
+        except StateError as error:
+            core.failure = f"a snapshot of the control state cannot be read; run one version of the program: {error}"
+            return
+        if state.changed > index:
+            core.failure = f"a snapshot of index {index} has a control state of index {state.changed}"
+            return
+        before, core.state = core.state, state
+        self._on_restored(before, index)
+        self._on_settled(index)
 
     def _execute(self, data: bytes, index: int) -> None:
         command = decode_command(data)

@@ -34,6 +34,7 @@ class Core:
         "_hints",
         "cluster",
         "deadlines",
+        "failure",
         "info",
         "key",
         "leader",
@@ -60,6 +61,8 @@ class Core:
         self.cluster = ""
         self.leader: NodeKey | None = None
         self.term = 0
+        self.failure = ""
+        """Why this node cannot go on, if so."""
         self.seen: dict[NodeKey, State] = {}
         """What SWIM finds."""
         self.deadlines: Deadlines[str] = Deadlines()

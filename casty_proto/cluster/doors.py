@@ -133,6 +133,10 @@ def _is_key(thing: Any) -> bool:
     return True
 
 
+def _is_reason(thing: Any) -> bool:
+    return thing == "" or _is_text(thing)
+
+
 def _are_texts(thing: Any) -> bool:
     return type(thing) is tuple and len(thing) <= SEEDS_MAX and all(map(_is_text, thing))
 
@@ -142,7 +146,7 @@ def _is_outcome(thing: Any) -> bool:
     if kind is Taken:
         return type(thing.winner) is NameEntry
     if kind in (Outdated, Refused):
-        return type(thing.reason) is str
+        return _is_reason(thing.reason)
     return kind is AlreadySo or (kind is Applied and thing.changes == ())
 
 
@@ -154,9 +158,9 @@ _CHECKS: dict[type[Any], Callable[[Any], bool]] = {
     Agreed: lambda one: _is_number(one.round),
     JoinRequest: lambda one: type(one.node) is NodeInfo,
     JoinAnswer: lambda one: (
-        _is_key(one.cluster) and type(one.accepted) is bool and type(one.reason) is str and _are_texts(one.contacts)
+        _is_key(one.cluster) and type(one.accepted) is bool and _is_reason(one.reason) and _are_texts(one.contacts)
     ),
-    Expelled: lambda one: _is_key(one.node) and type(one.reason) is str,
+    Expelled: lambda one: _is_key(one.node) and _is_reason(one.reason),
     Order: lambda one: _is_number(one.life) and _is_number(one.number) and type(one.command) is bytes,
     OrderDone: lambda one: (
         _is_number(one.life) and _is_number(one.number) and _is_number(one.index) and _is_outcome(one.outcome)

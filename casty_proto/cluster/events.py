@@ -317,7 +317,7 @@ class Standing(Enum):
     LEAVING = "leaving"
     DEPARTED = "departed"
     EXPELLED = "expelled"
-    """It is no member any more, and did not ask for that."""
+    """It is no member any more, and did not ask for that; or it cannot go on as one."""
 
 
 @value

@@ -33,6 +33,7 @@ from .records import Status
 from .routing import Routing
 from .watching import Watching
 
+_NOTHING = object()
 _WHY = {
     Removal.LEFT: "it has left",
     Removal.FORGOTTEN: "it was held to be down, and was forgotten",
@@ -44,8 +45,10 @@ class Inside:
     """A node that belongs to a cluster."""
 
     __slots__ = (
+        "_confers",
         "_core",
         "_has_said_goodbye",
+        "_last_confer",
         "_leave_waits",
         "_life_waits",
         "_names",
@@ -80,6 +83,9 @@ class Inside:
         """Names that actors of this process have, or want: the numbers of the actors."""
         self._life_waits = False
         """Whether the beginning of this process is still to be marked in the log."""
+        self._confers: dict[int, Any] = {}
+        """Requests to confer that are not answered yet."""
+        self._last_confer = 0
         self._said_left = False
         """Whether the command that ends this membership was ordered, or will never be."""
         self._has_said_goodbye = False
@@ -202,7 +208,13 @@ class Inside:
     def on_confer(self, event: events.Confer) -> None:
         """What is known here is to be as new as anything."""
 
+        self._last_confer += 1
+        number = self._last_confer
+        self._confers[number] = event.request
+
         def answer(result: Any) -> None:
+            if self._confers.pop(number, _NOTHING) is _NOTHING:
+                return
             if type(result) is ReadReady:
                 self._core.out.append(Reply(event.request, Done(result.index)))
             else:
@@ -241,11 +253,13 @@ class Inside:
         """After every event: what has become of this node."""
         core = self._core
         removed = self.applying.removed
-        if self._watching.has_left:
+        if core.failure:
+            self.end(Standing.EXPELLED, core.failure)
+        elif self._watching.has_left:
             self.end(Standing.DEPARTED, "")
         elif removed is not None and core.standing is not Standing.LEAVING:
             self.end(Standing.EXPELLED, _WHY[removed])
-        elif self._watching.is_replaced:
+        elif self._watching.is_replaced and core.standing is not Standing.LEAVING:
             self.end(Standing.EXPELLED, _WHY[Removal.REPLACED])
         elif core.standing is Standing.SEEKING and not self._life_waits and core.state.member(core.key) is not None:
             core.stand(Standing.MEMBER)
@@ -256,7 +270,7 @@ class Inside:
     def _leave(self) -> None:
         core = self._core
         member = core.state.member(core.key)
-        if self.applying.removed is not None:
+        if self.applying.removed is not None or self._watching.is_replaced:
             self._go()
         elif member is None or member.status is Status.DOWN:
             return  # Who is held to be down is to be up again before it can leave.
@@ -278,6 +292,13 @@ class Inside:
             self._leave_waits = False
 
         self.orders.place(control.Leave(self._core.key), answered)
+
+    def on_expelled(self, reason: str) -> None:
+        """Others do not take this node for a member. That is what it wants, if it is leaving."""
+        if self._core.standing is not Standing.LEAVING:
+            self.end(Standing.EXPELLED, reason)
+        elif not self._has_said_goodbye:
+            self._go()
 
     def leave_due(self) -> None:
         """Enough was waited for others to take what is here."""
@@ -306,7 +327,11 @@ class Inside:
             return
         self._owning.end()
         self._routing.end(f"{core.key} does not belong to the cluster any more")
-        self.orders.give_up(f"{core.key} does not belong to the cluster any more")
+        why = f"{core.key} does not belong to the cluster any more"
+        self.orders.give_up(why)
+        for request in self._confers.values():
+            core.out.append(Reply(request, Unknown(why)))
+        self._confers.clear()
         core.deadlines.clear()
         core.leader = None
         core.stand(standing, reason)

@@ -32,6 +32,7 @@ from ..replica import (
 from ..shard.idling import Idling
 from ..shard.steward import Spot
 from . import events
+from .checks import NodeKey
 from .core import Core
 from .plans import Plans
 from .regions import Region
@@ -65,13 +66,11 @@ class Keeping:
 
     # -- shards --------------------------------------------------------------------------------------------------------
 
-    def own(self, spot: Spot, epoch: int, *, fresh: bool) -> None:
-        """Find all that there is of a shard. `fresh`: nobody has ever owned it, so nobody has a copy."""
+    def own(self, spot: Spot, epoch: int, asked: tuple[NodeKey, ...]) -> None:
+        """Find all that there is of a shard. `asked`: whoever may have a copy."""
         core, region = self._core, self._core.state.region(spot[0])
         assert region is not None, f"{spot} has an owner, and is in no region"
         settings = ReplicaSettings(region.settings.sync_count, region.settings.timeout_ns)
-        # All members are asked: any may have been a backup.
-        asked = () if fresh else tuple([one.key for one in core.state.members()])
         backups = self._plans.backups(region, spot[1], core.key)
         self.feed(Own(*spot, epoch, backups, settings, asked, _possible(region)))
 

@@ -478,7 +478,7 @@ class Node:
                 inside.governing.on_join_request(body)
             case Door.EXPELLED:
                 if body.node == self.key:
-                    inside.end(Standing.EXPELLED, body.reason)
+                    inside.on_expelled(body.reason)
             case Door.FORMING:
                 raise AssertionError(body)
             case _:

@@ -58,8 +58,9 @@ class NodeOptions:
     """When what was asked of the leader is asked again."""
     order_patience_ns: Nanoseconds = field(default=30 * SECOND, validator=in_range(1, _DAY))
     """After what time without an answer it is given up."""
-    silence_ns: Nanoseconds = field(default=10 * SECOND, validator=in_range(1, _DAY))
-    """How long a member may ask for no lease, although others find it alive, until it is held to be down."""
+    silence_ns: Nanoseconds = field(default=4 * SECOND, validator=in_range(1, _DAY))
+    """How long a member may ask for no lease, although others find it alive, until it is held to be down. Somewhat
+    longer than a lease: until then it may have one, and after that it does no work anyhow."""
     forget_ns: Nanoseconds | None = field(default=None)
     """After what time a member that is down is forgotten; `None`: when somebody says so. It is never forgotten by
     itself where there are states that it may have a copy of."""
@@ -93,7 +94,7 @@ class NodeOptions:
                 "seek_ns": 30 * MILLISECOND,
                 "settle_ns": 100 * MILLISECOND,
                 "order_retry_ns": 100 * MILLISECOND,
-                "silence_ns": 2 * SECOND,
+                "silence_ns": 400 * MILLISECOND,
                 **changes,
             }
         )

@@ -63,6 +63,7 @@ from ..shard.leases import (
     SendRequest,
 )
 from ..shard.steward import Released, Spot
+from ..swim import State
 from . import events
 from .checks import NodeKey
 from .core import STALE, Core
@@ -92,6 +93,7 @@ class Owning:
         "_contents",
         "_core",
         "_fresh",
+        "_from",
         "_holder",
         "_homes",
         "_keeping",
@@ -116,6 +118,8 @@ class Owning:
         """The shards that this node owns by what is applied, and that are its own since this process began: epochs."""
         self._before: dict[Spot, int] = {}
         """The epoch of whoever has given each of them away. Not for those that were taken by force."""
+        self._from: dict[Spot, NodeKey] = {}
+        """Whoever that was."""
         self._fresh: dict[Spot, None] = {}
         """Shards that nobody has owned before."""
         self._contents: dict[Spot, _Contents] = {}
@@ -180,8 +184,9 @@ class Owning:
             if mine and region is not None:
                 self._spots[spot] = change.epoch
                 self._before.pop(spot, None)
-                if not change.forced:
-                    self._before[spot] = before_epoch
+                self._from.pop(spot, None)
+                if not change.forced and before is not None:
+                    self._before[spot], self._from[spot] = before_epoch, before
                 self._fresh.pop(spot, None)
                 if before is None and before_epoch == region.registered:
                     self._fresh[spot] = None
@@ -364,8 +369,10 @@ class Owning:
                 self._core.out.append(events.Rest(*spot, self._spots[spot], entity))
 
     def end(self) -> None:
-        """This node does nothing more."""
+        """This node does nothing more. Whoever waits for a write hears that nobody knows what becomes of it."""
         self._feed_holder(Relinquish())
+        for spot in self._spots:
+            self._keeping.disown(spot)
 
     # -- the parts -----------------------------------------------------------------------------------------------------
 
@@ -389,7 +396,7 @@ class Owning:
             match effect:
                 case Fill(region, shard, epoch):
                     spot = (region, shard)
-                    self._keeping.own(spot, epoch, fresh=spot in self._fresh)
+                    self._keeping.own(spot, epoch, self._asked(spot))
                 case Open(region, shard, epoch):
                     self._open(region, shard, epoch)
                 case Close(region, shard, epoch):
@@ -402,6 +409,24 @@ class Owning:
                     core.send(to, message)
                 case _:
                     assert_never(effect)
+
+    def _asked(self, spot: Spot) -> tuple[NodeKey, ...]:
+        """Who may have a copy, and is to be asked for it.
+
+        Where there are replicas that is every member: any may have been a backup, and is waited for until it is known
+        to be down. Where there are none nobody was promised anything: what the last owner has released is there, and
+        otherwise those are asked who are there.
+        """
+        core, region = self._core, self._core.state.region(spot[0])
+        assert region is not None, f"{spot} has an owner, and is in no region"
+        if spot in self._fresh:
+            return ()
+        members = [one.key for one in core.state.members()]
+        if region.settings.factor > 1:
+            return tuple(members)
+        if spot in self._before:
+            return tuple([one for one in members if one == self._from.get(spot)])
+        return tuple([one for one in members if core.seen.get(one, State.ALIVE) is State.ALIVE])
 
     def _open(self, region: str, shard: int, epoch: int) -> None:
         spot = (region, shard)

@@ -8,13 +8,17 @@ quietly end up on fewer.
 
 from __future__ import annotations
 
+from ..shard.hashing import shard_of
 from ..shard.plan import Member, Plan, plan
 from .checks import NodeKey
 from .core import Core
-from .records import Status
+from .records import RegionKind, Status
 from .regions import Region
 
 type _Key = tuple[str | None, int, int, bool, str | None]
+
+SINGLETONS = 1024
+"""Singletons are spread like so many shards of one region, each by its name: otherwise all would have one home."""
 
 
 class Plans:
@@ -50,21 +54,22 @@ class Plans:
         """Who should own each shard."""
         keys = self._keys
         found = self._plan(region, down_too=False)
-        return tuple([None if owner is None else keys[owner] for owner in found.owners()])
+        owners = found.owners() if region.kind is not RegionKind.SINGLETON else (found.owner(_place(region, 0)),)
+        return tuple([None if owner is None else keys[owner] for owner in owners])
 
     def home(self, region: Region, shard: int) -> NodeKey | None:
         """Who should own a shard."""
-        owner = self._plan(region, down_too=False).owner(shard)
+        owner = self._plan(region, down_too=False).owner(_place(region, shard))
         return None if owner is None else self._keys[owner]
 
     def backups(self, region: Region, shard: int, owner: NodeKey) -> tuple[NodeKey, ...]:
         """Who backs a shard up while `owner` owns it: those who should, and those who are down and would."""
         if region.settings.factor == 1:
             return ()
-        holders = list(self._plan(region, down_too=False).homes(shard))
+        holders = list(self._plan(region, down_too=False).homes(_place(region, shard)))
         if not self._is_all_up():
             down = {member.name: None for member, status in self._members if status is Status.DOWN}
-            holders += [one for one in self._plan(region, down_too=True).homes(shard) if one in down]
+            holders += [one for one in self._plan(region, down_too=True).homes(_place(region, shard)) if one in down]
         keys = dict.fromkeys([self._keys[one] for one in holders])
         keys.pop(owner, None)
         # While a shard is on its way to its home there is one holder more.
@@ -75,7 +80,8 @@ class Plans:
 
     def _plan(self, region: Region, *, down_too: bool) -> Plan:
         settings = region.settings
-        key = (settings.role, settings.num_shards, settings.factor, down_too, region.name if settings.hosted else None)
+        num_shards = settings.num_shards if region.kind is not RegionKind.SINGLETON else SINGLETONS
+        key = (settings.role, num_shards, settings.factor, down_too, region.name if settings.hosted else None)
         found = self._plans.get(key)
         if found is None:
             members = [member for member, status in self._members if down_too or status is Status.UP]
@@ -83,10 +89,15 @@ class Plans:
                 members = [member for member in members if self._keys[member.name] in region.hosts]
             found = plan(
                 members,
-                settings.num_shards,
+                num_shards,
                 settings.factor,
                 role=settings.role,
                 placement=self._core.options.placement,
             )
             self._plans[key] = found
         return found
+
+
+def _place(region: Region, shard: int) -> int:
+    """The shard of the plan that a shard of the region is."""
+    return shard if region.kind is not RegionKind.SINGLETON else shard_of(region.name, SINGLETONS)

@@ -441,7 +441,7 @@ def _is_text(text: object) -> bool:
 
 
 def _is_number(number: object) -> bool:
-    return type(number) is int and 0 <= number < 2**64
+    return type(number) is int and 0 <= number < 2**63
 
 
 def _is_entry(entry: object) -> bool:

@@ -31,6 +31,9 @@ from .messages import (
 
 NUMBER_MAX = 2**63 - 1
 
+NAME_MAX = 4096
+"""The longest name of a region or an entity, in characters."""
+
 
 def to_copy(message: object) -> ToCopy | str:
     """The message, if it is one to a copy, or what is wrong with it."""
@@ -54,9 +57,22 @@ def _admit(message: object, checks: dict[type, Callable[[Any], bool]]) -> Any:
     if check is None:
         return f"no message for this end of the protocol: {shown(message)}"
     good: Any = message
-    if type(good.region) is not str or not _is_number(good.shard) or not _is_number(good.epoch) or not good.epoch:
+    if not _is_text(good.region) or not _is_number(good.shard) or not _is_number(good.epoch) or not good.epoch:
         return f"malformed: {shown(message)}"
     return good if check(good) else f"malformed: {shown(message)}"
+
+
+def _is_text(thing: object) -> bool:
+    """A name that can be sent, since answers repeat it."""
+    if type(thing) is not str or len(thing) > NAME_MAX:
+        return False
+    if thing.isascii():
+        return True
+    try:
+        thing.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_number(thing: object) -> bool:
@@ -75,7 +91,7 @@ def _update(message: Update) -> bool:
     state, base = message.state, message.base
     return (
         _is_positive(message.stage)
-        and type(message.entity) is str
+        and _is_text(message.entity)
         and _is_positive(message.sequence)
         and (type(state) is bytes or (state is None and base is None))
         and (base is None or (_is_version(base) and base < (message.epoch, message.sequence)))
@@ -99,14 +115,14 @@ def _fetch(message: Fetch) -> bool:
 
 
 def _pull(message: Pull) -> bool:
-    return type(message.entities) is tuple and all(type(entity) is str for entity in message.entities)
+    return type(message.entities) is tuple and all(_is_text(entity) for entity in message.entities)
 
 
 def _ack(message: Ack | NeedsWhole) -> bool:
     return (
         _is_positive(message.stage)
         and _is_number(message.life)
-        and type(message.entity) is str
+        and _is_text(message.entity)
         and _is_positive(message.sequence)
     )
 
@@ -120,7 +136,7 @@ def _entry(thing: object, epoch: int) -> bool:
     return (
         type(thing) is tuple
         and len(thing) == 4
-        and type(thing[0]) is str
+        and _is_text(thing[0])
         and _is_positive(thing[1])
         and thing[1] < epoch
         and _is_positive(thing[2])
