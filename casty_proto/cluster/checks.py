@@ -7,6 +7,7 @@ in it has a limit, and what is beyond a limit is refused with a reason, the same
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from attrs import Attribute
@@ -58,6 +59,12 @@ def split_key(key: NodeKey) -> tuple[str, int]:
     """The node id and the generation of a key. Raises `ValueError` or `TypeError` for what is none."""
     if type(key) is not str:
         raise TypeError(f"a node key must be a str, not {shown(key)}")
+    return _split(key)
+
+
+@lru_cache(maxsize=4096)
+def _split(key: NodeKey) -> tuple[str, int]:
+    """Each message names nodes, and they are always the same ones."""
     found = _KEY.fullmatch(key)
     if found is None:
         raise ValueError(f"{shown(key)} is no node key; expected 'node_id.generation'")

@@ -30,6 +30,7 @@ from .outcomes import AlreadySo, Applied, Outcome, Outdated, Refused, Removal, T
 from .owning import Owning
 from .plans import Plans
 from .records import Status
+from .registry import Reborn
 from .routing import Routing
 from .watching import Watching
 
@@ -47,6 +48,7 @@ class Inside:
     __slots__ = (
         "_confers",
         "_core",
+        "_discovering",
         "_has_said_goodbye",
         "_last_confer",
         "_leave_waits",
@@ -78,6 +80,7 @@ class Inside:
         self._core = core
         self._owning = owning
         self._routing = routing
+        self._discovering = discovering
         self._watching = watching
         self._names: dict[str, int] = {}
         """Names that actors of this process have, or want: the numbers of the actors."""
@@ -141,6 +144,7 @@ class Inside:
         self._core.deadlines.cancel(LIFE)
         self._owning.life_began(index)
         self._routing.life_began(index)
+        self._discovering.feed(Reborn(index << 24))
         member = self._core.state.member(self._core.key)
         if member is not None and member.node != self._core.info:
             self.orders.place(control.Update(self._core.info), lambda *_: None)

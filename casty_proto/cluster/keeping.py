@@ -66,13 +66,22 @@ class Keeping:
 
     # -- shards --------------------------------------------------------------------------------------------------------
 
-    def own(self, spot: Spot, epoch: int, asked: tuple[NodeKey, ...]) -> None:
-        """Find all that there is of a shard. `asked`: whoever may have a copy."""
+    def own(self, spot: Spot, epoch: int, asked: tuple[NodeKey, ...], before: NodeKey | None) -> None:
+        """Find all that there is of a shard. `asked`: whoever may have a copy; `before` owned it last.
+
+        A write counts when the owner and `sync_count` backups have it. So of those who hold the shard, `sync_count` may
+        be missing, and no more, or what nobody else has may be with them (Gifford 1979: what is read and what is
+        written must overlap).
+        """
         core, region = self._core, self._core.state.region(spot[0])
         assert region is not None, f"{spot} has an owner, and is in no region"
         settings = ReplicaSettings(region.settings.sync_count, region.settings.timeout_ns)
         backups = self._plans.backups(region, spot[1], core.key)
-        self.feed(Own(*spot, epoch, backups, settings, asked, _possible(region)))
+        counting = dict.fromkeys((*self._plans.holders(region, spot[1]), *([] if before is None else [before])))
+        bearable = region.settings.sync_count if region.settings.sync_count >= 0 else len(counting) - 1
+        if not region.settings.sync_count:
+            counting = {}
+        self.feed(Own(*spot, epoch, backups, settings, asked, _possible(region), tuple(counting), bearable))
 
     def disown(self, spot: Spot) -> None:
         """The shard is not this node's any more. What is here stays as a copy, until somebody says otherwise."""

@@ -36,6 +36,7 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any, assert_never
 
@@ -77,6 +78,7 @@ class Node:
     __slots__ = (
         "_core",
         "_deadline",
+        "_deadlines",
         "_discovering",
         "_forming",
         "_in",
@@ -115,6 +117,12 @@ class Node:
         self._watching = Watching(core, Random(rng.getrandbits(64)))
         self._discovering = Discovering(core, Registry(core.key, Random(rng.getrandbits(64)), options.registry))
         self._forming = Forming(core)
+        self._deadlines: list[Callable[[], Instant | None]] = [
+            self._watching.deadline,
+            self._owning.deadline,
+            self._routing.deadline,
+            self._discovering.registry.deadline,
+        ]
         self._in: Inside | None = None
         """What it has as soon as it belongs to a cluster."""
         self._deadline: Instant | None = None
@@ -390,6 +398,7 @@ class Node:
             self._discovering,
             self._life,
         )
+        self._deadlines.append(inside.deadline)
         self._watching.begin(contacts)
         return inside
 
@@ -525,15 +534,12 @@ class Node:
     def _earliest(self) -> Instant | None:
         if self._has_ended:
             return None
-        found = [
-            self._core.deadlines.earliest(),
-            self._watching.deadline(),
-            self._owning.deadline(),
-            self._routing.deadline(),
-            self._discovering.registry.deadline(),
-            None if self._in is None else self._in.deadline(),
-        ]
-        return min([at for at in found if at is not None], default=None)
+        earliest = self._core.deadlines.earliest()
+        for deadline in self._deadlines:
+            at = deadline()
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
 
 
 _STRANGERS_MAX = 16

@@ -394,9 +394,9 @@ class Owning:
         core = self._core
         for effect in self._homes.handle(event, core.now):
             match effect:
-                case Fill(region, shard, epoch):
+                case Fill(region, shard, epoch, before):
                     spot = (region, shard)
-                    self._keeping.own(spot, epoch, self._asked(spot))
+                    self._keeping.own(spot, epoch, self._asked(spot), before)
                 case Open(region, shard, epoch):
                     self._open(region, shard, epoch)
                 case Close(region, shard, epoch):
@@ -424,8 +424,9 @@ class Owning:
         members = [one.key for one in core.state.members()]
         if region.settings.factor > 1:
             return tuple(members)
-        if spot in self._before:
-            return tuple([one for one in members if one == self._from.get(spot)])
+        giver = self._from.get(spot)
+        if giver not in (None, core.key):
+            return tuple([one for one in members if one == giver])
         return tuple([one for one in members if core.seen.get(one, State.ALIVE) is State.ALIVE])
 
     def _open(self, region: str, shard: int, epoch: int) -> None:

@@ -8,6 +8,9 @@ quietly end up on fewer.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 from ..shard.hashing import shard_of
 from ..shard.plan import Member, Plan, plan
 from .checks import NodeKey
@@ -17,7 +20,7 @@ from .regions import Region
 
 type _Key = tuple[str | None, int, int, bool, str | None]
 
-SINGLETONS = 1024
+SINGLETONS = 256
 """Singletons are spread like so many shards of one region, each by its name: otherwise all would have one home."""
 
 
@@ -62,6 +65,11 @@ class Plans:
         owner = self._plan(region, down_too=False).owner(_place(region, shard))
         return None if owner is None else self._keys[owner]
 
+    def holders(self, region: Region, shard: int) -> tuple[NodeKey, ...]:
+        """Who would hold a shard if all were up that are not forgotten."""
+        found = self._plan(region, down_too=True).homes(_place(region, shard))
+        return tuple([self._keys[one] for one in found])
+
     def backups(self, region: Region, shard: int, owner: NodeKey) -> tuple[NodeKey, ...]:
         """Who backs a shard up while `owner` owns it: those who should, and those who are down and would."""
         if region.settings.factor == 1:
@@ -87,15 +95,16 @@ class Plans:
             members = [member for member, status in self._members if down_too or status is Status.UP]
             if settings.hosted:
                 members = [member for member in members if self._keys[member.name] in region.hosts]
-            found = plan(
-                members,
-                num_shards,
-                settings.factor,
-                role=settings.role,
-                placement=self._core.options.placement,
-            )
+            strategy: Any = self._core.options.placement
+            found = _planned(tuple(members), num_shards, settings.factor, settings.role, strategy)
             self._plans[key] = found
         return found
+
+
+@lru_cache(maxsize=16)
+def _planned(members: tuple[Member, ...], num_shards: int, copies: int, role: str | None, placement: Any) -> Plan:
+    """A plan follows from its arguments: nodes of one process, as in tests and simulations, have it once."""
+    return plan(members, num_shards, copies, role=role, placement=placement)
 
 
 def _place(region: Region, shard: int) -> int:

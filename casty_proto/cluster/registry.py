@@ -122,6 +122,13 @@ class Deregister:
 
 
 @value
+class Reborn:
+    """Event: an earlier process had this node's name, and its list had no version beyond this one."""
+
+    version: int = field(validator=instance_of(int))
+
+
+@value
 class Members:
     """Event: these nodes are members, this one included or not."""
 
@@ -136,7 +143,7 @@ class RegistryReceived:
     message: object
 
 
-type RegistryEvent = Register | Deregister | Members | RegistryReceived | Wake
+type RegistryEvent = Register | Deregister | Reborn | Members | RegistryReceived | Wake
 
 
 @value
@@ -195,6 +202,8 @@ class Registry:
                 return self._on_register(key, number, path)
             case Deregister(number, key):
                 return self._on_deregister(number, key)
+            case Reborn(version):
+                return self._on_reborn(version)
             case Members(nodes):
                 return self._on_members(nodes, now)
             case RegistryReceived(peer, message):
@@ -255,6 +264,14 @@ class Registry:
         gone = [(its_key, path) for (its_key, its_number), path in own.items() if its_number == number]
         changes = [(False, its_key, number, path) for its_key, path in gone if key in (None, its_key)]
         return self._change(tuple(changes))
+
+    def _on_reborn(self, version: int) -> _Effects:
+        """The list is this process's, and newer than any of the one before. All of it is sent to whoever asks."""
+        own = self._lists[self._own]
+        if version >= own.version:
+            own.version = version + 1
+            self._log.clear()
+        return ()
 
     def _change(self, changes: tuple[tuple[bool, str, int, str], ...]) -> _Effects:
         """Rules 1 and 4."""

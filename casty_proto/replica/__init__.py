@@ -36,14 +36,16 @@ Copies
 12. A copy obeys the owner with the highest epoch. Others are refused, and learn that they are no owners any more.
 13. A copy has, of each entity, the highest version that it was sent. What is older, or from an older stage, changes
     nothing.
-14. A new backup is brought up to date with everything; then it is told that its copy is complete. Copies of former
-    backups are dropped when all present ones are complete, and not before.
+14. A new backup is brought up to date with everything; then it is told that its copy is complete. That is true of the
+    process that has acknowledged everything, and of no other one of its name. Copies of former backups are dropped when
+    all present ones are complete, and not before.
 15. What an owner has stays on its node as a copy when the shard is lost: being no owner is not a loss of state.
 
 Recovery
 16. A new owner asks all who may have a copy. Whoever has answered obeys no earlier owner any more.
 17. It waits for each until that one is known to be down, and then for the rest of the grace. Who is up is asked on.
-    Nobody who is down holds it up for ever.
+    Nobody who is down holds it up, unless more are down of those that count than may be lost at once: then what was
+    acknowledged may be with them alone, and it is waited until enough are back, or gone for good.
 18. It takes, for each entity, the newest version by epoch and sequence, and is ready before anything is written.
 19. Everything that it took gets a version of its own epoch, and is replicated like a write. Who has the same state gets
     a few bytes.

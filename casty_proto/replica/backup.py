@@ -161,6 +161,10 @@ class Backup:
         if _is_late(message, copy):
             return ()
         epoch = message.epoch
+        answer = WholeAck(message.region, message.shard, epoch, message.stage, self._life)
+        if message.life not in (None, self._life):
+            # It was said to a process that is gone, and had all that. The owner learns from the answer that it is.
+            return (Send(peer, answer),)
         self._obey(peer, message, message.stage, copy)
         whole = (epoch, message.sequence)
         if copy.whole < whole:
@@ -169,7 +173,6 @@ class Backup:
             confirmed = (entry.version[0], entry.stage) >= (epoch, message.since)
             if not confirmed or (entry.state is None and entry.version <= whole):
                 del copy.entries[name]
-        answer = WholeAck(message.region, message.shard, epoch, message.stage, self._life)
         return (Send(peer, answer),)
 
     def _on_drop(self, peer: str, message: Drop, copy: Copy) -> _Effects:

@@ -99,7 +99,14 @@ def _update(message: Update) -> bool:
 
 
 def _whole(message: Whole) -> bool:
-    return _is_positive(message.since) and _is_number(message.sequence) and _staged(message) and _ordered(message)
+    is_life = message.life is None or _is_number(message.life)
+    return (
+        is_life
+        and _is_positive(message.since)
+        and _is_number(message.sequence)
+        and _staged(message)
+        and _ordered(message)
+    )
 
 
 def _ordered(message: Whole) -> bool:

@@ -39,6 +39,10 @@ class Own:
     """Whoever may have a copy: every member is a safe answer. This node itself need not be named."""
     possible: int = 0
     """The most backups that the shard could have had at any time. Those seen here count anyway."""
+    counting: tuple[str, ...] = ()
+    """Whoever has held copies that acknowledgements may rely upon. If more of them than `bearable` are down, the shard
+    is not ready before enough are back, or gone for good."""
+    bearable: int = 0
 
 
 @value

@@ -49,6 +49,8 @@ class Whole:
     stage: int
     since: int
     sequence: int
+    life: int | None = None
+    """The process that has acknowledged all that; for another one it is not true. `None`: there was nothing to have."""
 
 
 @value

@@ -179,7 +179,7 @@ class Primary:
         backups = self._others(event.backups)
         most = max(len(backups), event.possible)
         replicas = (self._node, *self._others(event.replicas))
-        recovery = Recovery(*key, epoch, replicas, now, self._options)
+        recovery = Recovery(*key, epoch, replicas, now, self._options, event.counting, event.bearable)
         owned = Owned(*key, epoch, event.settings, backups, most, self._options.tombstones_max, recovery)
         self._shards[key] = owned
         self._ask(owned, recovery, now, out)
@@ -386,7 +386,16 @@ class Primary:
             self._finish(owned, recovery, now, out)
             return
         owned.attempt += 1
+        self._note_dead(owned, recovery, now, out)
         self._ask(owned, recovery, now, out)
+
+    def _note_dead(self, owned: Owned, recovery: Recovery, now: Instant, out: _Out) -> None:
+        """Somebody has to know why the shard is not there: once for each recovery."""
+        dead = () if owned.is_noted else recovery.waits_for_the_dead(self._down, now)
+        if dead:
+            owned.is_noted = True
+            text = f"{owned.region}/{owned.shard} waits for {', '.join(dead)}, which are down: nobody else may have all"
+            out.append(Note(Severity.WARNING, f"{text} that was acknowledged. Forget those that do not come back"))
 
     def _go_on(self, owned: Owned, recovery: Recovery, now: Instant, out: _Out) -> None:
         """Somebody's state has changed: leave out who is down."""

@@ -9,7 +9,9 @@ is known, and its state is pulled from one who has it, this node itself first.
 
 One question at a time is open to each replica. It is asked again until it is answered. A replica is given up when it is
 known to be down and the grace is over; then what it said does not count either, because its states cannot be had.
-Nobody is given up for being slow: it may have the only copy of an acknowledged write.
+Nobody is given up for being slow: it may have the only copy of an acknowledged write. For the same reason those who
+count are not given up when more of them are missing than a write bears: then each of them may have what nobody else
+has. It is waited until enough are back, or will never be heard of again.
 
 What was deleted may still be in a copy that missed it. Of an entity's newest version:
 -   if it is a deletion, the entity is gone;
@@ -56,6 +58,8 @@ class Recovery:
 
     __slots__ = (
         "_asked",
+        "_bearable",
+        "_counting",
         "_epoch",
         "_given_up",
         "_gone",
@@ -68,10 +72,21 @@ class Recovery:
     )
 
     def __init__(
-        self, region: str, shard: int, epoch: int, replicas: tuple[str, ...], now: Instant, options: ReplicaOptions
+        self,
+        region: str,
+        shard: int,
+        epoch: int,
+        replicas: tuple[str, ...],
+        now: Instant,
+        options: ReplicaOptions,
+        counting: tuple[str, ...] = (),
+        bearable: int = 0,
     ) -> None:
         self._region, self._shard, self._epoch = region, shard, epoch
         self._options = options
+        self._counting = dict.fromkeys(counting)
+        self._bearable = bearable
+        """How many of those who count can be missing, and nothing is that was acknowledged."""
         self._grace_until = now + options.recovery_grace_ns
         first = Fetch(region, shard, epoch, 0)
         self._asked = {node: _Replica(first) for node in replicas}
@@ -97,6 +112,8 @@ class Recovery:
             for node, asked in self._asked.items()
             if asked.question is not None and (node in excused or node in self._gone)
         ]
+        if self._are_too_many(silent):
+            silent = [node for node in silent if node in self._gone or node not in self._counting]
         if not silent:
             return []
         for node in silent:
@@ -105,6 +122,18 @@ class Recovery:
                 self._given_up[node] = None
         self._wanted = None
         return self._advance()
+
+    def _are_too_many(self, silent: list[str]) -> bool:
+        """Whether some acknowledged write may be with these, and those who are missing already, alone."""
+        missing = dict.fromkeys([*silent, *self._given_up, *self._gone])
+        return len([node for node in missing if node in self._counting]) > self._bearable
+
+    def waits_for_the_dead(self, down: dict[str, None], now: Instant) -> tuple[str, ...]:
+        """Those who are known to be down, and are waited for all the same."""
+        silent = [node for node, asked in self._asked.items() if asked.question is not None and node in down]
+        if now < self._grace_until or not self._are_too_many(silent):
+            return ()
+        return tuple([node for node in silent if node in self._counting])
 
     def forget(self, node: str) -> None:
         """It will never answer. `give_up` comes next."""

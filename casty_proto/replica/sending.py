@@ -169,7 +169,8 @@ class Sending:
             return Drop(region, shard, owned.epoch, owned.stage), _OVERHEAD, 0
         link = owned.links[node]
         if what is Control.WHOLE:
-            return Whole(region, shard, owned.epoch, owned.stage, link.since, owned.mark), _OVERHEAD, owned.mark
+            whole = Whole(region, shard, owned.epoch, owned.stage, link.since, owned.mark, link.life)
+            return whole, _OVERHEAD, owned.mark
         assert type(what) is str
         if what not in link.behind:
             return None

@@ -32,8 +32,8 @@ Rules
  6. A holder asks again every quarter of the duration, and at once when there is another leader. An answer to a question
     that is not the latest counts as of its own question.
  7. Rubbish from a peer is noted, and changes nothing.
- 8. What makes sure that a node leads costs a round of messages to all. So renewals wait for each other, at most a
-    sixteenth of the duration; who has no lease, or has it no longer than half of its duration, does not wait.
+ 8. What makes sure that a node leads costs a round of messages to all. So renewals wait for each other, at most an
+    eighth of the duration; who has no lease, or has it no longer than half of its duration, does not wait.
 """
 
 from __future__ import annotations
@@ -430,7 +430,7 @@ class LeaseGiver:
             return ()
         if now < self._confirm_at and not any(self._is_urgent(node, now) for node in self._waiting):
             return ()
-        self._confirm_at = now + self._options.duration_ns // 16
+        self._confirm_at = now + self._options.duration_ns // 8
         self._ticket += 1
         self._asking = (self._ticket, self._waiting)
         self._waiting = {}

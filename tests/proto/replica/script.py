@@ -62,8 +62,8 @@ def needs(entity: str, sequence: int, stage: int = 1, life: int = LIFE, epoch: i
     return NeedsWhole("r", 0, epoch, stage, life, entity, sequence)
 
 
-def whole(stage: int = 1, since: int = 1, sequence: int = 0, epoch: int = 5) -> Whole:
-    return Whole("r", 0, epoch, stage, since, sequence)
+def whole(stage: int = 1, since: int = 1, sequence: int = 0, epoch: int = 5, life: int | None = None) -> Whole:
+    return Whole("r", 0, epoch, stage, since, sequence, life)
 
 
 def complete(stage: int = 1, life: int = LIFE, epoch: int = 5) -> WholeAck:

@@ -7,6 +7,7 @@ from random import Random
 from attrs import evolve
 
 from casty_proto.replica import (
+    NEVER,
     Ack,
     Dropped,
     InUse,
@@ -23,7 +24,7 @@ from casty_proto.replica import (
 )
 from casty_proto.replica.backup import Backup
 
-from .script import Script, copy, drop, fetch, life_of, update, whole
+from .script import LIFE, Script, copy, drop, fetch, life_of, update, whole
 
 
 def listed(script: Script, epoch: int = 9) -> list[tuple[str, int, int, bool]]:
@@ -210,3 +211,12 @@ def test_rule_15_a_kept_state_does_not_replace_a_newer_one_nor_bring_back_what_w
     script.hear("z", whole(epoch=7, sequence=3))
     script.do(Keep("r", 0, 5, 2, (5, 6), (("x", 5, 4, b"old"), ("y", 5, 6, b"deleted since"))))
     assert listed(script) == [("x", 7, 3, False)]
+
+
+def test_rule_14_a_process_that_was_started_again_is_not_complete_because_the_one_before_it_was() -> None:
+    script = copy()
+    [send] = script.hear("a", whole(sequence=3, life=LIFE))
+    assert send.message == WholeAck("r", 0, 5, 1, life_of(script)), "its owner learns who answers"
+    # Otherwise whatever it lacks would count as deleted.
+    [send] = script.hear("z", fetch(epoch=6))
+    assert send.message.whole == NEVER

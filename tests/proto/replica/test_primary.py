@@ -32,6 +32,7 @@ from casty_proto.replica import (
 )
 
 from .script import (
+    LIFE,
     Script,
     ack,
     changed,
@@ -325,9 +326,9 @@ def test_rule_14_a_new_backup_is_brought_up_to_date_and_then_the_old_copy_is_dro
     for node in "bc":
         script.hear(node, ack("x", 1))
     effects = script.do(Backups("r", 0, ("b", "d")))
-    assert effects == (Send("b", whole(2, 1, 1)), Send("d", update("x", 1, b"one", stage=2)))
+    assert effects == (Send("b", whole(2, 1, 1, life=LIFE)), Send("d", update("x", 1, b"one", stage=2)))
     assert script.hear("b", complete(2)) == ()
-    assert script.hear("d", ack("x", 1, stage=2)) == (Send("d", whole(2, 2, 1)),)
+    assert script.hear("d", ack("x", 1, stage=2)) == (Send("d", whole(2, 2, 1, life=LIFE)),)
     assert script.hear("d", complete(2)) == (UpToDate("r", 0, "d"), Send("c", drop(2)))
     assert script.wake() == (Send("c", drop(2)),)
     assert script.hear("c", Dropped("r", 0, 5, 2)) == ()
@@ -340,7 +341,7 @@ def test_rule_14_a_slow_answer_ends_what_was_to_be_said_again() -> None:
     script.hear("c", complete(2))
     script.do(changed("x", b"one", 8))
     script.hear("c", ack("x", 1, stage=2))
-    assert set(script.wake()) == {Send("b", whole(2, 1, 0)), Send("b", update("x", 1, b"one", stage=2))}
+    assert set(script.wake()) == {Send("b", whole(2, 1, 0, life=LIFE)), Send("b", update("x", 1, b"one", stage=2))}
     while script.wake() != (Send("b", update("x", 1, b"one", stage=2)),):
         assert script.now < 4 * SECOND
     assert script.hear("b", complete(2)) == (Durable(7),)
@@ -360,7 +361,7 @@ def test_rule_14_a_backup_can_be_flushed() -> None:
     script = ready(sync=0)
     script.do(changed("x", b"one"))
     assert script.do(Flush("r", 0, "b", 7)) == ()
-    assert script.hear("b", ack("x", 1)) == (Send("b", whole(2, 1, 1)),)
+    assert script.hear("b", ack("x", 1)) == (Send("b", whole(2, 1, 1, life=LIFE)),)
     assert script.hear("b", complete(2)) == (Durable(7),)
     assert script.do(Flush("r", 0, "q", 8)) == (Reply(8, Rejected("q is no backup of r/0")),)
     script.do(Flush("r", 0, "b", 9))
@@ -377,7 +378,7 @@ def test_rule_14_a_backup_is_complete_when_it_has_all_that_there_was_and_not_som
     script.do(changed("x", b"three"))
     assert script.hear("b", ack("x", 2, stage=2)) == (
         Send("b", update("x", 3, b"three", stage=2)),
-        Send("b", whole(2, 1, 2)),
+        Send("b", whole(2, 1, 2, life=LIFE)),
     )
     assert script.hear("b", complete(2)) == (Durable(7),)
 
@@ -437,7 +438,7 @@ def test_rule_20_deletions_that_all_have_are_cleared_away_in_a_new_stage() -> No
     # When the second came, the first was at both: it was cleared away, and both learn the new stage.
     owned = script.machine._shards["r", 0]
     assert list(owned.records) == ["y"]
-    assert script.wake() == (Send("b", whole(2, 1, 4)), Send("c", whole(2, 1, 4)))
+    assert script.wake() == (Send("b", whole(2, 1, 4, life=LIFE)), Send("c", whole(2, 1, 4, life=LIFE)))
     assert script.hear("b", ack("x", 1)) == ()
     assert len(updates(script.do(changed("x", b"again")), "b")) == 1
 
@@ -460,7 +461,7 @@ def test_rule_20_a_silent_backup_does_not_keep_deletions_from_being_cleared_away
         for entity in list(owned.links["b"].behind):
             sequence = owned.records[entity].version[1]
             effects += script.hear("b", ack(entity, sequence, stage=stage))
-    assert Send("b", whole(stage, owned.links["b"].since, owned.mark)) in effects
+    assert Send("b", whole(stage, owned.links["b"].since, owned.mark, life=LIFE)) in effects
 
 
 # Rule 25 --------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from random import Random
 
 from attrs import evolve
 
-from casty_proto.machine import MILLISECOND, SECOND
+from casty_proto.machine import MILLISECOND, SECOND, Note
 from casty_proto.replica import (
     Changed,
     Disown,
@@ -90,7 +90,7 @@ def test_rule_19_what_was_taken_is_written_again_in_the_new_epoch_as_a_delta_for
         Send("c", update("x", 1, state)),
     )
     assert script.do(changed("x", state, 7)) == ()
-    assert script.hear("b", ack("x", 1)) == (Durable(7), Send("b", whole(1, 1, 1)))
+    assert script.hear("b", ack("x", 1)) == (Durable(7), Send("b", whole(1, 1, 1, life=LIFE)))
 
 
 def test_rule_17_who_is_up_is_asked_on_and_who_is_down_is_left_out() -> None:
@@ -124,6 +124,40 @@ def test_rule_17_who_is_gone_for_good_is_not_waited_for() -> None:
     script = asking()
     script.hear("b", page())
     assert script.do(Gone("c"))[0] == Recovered("r", 0, 5, ())
+
+
+def test_rule_17_more_that_are_down_than_a_write_bears_are_waited_for() -> None:
+    script = Script(Primary("a", OPTIONS))
+    script.do(evolve(own(replicas="abcd"), counting=("b", "c", "d"), bearable=1))
+    script.hear("a", page())
+    script.hear("d", page())
+    assert script.do(Down(("b", "c"))) == ()
+    notes = [effect for _ in range(5) for effect in script.wake() if isinstance(effect, Note)]
+    assert len(notes) == 1
+    assert "waits for b, c" in notes[0].text
+    # What was written by b and c, and acknowledged, comes back with either of them.
+    assert script.do(Down(("c",))) == ()
+    effects = script.hear("b", page(("x", 4, 1, False)))
+    assert Send("b", pull("x")) in effects
+    assert script.hear("b", states(("x", 4, 1, b"X")))[0] == Recovered("r", 0, 5, (("x", b"X"),))
+
+
+def test_rule_17_as_many_as_a_write_bears_hold_nothing_up() -> None:
+    script = Script(Primary("a", OPTIONS))
+    script.do(evolve(own(replicas="abcd"), counting=("b", "c", "d"), bearable=1))
+    for node in "abd":
+        assert script.hear(node, page()) == ()
+    assert Recovered("r", 0, 5, ()) in (*script.do(Down(("c",))), *script.wake())
+
+
+def test_rule_17_who_is_gone_for_good_is_missing_and_not_waited_for() -> None:
+    script = Script(Primary("a", OPTIONS))
+    script.do(evolve(own(replicas="abcd"), counting=("b", "c", "d"), bearable=1))
+    script.hear("a", page())
+    script.hear("d", page())
+    script.do(Down(("b", "c")))
+    assert script.do(Gone("b")) == ()
+    assert Recovered("r", 0, 5, ()) in script.do(Gone("c"))
 
 
 def test_rule_14_who_was_left_out_is_told_to_drop_its_copy_when_the_backups_are_complete() -> None:
