@@ -227,7 +227,7 @@ def test_rule_8_renewals_wait_for_each_other_and_are_confirmed_together() -> Non
     made = giver()
     granted(made, "a", 10)
     granted(made, "b", 20)
-    pace = D // 16
+    pace = D // 8
     assert made.handle(RequestReceived("a", LeaseRequest(2)), 30) == ()
     assert made.handle(RequestReceived("b", LeaseRequest(2)), 40) == ()
     assert made.deadline() == 20 + pace
