@@ -26,7 +26,7 @@ RUNS = 3
 QUIET_NS = 10 * SECOND
 REGION, SHARDS = "players", 64
 BASE = 10
-"""The size that larger ones are compared with. With fewer nodes most of what is said is said a fixed number of times."""
+"""The size that larger ones are compared with. With fewer most of what is said is said a fixed number of times."""
 GROWTH_MAX = 1.1
 """How much larger than with so many the share of n log n may be."""
 
