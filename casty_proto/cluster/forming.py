@@ -13,6 +13,12 @@ who answer, and has given a cluster that exists, or somebody lower, the time to 
 that one to found the cluster, to withdraw, or to be started again. Nobody else may found one meanwhile, even if that
 one is never heard of again: it may have founded the cluster, and be cut off.
 
+Consent is kept in memory: a process that has given it, and is started again before it belongs to the cluster, has
+forgotten it. While a cluster is being founded, a founder that is cut off and a restart of somebody who has agreed can
+lead to two. Both then say so, and one of them has to be started anew. Where that must not be, let one seed have no
+others. Seeds that have each other in a ring, and not in pairs, found nothing: each asks somebody who does not
+have it as a founder. All nodes should have the same seeds.
+
 Rules
 -----
  1. A node without other seeds founds a cluster at once.

@@ -2,10 +2,11 @@
 
 Requests of the driver become orders. Roles of Raft are told to whom they concern. Leaving goes like this:
 
-    Depart --> an order: Leave --> plans without this node --> its shards move, its copies are dropped
-        --> nothing is left, or `leave_ns` are over --> an order: Left --> SWIM says goodbye --> DEPARTED
+    Depart --> an order: Leave --> plans without this node --> its shards move, its copies are dropped, its vote goes to
+        another --> nothing is left, or `leave_ns` are over --> an order: Left --> SWIM says goodbye --> DEPARTED
 
-The leader hands the leadership over before that; see governing.py.
+A vote that is still counted when the voter has gone is one that is missing: several who leave one after the other would
+leave a cluster that can decide nothing. The leader hands the leadership over first; see governing.py.
 """
 
 from __future__ import annotations
@@ -148,6 +149,9 @@ class Inside:
         member = self._core.state.member(self._core.key)
         if member is not None and member.node != self._core.info:
             self.orders.place(control.Update(self._core.info), lambda *_: None)
+        elif member is None and self._core.cluster == self._core.key:
+            # It has founded the cluster, and did not get to joining it.
+            self.orders.place(control.Join(self._core.info), lambda *_: None)
 
     # -- who leads -----------------------------------------------------------------------------------------------------
 
@@ -283,9 +287,15 @@ class Inside:
         elif not any(one.status is Status.UP for one in core.state.members() if one.key != core.key):
             core.note(Severity.WARNING, f"{core.key} leaves, and nobody is there to take what it has")
             self._go()
-        elif self._owning.is_empty() and core.state.owned_count(core.key) == 0:
+        elif self._owning.is_empty() and core.state.owned_count(core.key) == 0 and not self._votes():
             self._said_left = True
             self.orders.place(control.Left(core.key), lambda *_: self._go(), at_once=True)
+
+    def _votes(self) -> bool:
+        """Whether this node's vote may still be counted."""
+        raft = self.consensus.raft
+        known = raft.configurations
+        return self._core.key in known.latest.voters or known.latest_index > raft.commit
 
     def _say_leave(self) -> None:
         if self._leave_waits:

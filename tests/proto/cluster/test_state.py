@@ -18,6 +18,7 @@ from casty_proto.cluster import (
     DropNames,
     Forget,
     Gift,
+    HostsChanged,
     Join,
     Leave,
     Left,
@@ -147,6 +148,7 @@ class Listener:
 
     def __init__(self, server: Server) -> None:
         self.members = {member.key: member for member in server.state.members()}
+        self.hosts: dict[str, dict[str, None]] = {}
         self.names: dict[str, NameEntry] = {}
         self.owners: dict[tuple[str, int], str | None] = {}
         self.epochs: dict[tuple[str, int], int] = {}
@@ -177,6 +179,13 @@ class Listener:
                 assert not [spot for spot, owner in self.owners.items() if spot[0] == name and owner is not None]
             case ShardsMoved():
                 self._moved(change)
+            case HostsChanged(name, node, can):
+                assert (node in self.hosts.setdefault(name, {})) != can
+                if can:
+                    assert node in self.members
+                    self.hosts[name][node] = None
+                else:
+                    del self.hosts[name][node]
             case NameTaken(name, entry):
                 assert name not in self.names
                 assert entry.node in self.members

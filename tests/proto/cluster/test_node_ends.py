@@ -1,0 +1,45 @@
+"""Beginnings and ends that come at a bad moment: leaders that leave in a row, and founders that die young."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from casty_proto.cluster import events as ev
+from casty_proto.cluster.events import Standing
+
+from .kit_node import FAST, World
+
+
+def test_rule_6_a_voter_goes_when_its_vote_is_counted_no_more_so_leaders_can_leave_in_a_row() -> None:
+    world = World(1, evolve(FAST, max_voters=3))
+    world.form("abcde")
+    world.add_region(world["a"], num_shards=8)
+    for _ in range(4):
+        leader = world.leader
+        leader.feed(ev.Depart())
+        world.until(lambda leader=leader: leader.node.deadline() is None, 5)  # type: ignore[misc]
+        world.crash(leader.address)
+        world.settle()
+
+
+def test_governing_rule_7_a_leader_that_owns_nothing_hands_over_too() -> None:
+    world = World(1)
+    world.form("abc")
+    leader, term = world.leader, world.leader.node.term
+    leader.feed(ev.Depart())
+    world.until(lambda: not leader.node.is_leader, 1)
+    assert leader.node.standing is Standing.LEAVING
+    world.until(lambda: any(one.node.is_leader for one in world.others(leader)), 0.1)
+    assert world.leader.node.term == term + 1
+
+
+@pytest.mark.parametrize("written", range(2, 5))
+def test_rule_5_a_founder_that_dies_before_its_join_is_on_its_disk_goes_on(written: int) -> None:
+    world = World()
+    world.start("a")
+    while len(world.disks["a"]) < written:
+        world.step()
+    world.crash("a")
+    world.start("a", disk=True)
+    world.settle()

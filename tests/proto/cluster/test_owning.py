@@ -1,0 +1,307 @@
+"""Owning alone: lease, shards and states of one node, told what was applied. The rules of `cluster/owning.py`."""
+
+from __future__ import annotations
+
+import pytest
+
+from casty_proto.cluster import (
+    Leave,
+)
+from casty_proto.cluster import events as ev
+from casty_proto.cluster.core import STALE
+from casty_proto.cluster.handover import NAME, Handover, encode_handover
+from casty_proto.cluster.messages import Routed
+from casty_proto.machine import SECOND, Rejected
+from casty_proto.replica import messages as replica
+from casty_proto.shard.channel import Accepted, Hello, Moved, Post, Record, Welcome
+from casty_proto.shard.homes import Phase
+from casty_proto.shard.leases import LeaseRequest
+from casty_proto.shard.steward import Released
+
+from .kit_owning import LEASE, Bench
+from .kit_parts import FAST, execute, replies, sent, take
+
+# Rule 1: nothing without a lease -------------------------------------------------------------------------------------
+
+
+def test_rule_1_a_shard_is_opened_when_there_is_a_lease_and_not_before() -> None:
+    bench = Bench()
+    epoch = bench.give("a.1", bench.home)
+    assert [one for one in bench.core.out if isinstance(one, ev.OpenShard)] == []
+    assert bench.owning.owns("r", bench.home, bench.core.now) is None
+    bench.lease()
+    assert [type(one) for one in take(bench.core)] == [ev.OpenShard]
+    assert bench.owning.owns("r", bench.home, bench.core.now) == epoch
+
+
+def test_rule_1_a_message_of_an_owner_is_delivered_and_answered() -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    bench.routed(Post(epoch, 1, 1, (b"x", b"y")))
+    delivered, answer = take(bench.core)
+    assert delivered == ev.Deliver("r", bench.home, epoch, "c.1", (b"x", b"y"))
+    assert isinstance(answer, ev.Send)
+    assert answer.message.body == Routed("r", bench.home, Accepted(epoch, 1, 2))
+    bench.routed(Post(epoch, 1, 1, (b"x", b"y")))
+    assert sent(bench.core) == [("c", Routed("r", bench.home, Accepted(epoch, 1, 2)))], "and not twice"
+
+
+def test_rule_1_when_the_lease_ends_the_shard_is_halted_and_nothing_is_delivered() -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    bench.core.now += LEASE
+    bench.owning.expire()
+    (halt,) = [one for one in take(bench.core) if not isinstance(one, ev.Send)]
+    assert isinstance(halt, ev.HaltShard)
+    bench.routed(Post(epoch, 1, 1, (b"x",)))
+    assert take(bench.core) == []
+    assert bench.owning.acts("r", bench.home, bench.core.now) is None
+
+
+def test_rule_1_a_lease_counts_from_the_question_and_no_moment_longer() -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    for now, expected in ((LEASE - 1, epoch), (LEASE, None)):
+        assert bench.owning.owns("r", bench.home, now) == expected
+        assert bench.owning.may_act(now) is (expected is not None)
+
+
+def test_rule_1_a_shard_that_was_halted_goes_on_with_another_lease() -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    bench.core.now += LEASE
+    bench.owning.expire()
+    bench.owning.wake()
+    bench.lease()
+    assert take(bench.core) == [ev.ResumeShard("r", bench.home, epoch)]
+
+
+def test_rule_1_a_write_is_not_acknowledged_when_the_lease_has_ended_meanwhile() -> None:
+    bench = Bench(factor=2, sync_count=1)
+    bench.lease()
+    epoch = bench.give("a.1", bench.home)
+    take(bench.core)
+    bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", b"1", "w"))
+    ((to, update),) = sent(bench.core, replica.Update)
+    bench.core.now += LEASE
+    life = 7
+    bench.owning.on_replica(
+        f"{to}.1", replica.Ack("r", bench.home, epoch, update.stage, life, update.entity, update.sequence)
+    )
+    answers = [type(one) for one in take(bench.core)]
+    assert ev.Durable not in answers
+
+
+def test_a_write_that_nobody_backs_up_is_durable_at_once() -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", b"1", "w"))
+    assert take(bench.core) == [ev.Durable("w")]
+    assert bench.owning.state_of("r", bench.home, "e") == b"1"
+    bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", None, "d"))
+    assert take(bench.core) == [ev.Durable("d")]
+    assert bench.owning.state_of("r", bench.home, "e") is None
+
+
+# Messages of other epochs --------------------------------------------------------------------------------------------
+
+
+def test_who_does_not_own_the_shard_says_who_does() -> None:
+    bench = Bench()
+    bench.lease()
+    before = bench.core.state.epoch_of("r", bench.home)
+    epoch = bench.give("c.1", bench.home)
+    take(bench.core)
+    bench.routed(Post(before, 1, 1, (b"x",)))
+    bench.routed(Hello(epoch, 1, before))
+    assert sent(bench.core) == [
+        ("c", Routed("r", bench.home, Moved(before, "c.1", epoch))),
+        ("c", Routed("r", bench.home, Moved(epoch, "c.1", epoch))),
+    ]
+
+
+def test_who_is_behind_says_nothing_and_is_asked_again() -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    bench.routed(Post(epoch + 1, 1, 1, (b"x",)))
+    assert take(bench.core) == []
+
+
+def test_a_new_owner_without_a_record_does_not_know_what_was_accepted_before() -> None:
+    bench = Bench()
+    bench.lease()
+    first = bench.give("c.1", bench.home)
+    epoch = bench.give("a.1", bench.home, forced=True)
+    for _, fetch in sent(bench.core, replica.Fetch):
+        assert fetch.epoch == epoch
+    for peer in ("b.1", "c.1"):
+        bench.owning.on_replica(peer, replica.Page("r", bench.home, epoch, 7, (0, 0), 0, (), 0))
+    assert bench.owning.phase_of("r", bench.home) is Phase.OPEN
+    take(bench.core)
+    bench.routed(Hello(epoch, 1, first))
+    assert sent(bench.core) == [("c", Routed("r", bench.home, Welcome(epoch, 1, None)))]
+
+
+def answer(bench: Bench, epoch: int, first: int, left: bytes, questions: list[ev.Send]) -> None:
+    """The others say what they have of `home`: `c` what it has left as the owner at the epoch `first`."""
+    for one in questions:
+        body = one.message.body
+        if isinstance(body, replica.Fetch):
+            entries, whole = (((NAME, first, 1, False),), (first, 1)) if one.to == "c" else ((), replica.NEVER)
+            page = replica.Page("r", bench.home, epoch, 7, whole, 0, entries, 0)
+            bench.owning.on_replica(f"{one.to}.1", page)
+        elif isinstance(body, replica.Pull):
+            states = replica.States("r", bench.home, epoch, 7, ((NAME, first, 1, left),))
+            bench.owning.on_replica(f"{one.to}.1", states)
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_what_the_last_owner_has_left_counts_only_where_that_one_has_given_the_shard(forced: bool) -> None:
+    """`handover.py`: who takes a shard by force knows nothing of what its last owner had accepted."""
+    bench = Bench(factor=2)
+    bench.lease()
+    first = bench.give("c.1", bench.home)
+    epoch = bench.give("a.1", bench.home, forced=forced)
+    left = encode_handover(Handover(first, Record(first, (("c.1", 1, 2),)), (b"y",)))
+    opened: list[ev.OpenShard] = []
+    while not opened:
+        effects = take(bench.core)
+        opened = [one for one in effects if isinstance(one, ev.OpenShard)]
+        answer(bench, epoch, first, left, [one for one in effects if isinstance(one, ev.Send)])
+        assert effects, "nobody is asked any more"
+    assert [one.waiting for one in opened] == [() if forced else (b"y",)]
+    take(bench.core)
+    bench.routed(Hello(epoch, 1, first))
+    assert sent(bench.core) == [("c", Routed("r", bench.home, Welcome(epoch, 1, None if forced else 2)))]
+
+
+# Closing, and what is left -------------------------------------------------------------------------------------------
+
+
+def moving(bench: Bench) -> int:
+    """`home` is owned here and is to go elsewhere. Returns the epoch."""
+    epoch = bench.owned()
+    bench.routed(Post(epoch, 1, 1, (b"x", b"y")))
+    take(bench.core)
+    execute(bench.core, Leave("a.1"))
+    assert bench.plans.refresh()
+    bench.owning.plans_changed()
+    bench.owning.members_changed(())
+    assert take(bench.core) == [ev.CloseShard("r", bench.home, epoch)]
+    return epoch
+
+
+def test_a_shard_that_is_to_move_is_closed_and_released_with_what_is_left() -> None:
+    bench = Bench()
+    epoch = moving(bench)
+    assert bench.owning.owns("r", bench.home, bench.core.now) is None
+    assert bench.owning.acts("r", bench.home, bench.core.now) == epoch
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch, (("e", b"1"),), (b"y",)))
+    assert sent(bench.core) == [("b", Released("r", ((bench.home, epoch),)))]
+    assert bench.owning.state_of("r", bench.home, "e") == b"1"
+    left = bench.owning.state_of("r", bench.home, NAME)
+    assert left == encode_handover(Handover(epoch, Record(epoch, (("c.1", 1, 2),)), (b"y",)))
+
+
+def test_while_it_is_closed_nothing_new_is_delivered() -> None:
+    bench = Bench()
+    epoch = moving(bench)
+    bench.routed(Post(epoch, 1, 3, (b"z",)))
+    assert take(bench.core) == []
+
+
+def test_what_is_released_is_said_again_until_the_shard_has_moved() -> None:
+    bench = Bench()
+    epoch = moving(bench)
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch))
+    take(bench.core)
+    bench.renew(FAST.homes.repeat_ns + 1)
+    assert ("b", Released("r", ((bench.home, epoch),))) in sent(bench.core, Released)
+    bench.give("c.1", bench.home)
+    assert ev.DropShard("r", bench.home, epoch) in take(bench.core)
+    bench.renew(FAST.homes.repeat_ns * 4)
+    assert sent(bench.core, Released) == []
+    assert not bench.owning.is_empty(), "the copy is kept for the next owner until that has it"
+
+
+def test_a_close_that_was_not_asked_for_or_of_another_epoch_changes_nothing() -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch, (("e", b"1"),)))
+    bench.owning.on_closed(ev.Closed("q", 99, epoch))
+    assert bench.owning.owns("r", bench.home, bench.core.now) == epoch
+    moved = Bench()
+    epoch = moving(moved)
+    moved.owning.on_closed(ev.Closed("r", moved.home, epoch - 1))
+    assert sent(moved.core, Released) == []
+    moved.owning.on_closed(ev.Closed("r", moved.home, epoch))
+    moved.owning.on_closed(ev.Closed("r", moved.home, epoch))
+    assert len(sent(moved.core, Released)) == 1
+
+
+def test_a_handler_that_ends_while_the_shard_is_closed_is_heard_and_afterwards_not() -> None:
+    bench = Bench()
+    epoch = moving(bench)
+    bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", b"1", "w"))
+    assert take(bench.core) == [ev.Durable("w")]
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch))
+    take(bench.core)
+    bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", b"2", "late"))
+    ((request, result),) = replies(bench.core)
+    assert request == "late"
+    assert isinstance(result, Rejected)
+
+
+# Rule 2: an earlier process ------------------------------------------------------------------------------------------
+
+
+def test_rule_2_what_was_given_to_an_earlier_process_is_given_back_and_not_opened() -> None:
+    bench = Bench()
+    bench.owning.await_life()
+    epoch = bench.give("a.1", bench.home)
+    bench.lease()
+    assert not [one for one in take(bench.core) if isinstance(one, ev.OpenShard)]
+    bench.owning.life_began(epoch + 1)
+    assert sent(bench.core) == [("b", Released("r", ((bench.home, epoch),)))]
+    assert STALE in bench.core.deadlines, "until the shard has moved"
+    assert not bench.owning.is_empty()
+
+
+def test_rule_2_what_is_given_after_its_beginning_was_marked_is_opened() -> None:
+    bench = Bench()
+    bench.owning.await_life()
+    old = bench.give("a.1", bench.home)
+    bench.owning.life_began(old + 1)
+    bench.lease()
+    take(bench.core)
+    execute(bench.core, Leave("c.1"))
+    epoch = bench.give("a.1", bench.home)
+    assert epoch > old + 1
+    assert bench.owning.phase_of("r", bench.home) in (Phase.FILLING, Phase.OPEN)
+    bench.renew(FAST.homes.repeat_ns * 3)
+    assert sent(bench.core, Released) == []
+
+
+def test_rule_2_it_is_told_again_whoever_leads() -> None:
+    bench = Bench()
+    bench.owning.await_life()
+    epoch = bench.give("a.1", bench.home)
+    bench.owning.life_began(epoch + 1)
+    take(bench.core)
+    bench.core.leader = "c.1"
+    bench.owning.leader_known("c.1")
+    assert ("c", Released("r", ((bench.home, epoch),))) in sent(bench.core)
+    bench.give("c.1", bench.home)
+    bench.owning.give_back()
+    assert sent(bench.core, Released) == []
+
+
+def test_who_ends_halts_everything_and_asks_for_nothing_more() -> None:
+    bench = Bench()
+    bench.owned()
+    bench.owning.end()
+    assert [type(one) for one in take(bench.core)] == [ev.HaltShard]
+    assert not bench.owning.may_act(bench.core.now)
+    bench.core.now += SECOND
+    bench.owning.wake()
+    assert sent(bench.core, LeaseRequest) == []
