@@ -44,6 +44,8 @@ from .registry import ListingChanged, Members, Registry, RegistryEvent, Registry
 from .routing import Routing
 from .state import ControlState
 
+_OF_MEMBERS = (MemberJoined, MemberUpdated, MemberLeaving, MemberDown, MemberReturned, MemberRemoved)
+
 
 class Discovering:
     """The registry of a node, on its core."""
@@ -120,6 +122,8 @@ class Applying:
         """A command was applied; `None` for bytes that were none."""
         self._orders.applied(outcome, index)
         if type(outcome) is Applied:
+            if any(isinstance(change, _OF_MEMBERS) for change in outcome.changes):
+                self._plans.remember(index)
             for change in outcome.changes:
                 self._on_change(change)
         if type(command) is Join:
@@ -130,6 +134,7 @@ class Applying:
     def restored(self, before: ControlState, index: int) -> None:
         """The state was replaced by a later one."""
         self._members_changed = True
+        self._plans.forget(index)
         for change in difference(before, self._core.state):
             self._on_change(change)
 

@@ -66,18 +66,21 @@ class Keeping:
 
     # -- shards --------------------------------------------------------------------------------------------------------
 
-    def own(self, spot: Spot, epoch: int, asked: tuple[NodeKey, ...], before: NodeKey | None) -> None:
-        """Find all that there is of a shard. `asked`: whoever may have a copy; `before` owned it last.
+    def own(self, spot: Spot, epoch: int, asked: tuple[NodeKey, ...], before: tuple[NodeKey | None, int]) -> None:
+        """Find all that there is of a shard. `asked`: who may have a copy; `before`: the last owner, and since when.
 
-        A write counts when the owner and `sync_count` backups have it. So of those who hold the shard, `sync_count` may
-        be missing, and no more, or what nobody else has may be with them (Gifford 1979: what is read and what is
-        written must overlap).
+        A write counts when the owner and `sync_count` backups have it. So of those who have held the shard since that
+        epoch, `sync_count` may be missing, and no more, or what nobody else has may be with them (Gifford 1979: what is
+        read and what is written must overlap).
         """
         core, region = self._core, self._core.state.region(spot[0])
         assert region is not None, f"{spot} has an owner, and is in no region"
         settings = ReplicaSettings(region.settings.sync_count, region.settings.timeout_ns)
         backups = self._plans.backups(region, spot[1], core.key)
-        counting = dict.fromkeys((*self._plans.holders(region, spot[1]), *([] if before is None else [before])))
+        owner, since = before
+        counting = dict.fromkeys(self._plans.holders_since(region, spot[1], since))
+        if owner is not None:
+            counting[owner] = None
         bearable = region.settings.sync_count if region.settings.sync_count >= 0 else len(counting) - 1
         if not region.settings.sync_count:
             counting = {}
@@ -143,9 +146,16 @@ class Keeping:
         """The backups of a shard that have no complete copy."""
         return self._replica.gaps(*spot)
 
-    def copies(self) -> int:
-        """Of how many shards this node holds something for others."""
-        return self._replica.copies()
+    def is_wanted(self, since: int) -> bool:
+        """Whether others may still want something of what this node holds for them.
+
+        Of shards without replicas that is what has moved since that index. What is left of earlier times nobody asks for.
+        """
+        for name, shard in self._replica.copies():
+            region = self._core.state.region(name)
+            if region is not None and (region.settings.factor > 1 or region.epoch(shard) > since):
+                return True
+        return False
 
     def deadline(self) -> Instant | None:
         """When `wake` is wanted."""

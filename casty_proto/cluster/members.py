@@ -202,6 +202,15 @@ class Members:
             return Refused(f"{key} cannot be forgotten: it is {member.status.name}; let it leave, or stop it first")
         return self._remove(member, Removal.FORGOTTEN, index)
 
+    def restarted(self, key: NodeKey, before: int, index: int) -> tuple[MemberDown | MemberReturned, ...]:
+        """A process has started again that wanted to leave: it was gone, and is back."""
+        member = self._by_key.get(key)
+        if member is None or member.status is not Status.LEAVING or member.since >= before:
+            return ()
+        back = evolve(member, status=Status.UP, since=index)
+        self.put(back)
+        return (MemberDown(evolve(member, status=Status.DOWN)), MemberReturned(back))
+
     def _missing(self, key: NodeKey) -> Outcome:
         node_id, generation = split_key(key)
         if self.is_removed(node_id, generation):

@@ -137,6 +137,11 @@ class Node:
         self._on_event(event)
         self._settle()
         self._deadline = self._earliest()
+        # What is due led to more that is due, and a driver that was just woken is not to be told so at once.
+        while type(event) is Wake and self._deadline is not None and self._deadline <= now:
+            self._on_wake()
+            self._settle()
+            self._deadline = self._earliest()
         out, core.out = tuple(core.out), []
         return out
 

@@ -100,6 +100,7 @@ class Owning:
         "_life_index",
         "_plans",
         "_receivers",
+        "_since",
         "_spots",
         "_stale",
     )
@@ -120,6 +121,8 @@ class Owning:
         """The epoch of whoever has given each of them away. Not for those that were taken by force."""
         self._from: dict[Spot, NodeKey] = {}
         """Whoever that was."""
+        self._since: dict[Spot, int] = {}
+        """The epoch of the owner before."""
         self._fresh: dict[Spot, None] = {}
         """Shards that nobody has owned before."""
         self._contents: dict[Spot, _Contents] = {}
@@ -187,6 +190,7 @@ class Owning:
                 self._from.pop(spot, None)
                 if not change.forced and before is not None:
                     self._before[spot], self._from[spot] = before_epoch, before
+                self._since[spot] = before_epoch
                 self._fresh.pop(spot, None)
                 if before is None and before_epoch == region.registered:
                     self._fresh[spot] = None
@@ -332,9 +336,9 @@ class Owning:
             found += [f"{region}/{shard} has no copy at {node}" for node in self._keeping.gaps((region, shard))]
         return tuple(found)
 
-    def is_empty(self) -> bool:
-        """Whether nothing is here that others might want: neither a shard nor a copy."""
-        return not self._spots and not self._stale and not self._keeping.copies()
+    def is_empty(self, since: int) -> bool:
+        """Whether nothing is here that others might want, of what was here at that index: neither a shard nor a copy."""
+        return not self._spots and not self._stale and not self._keeping.is_wanted(since)
 
     def deadline(self) -> Instant | None:
         """When `wake` is wanted."""
@@ -396,7 +400,7 @@ class Owning:
             match effect:
                 case Fill(region, shard, epoch, before):
                     spot = (region, shard)
-                    self._keeping.own(spot, epoch, self._asked(spot), before)
+                    self._keeping.own(spot, epoch, self._asked(spot), (before, self._since.get(spot, 0)))
                 case Open(region, shard, epoch):
                     self._open(region, shard, epoch)
                 case Close(region, shard, epoch):

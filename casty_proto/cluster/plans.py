@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from attrs import frozen
+
 from ..shard.hashing import shard_of
 from ..shard.plan import Member, Plan, plan
 from .checks import NodeKey
@@ -24,10 +26,23 @@ SINGLETONS = 256
 """Singletons are spread like so many shards of one region, each by its name: otherwise all would have one home."""
 
 
+_HISTORY_MAX = 64
+
+
+@frozen
+class _Membership:
+    """The members as they were from an index on."""
+
+    index: int
+    members: tuple[tuple[Member, Status], ...]
+    keys: dict[str, NodeKey]
+    """By node id, which is what plans go by."""
+
+
 class Plans:
     """The plans of a node, each computed once for the members of the moment."""
 
-    __slots__ = ("_core", "_hosts_changed", "_keys", "_members", "_plans")
+    __slots__ = ("_core", "_history", "_hosts_changed", "_keys", "_known_from", "_members", "_plans")
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -36,17 +51,36 @@ class Plans:
         """By node id, which is what plans go by."""
         self._plans: dict[_Key, Plan] = {}
         self._hosts_changed = False
+        self._history: list[_Membership] = []
+        self._known_from = 0
+        """From which index on the history is complete."""
 
     def hosts_changed(self) -> None:
         """Who can hold something of a region is another question than it was."""
         self._hosts_changed = True
 
+    def remember(self, index: int) -> None:
+        """The members are others since that index: what was before may matter to whoever recovers a shard."""
+        self._history.append(self._present(index))
+        if len(self._history) > _HISTORY_MAX:
+            del self._history[0]
+            self._known_from = self._history[0].index
+
+    def forget(self, index: int) -> None:
+        """What was before that index is not known here."""
+        self._history = [self._present(index)]
+        self._known_from = index
+
+    def _present(self, index: int) -> _Membership:
+        counting = [one for one in self._core.state.members() if one.status is not Status.LEAVING]
+        members = [(Member(one.node.node_id, one.node.weight, one.node.roles), one.status) for one in counting]
+        return _Membership(index, tuple(members), {one.node.node_id: one.key for one in counting})
+
     def refresh(self) -> bool:
         """Look at the members. Whether any plan may be another one."""
         hosts_changed, self._hosts_changed = self._hosts_changed, False
-        counting = [one for one in self._core.state.members() if one.status is not Status.LEAVING]
-        members = tuple([(Member(one.node.node_id, one.node.weight, one.node.roles), one.status) for one in counting])
-        keys = {one.node.node_id: one.key for one in counting}
+        present = self._present(0)
+        members, keys = present.members, present.keys
         if members == self._members and keys == self._keys and not hosts_changed:
             return False
         self._members, self._keys = members, keys
@@ -65,10 +99,27 @@ class Plans:
         owner = self._plan(region, down_too=False).owner(_place(region, shard))
         return None if owner is None else self._keys[owner]
 
-    def holders(self, region: Region, shard: int) -> tuple[NodeKey, ...]:
-        """Who would hold a shard if all were up that are not forgotten."""
-        found = self._plan(region, down_too=True).homes(_place(region, shard))
-        return tuple([self._keys[one] for one in found])
+    def holders_since(self, region: Region, shard: int, epoch: int) -> tuple[NodeKey, ...]:
+        """Whoever may have acknowledged a write of the shard since that epoch: its homes and backups by all memberships
+        that there were. All members, where this node does not know what was then."""
+        if epoch < self._known_from:
+            return tuple([member.key for member in self._core.state.members()])
+        found: dict[NodeKey, None] = {}
+        for number, past in enumerate(self._history):
+            if number + 1 < len(self._history) and self._history[number + 1].index <= epoch:
+                continue
+            for one in self._held_by(past, region, shard):
+                found[past.keys[one]] = None
+        return tuple(found)
+
+    def _held_by(self, past: _Membership, region: Region, shard: int) -> list[str]:
+        """Node ids of those who held a shard at some time, or would have if they had been up."""
+        place = _place(region, shard)
+        holders = list(self._plan_of(past, region, down_too=False).homes(place))
+        down = {member.name: None for member, status in past.members if status is Status.DOWN}
+        if down:
+            holders += [one for one in self._plan_of(past, region, down_too=True).homes(place) if one in down]
+        return holders
 
     def backups(self, region: Region, shard: int, owner: NodeKey) -> tuple[NodeKey, ...]:
         """Who backs a shard up while `owner` owns it: those who should, and those who are down and would."""
@@ -88,20 +139,25 @@ class Plans:
 
     def _plan(self, region: Region, *, down_too: bool) -> Plan:
         settings = region.settings
-        num_shards = settings.num_shards if region.kind is not RegionKind.SINGLETON else SINGLETONS
-        key = (settings.role, num_shards, settings.factor, down_too, region.name if settings.hosted else None)
+        hosted = region.name if settings.hosted else None
+        key = (settings.role, _places(region), settings.factor, down_too, hosted)
         found = self._plans.get(key)
         if found is None:
-            members = [member for member, status in self._members if down_too or status is Status.UP]
-            if settings.hosted:
-                members = [member for member in members if self._keys[member.name] in region.hosts]
-            strategy: Any = self._core.options.placement
-            found = _planned(tuple(members), num_shards, settings.factor, settings.role, strategy)
-            self._plans[key] = found
+            found = self._plans[key] = self._plan_of(
+                _Membership(0, self._members, self._keys), region, down_too=down_too
+            )
         return found
 
+    def _plan_of(self, past: _Membership, region: Region, *, down_too: bool) -> Plan:
+        settings = region.settings
+        members = [member for member, status in past.members if down_too or status is Status.UP]
+        if settings.hosted:
+            members = [member for member in members if past.keys[member.name] in region.hosts]
+        strategy: Any = self._core.options.placement
+        return _planned(tuple(members), _places(region), settings.factor, settings.role, strategy)
 
-@lru_cache(maxsize=16)
+
+@lru_cache(maxsize=32)
 def _planned(members: tuple[Member, ...], num_shards: int, copies: int, role: str | None, placement: Any) -> Plan:
     """A plan follows from its arguments: nodes of one process, as in tests and simulations, have it once."""
     return plan(members, num_shards, copies, role=role, placement=placement)
@@ -110,3 +166,7 @@ def _planned(members: tuple[Member, ...], num_shards: int, copies: int, role: st
 def _place(region: Region, shard: int) -> int:
     """The shard of the plan that a shard of the region is."""
     return shard if region.kind is not RegionKind.SINGLETON else shard_of(region.name, SINGLETONS)
+
+
+def _places(region: Region) -> int:
+    return region.settings.num_shards if region.kind is not RegionKind.SINGLETON else SINGLETONS

@@ -113,10 +113,15 @@ class ControlState:
                 assert_never(command)
 
     def _restarted(self, node: NodeKey, before: int, index: int) -> Outcome:
-        """A process has started again: what it had registered before, it has to register again."""
+        """A process has started again: what it had registered before, it has to register again.
+
+        That the one before wanted to leave does not concern it.
+        """
+        members = self._members.restarted(node, before, index)
         hosts = self._regions.drop_hosts(node, before)
-        changes: tuple[Change, ...] = (*self._names.drop(node, before), *hosts)
-        return self._changed(Applied(changes) if changes else AlreadySo(), index, bool(hosts))
+        changes: tuple[Change, ...] = (*members, *self._names.drop(node, before), *hosts)
+        self._regions.look_at(self._members)
+        return self._changed(Applied(changes) if changes else AlreadySo(), index, bool(hosts or members))
 
     def _with_names(self, outcome: Outcome) -> Outcome:
         """Whoever is not there has no names."""

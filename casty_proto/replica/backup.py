@@ -105,9 +105,9 @@ class Backup:
         """Never: a copy waits to be spoken to."""
         return None
 
-    def copies(self) -> int:
-        """Of how many shards it has something."""
-        return sum([bool(copy.entries) for copy in self._copies.values()])
+    def copies(self) -> tuple[tuple[str, int], ...]:
+        """The shards of which it has something."""
+        return tuple([key for key, copy in self._copies.items() if copy.entries])
 
     def _on_received(self, event: Received) -> _Effects:
         peer, message = event.peer, to_copy(event.message)

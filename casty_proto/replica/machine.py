@@ -61,8 +61,8 @@ class Replica:
         """The backups of a shard owned here that have no complete copy."""
         return self._primary.gaps(region, shard)
 
-    def copies(self) -> int:
-        """Of how many shards this node holds something for others."""
+    def copies(self) -> tuple[tuple[str, int], ...]:
+        """The shards of which this node holds something for others."""
         return self._backup.copies()
 
     def _to_backup(self, event: Received, now: Instant, out: list[ReplicaEffect]) -> None:

@@ -346,6 +346,7 @@ class Primary:
         self._down = dict.fromkeys(event.nodes)
         for owned in list(self._shards.values()):
             if owned.recovery is not None:
+                out.extend(Send(node, question) for node, question in owned.recovery.ask_back(self._down))
                 self._go_on(owned, owned.recovery, now, out)
 
     def _on_gone(self, event: Gone, now: Instant, out: _Out) -> None:

@@ -123,6 +123,15 @@ class Recovery:
         self._wanted = None
         return self._advance()
 
+    def ask_back(self, down: dict[str, None]) -> _Questions:
+        """Those who were given up and are not down any more are asked after all: they may have what nobody else has."""
+        back = [node for node in self._given_up if node not in down]
+        questions: _Questions = []
+        for node in back:
+            del self._given_up[node]
+            questions += self._start_again(node)
+        return questions
+
     def _are_too_many(self, silent: list[str]) -> bool:
         """Whether some acknowledged write may be with these, and those who are missing already, alone."""
         missing = dict.fromkeys([*silent, *self._given_up, *self._gone])

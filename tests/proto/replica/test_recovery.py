@@ -160,6 +160,17 @@ def test_rule_17_who_is_gone_for_good_is_missing_and_not_waited_for() -> None:
     assert Recovered("r", 0, 5, ()) in script.do(Gone("c"))
 
 
+def test_rule_17_who_was_left_out_and_is_back_before_the_end_is_asked_after_all() -> None:
+    script = asking("abcd")
+    script.now = SECOND
+    script.do(Down(("c",)))
+    assert script.do(Down(())) == (Send("c", fetch()),)
+    script.hear("b", page())
+    script.hear("d", page())
+    assert script.hear("c", page(("x", 4, 1, False))) == (Send("c", pull("x")),)
+    assert script.hear("c", states(("x", 4, 1, b"X")))[0] == Recovered("r", 0, 5, (("x", b"X"),))
+
+
 def test_rule_14_who_was_left_out_is_told_to_drop_its_copy_when_the_backups_are_complete() -> None:
     script = Script(Primary("a", OPTIONS))
     script.do(Down(("d",)))
