@@ -105,8 +105,17 @@ def draw_plan(stream: Stream, options: FaultOptions, base: Link) -> FaultPlan:
 class Nemesis:
     """Whoever breaks things. It acts at random times, on random hosts, and undoes what it did after a while."""
 
-    def __init__(self, world: World, hosts: Sequence[Host], plan: FaultPlan, options: FaultOptions) -> None:
+    def __init__(
+        self,
+        world: World,
+        hosts: Sequence[Host],
+        plan: FaultPlan,
+        options: FaultOptions,
+        may_crash: Callable[[Host], bool] = lambda _: True,
+    ) -> None:
+        """`may_crash` says whether the scenario can bear it right now that this host goes down."""
         self._world = world
+        self._may_crash = may_crash
         self._hosts = list(hosts)
         self._plan = plan
         self._options = options
@@ -204,15 +213,18 @@ class Nemesis:
     def _down(self) -> int:
         return sum(not host.up for host in self._hosts)
 
+    def _may_go_down(self, host: Host) -> bool:
+        return host.up and self._down() < self._options.down_at_once and self._may_crash(host)
+
     def _crash(self, host: Host) -> None:
-        if not host.up or self._down() >= self._options.down_at_once:
+        if not self._may_go_down(host):
             return
         self._note(f"crash {host.name}")
         host.crash()
         self._later(host.start)
 
     def _wipe(self, host: Host) -> None:
-        if not host.up or self._down() >= self._options.down_at_once:
+        if not self._may_go_down(host):
             return
         self._note(f"crash {host.name} and wipe its disk")
         host.crash()
@@ -278,7 +290,7 @@ class Nemesis:
         host.jump(forward)
 
     def _fill_disk(self, host: Host) -> None:
-        if self._down() >= self._options.down_at_once:
+        if self._down() >= self._options.down_at_once or not self._may_crash(host):
             return
         self._note(f"the disk of {host.name} is full")
         host.disk.full = True

@@ -53,7 +53,6 @@ class Inside:
         "_has_said_goodbye",
         "_last_confer",
         "_leave_waits",
-        "_leaves_since",
         "_life_waits",
         "_names",
         "_owning",
@@ -94,8 +93,6 @@ class Inside:
         self._said_left = False
         """Whether the command that ends this membership was ordered, or will never be."""
         self._has_said_goodbye = False
-        self._leaves_since = 0
-        """The index from which on it has wanted to leave."""
         self._leave_waits = False
         """Whether nobody has said yet what became of the wish to leave."""
         self.consensus = Consensus(core, rng, recovered)
@@ -257,7 +254,6 @@ class Inside:
         core = self._core
         if core.standing is Standing.LEAVING:
             return
-        self._leaves_since = core.state.changed
         core.stand(Standing.LEAVING)
         core.deadlines.set(LEAVE, core.now + core.options.leave_ns)
 
@@ -291,7 +287,7 @@ class Inside:
         elif not any(one.status is Status.UP for one in core.state.members() if one.key != core.key):
             core.note(Severity.WARNING, f"{core.key} leaves, and nobody is there to take what it has")
             self._go()
-        elif self._owning.is_empty(self._leaves_since) and core.state.owned_count(core.key) == 0 and not self._votes():
+        elif self._owning.is_empty() and core.state.owned_count(core.key) == 0 and not self._votes():
             self._said_left = True
             self.orders.place(control.Left(core.key), lambda *_: self._go(), at_once=True)
 
@@ -324,7 +320,7 @@ class Inside:
         if self._said_left and self._has_said_goodbye:
             self.end(Standing.DEPARTED, "")
             return
-        if not self._owning.is_empty(self._leaves_since):
+        if not self._owning.is_empty():
             core.note(Severity.ERROR, f"{core.key} leaves, and others have not taken all that it has")
         self._go()
 

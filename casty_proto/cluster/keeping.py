@@ -146,14 +146,15 @@ class Keeping:
         """The backups of a shard that have no complete copy."""
         return self._replica.gaps(*spot)
 
-    def is_wanted(self, since: int) -> bool:
+    def is_wanted(self, given: dict[Spot, int]) -> bool:
         """Whether others may still want something of what this node holds for them.
 
-        Of shards without replicas that is what has moved since that index. What is left of earlier times nobody asks for.
+        Of shards without replicas that is what it has `given` away, at which epochs. Nobody asks for what is left of
+        earlier times.
         """
-        for name, shard in self._replica.copies():
-            region = self._core.state.region(name)
-            if region is not None and (region.settings.factor > 1 or region.epoch(shard) > since):
+        for spot in self._replica.copies():
+            region = self._core.state.region(spot[0])
+            if region is not None and (region.settings.factor > 1 or given.get(spot) == region.epoch(spot[1])):
                 return True
         return False
 

@@ -94,6 +94,7 @@ class Owning:
         "_core",
         "_fresh",
         "_from",
+        "_given",
         "_holder",
         "_homes",
         "_keeping",
@@ -121,6 +122,8 @@ class Owning:
         """The epoch of whoever has given each of them away. Not for those that were taken by force."""
         self._from: dict[Spot, NodeKey] = {}
         """Whoever that was."""
+        self._given: dict[Spot, int] = {}
+        """Shards that this node has had, and the epochs at which others got them."""
         self._since: dict[Spot, int] = {}
         """The epoch of the owner before."""
         self._fresh: dict[Spot, None] = {}
@@ -197,6 +200,7 @@ class Owning:
                 self._feed_homes(Home(*spot, self._plans.home(region, shard)))
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
             elif self._spots.pop(spot, None) is not None:
+                self._given[spot] = change.epoch
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
                 self._feed_homes(Home(*spot, None))
 
@@ -336,9 +340,9 @@ class Owning:
             found += [f"{region}/{shard} has no copy at {node}" for node in self._keeping.gaps((region, shard))]
         return tuple(found)
 
-    def is_empty(self, since: int) -> bool:
-        """Whether nothing is here that others might want, of what was here at that index: neither a shard nor a copy."""
-        return not self._spots and not self._stale and not self._keeping.is_wanted(since)
+    def is_empty(self) -> bool:
+        """Whether nothing is here that others might want: neither a shard nor a copy."""
+        return not self._spots and not self._stale and not self._keeping.is_wanted(self._given)
 
     def deadline(self) -> Instant | None:
         """When `wake` is wanted."""

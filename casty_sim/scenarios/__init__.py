@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from ..scenario import Scenario
+from .cluster import ClusterScenario
+from .cluster_more import ClusterDrift, ClusterIdle, ClusterRolling
 from .raft import RaftScenario
 from .swim import SwimScenario
 
-SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (RaftScenario(), SwimScenario())}
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        RaftScenario(),
+        SwimScenario(),
+        ClusterScenario(),
+        ClusterRolling(),
+        ClusterIdle(),
+        ClusterDrift(),
+    )
+}
