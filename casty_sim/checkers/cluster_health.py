@@ -1,0 +1,124 @@
+"""Whether all is well with a cluster: one leader, one view, every shard owned and open, all copies complete.
+
+What is missing is said in words, so that a run that does not get there says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from casty_proto.cluster.events import Standing
+from casty_proto.cluster.records import Status
+from casty_proto.shard.homes import Phase
+
+if TYPE_CHECKING:
+    from ..scenarios.cluster_host import ClusterProgram
+
+
+def sick_shards(programs: list[ClusterProgram], regions: Iterable[str]) -> list[str]:
+    """The shards that are not open where the newest of all views has them, and copies that are not complete."""
+    if not programs:
+        return ["nobody is there"]
+    nodes = {program.node.key: program for program in programs}
+    state = max((program.node.state for program in programs), key=lambda state: state.version)
+    found: list[str] = []
+    for name in regions:
+        region = state.region(name)
+        if region is None:
+            found.append(f"there is no region {name}")
+            continue
+        for shard, owner in enumerate(region.owners):
+            there = None if owner is None else nodes.get(owner)
+            if there is None:
+                found.append(f"{name}/{shard} is owned by {owner}, who is not there")
+                continue
+            phase = there.node.phase_of(name, shard)
+            if phase is not Phase.OPEN or there.node.owns(name, shard, there.host.now()) is None:
+                found.append(f"{name}/{shard} is {phase} at {owner}")
+    for program in programs:
+        found += [f"{program.node.key}: {gap}" for gap in program.node.gaps()]
+    return found
+
+
+def is_whole(programs: list[ClusterProgram], regions: Iterable[str], nodes: int) -> bool:
+    """Whether the loss of one node would now lose nothing that is kept at two."""
+    if len(programs) < nodes or not all(program.ready for program in programs):
+        return False
+    state = max((program.node.state for program in programs), key=lambda state: state.version)
+    members = state.members()
+    keys = {program.node.key: None for program in programs}
+    if len(members) != len(keys) or any(one.status is Status.DOWN or one.key not in keys for one in members):
+        return False
+    return not sick_shards(programs, regions)
+
+
+def missing(programs: list[ClusterProgram], hosts: list[str], regions: Iterable[str]) -> list[str]:
+    """What is not as it should be with all these hosts up and connected."""
+    running = {program.name: program for program in programs}
+    found = [f"{name} is not there" for name in hosts if name not in running]
+    for program in programs:
+        if program.node.standing is not Standing.MEMBER:
+            found.append(f"{program.node.key} is {program.node.standing.value}")
+        elif not program.ready:
+            found.append(f"{program.node.key} has not registered its regions")
+    found += _leaders(programs)
+    found += _views(programs)
+    found += sick_shards(programs, regions)
+    found += _registries(programs)
+    return found
+
+
+def _leaders(programs: list[ClusterProgram]) -> list[str]:
+    leading = [program.node.key for program in programs if program.node.is_leader]
+    if len(leading) != 1:
+        return [f"{len(leading)} nodes lead: {leading}"]
+    return [
+        f"{program.node.key} takes {program.node.leader} for the leader, and not {leading[0]}"
+        for program in programs
+        if program.node.leader != leading[0]
+    ]
+
+
+def _views(programs: list[ClusterProgram]) -> list[str]:
+    found: list[str] = []
+    keys = sorted(program.node.key for program in programs)
+    first = programs[0].node if programs else None
+    for program in programs:
+        node = program.node
+        members = [one.key for one in node.state.members()]
+        if members != keys:
+            found.append(f"{node.key} has the members {members}, and there are {keys}")
+        found += [f"{node.key} has {one.key} {one.status.name}" for one in node.state.members() if one.status != 1]
+        if sorted(node.members_alive()) != keys:
+            found.append(f"{node.key} holds {node.members_alive()} to be alive")
+        if first is not None and node.state.encode() != first.state.encode():
+            found.append(f"{node.key} has another state (version {node.state.version}) than {first.key}")
+    return found
+
+
+def _registries(programs: list[ClusterProgram]) -> list[str]:
+    wanted: dict[str, list[tuple[str, int, str]]] = {}
+    for program in programs:
+        for number, (key, path) in program.registered.items():
+            wanted.setdefault(key, []).append((program.node.key, number, path))
+    keys = dict.fromkeys(["k0", "k1", "k2", *wanted])
+    return [
+        f"{program.node.key} lists {program.node.listing(key)} under {key}, and not {wanted.get(key, [])}"
+        for program in programs
+        for key in keys
+        if sorted(program.node.listing(key)) != sorted(wanted.get(key, []))
+    ]
+
+
+def unanswered(programs: list[ClusterProgram], before: int) -> list[str]:
+    """What was told to a node, or left by a handler, before that instant, and has no answer."""
+    found: list[str] = []
+    for program in programs:
+        late = [number for number, since in program.asks.told.items() if since < before]
+        if late:
+            found.append(f"{program.node.key} does not say what became of {len(late)} messages, {late[0]} among them")
+        owed = [saving for saving in program.app.saving.values() if saving[4] < before]
+        if owed:
+            found.append(f"{program.node.key} does not say whether {len(owed)} writes are durable: {owed[0][0].spot}")
+    return found

@@ -1,0 +1,200 @@
+"""Who asks entities for something in the cluster scenario. Each host has a client or two.
+
+A client wants a few things at once, waits until all of them have ended, and goes on. An ask ends with a result, with
+"retry" (it was not handled, and will not be: the client wants it again, which makes it another operation), or with
+"unknown": it may have been handled, or may yet be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from casty_proto.cluster.events import Done, OwnersChanged, Tell, Unknown
+from casty_proto.machine import MILLISECOND, SECOND, Instant, Rejected
+
+from ..checkers.linearizability import NEVER, CompareAndSet, Operation, Read, Write
+from .cluster_ops import (
+    BOSS,
+    COUNTERS,
+    DONE,
+    NAMES,
+    PLAIN,
+    REGISTERS,
+    RETRY,
+    UNKNOWN,
+    Answer,
+    Kind,
+    Op,
+    Spot,
+    number_of,
+    packed,
+)
+
+if TYPE_CHECKING:
+    from .cluster_host import ClusterProgram
+
+REGIONS = (COUNTERS, COUNTERS, REGISTERS, REGISTERS, PLAIN, BOSS)
+BURST = 3
+"""At most so many asks of a client are out at a time."""
+PAUSE = 100 * MILLISECOND
+"""How long a client waits at least before it wants again what it has to want again."""
+RECENT = 8
+"""What registers may have: how many of the latest values are expected by those who swap."""
+
+
+class Ask:
+    """One ask that is out."""
+
+    __slots__ = ("accepted", "argument", "asked_at", "client", "op", "spot")
+
+    def __init__(self, client: Client, spot: Spot, op: Op, asked_at: Instant) -> None:
+        self.client = client
+        self.spot = spot
+        self.op = op
+        self.asked_at = asked_at
+        self.accepted = False
+        """Whether an owner has it, as far as is known here."""
+
+
+class Asks:
+    """The asks of one life of a host."""
+
+    def __init__(self, program: ClusterProgram) -> None:
+        self._program = program
+        self._cluster = program.cluster
+        self._host = program.host
+        self._serial = 0
+        self._out: dict[int, Ask] = {}
+        self.told: dict[int, Instant] = {}
+        """What was told to the node, and since when, until it says what became of it."""
+
+    def ask(self, client: Client, region: str, entity: str, kind: Kind, expected: int | None) -> None:
+        """Ask an entity for something. The client hears of it."""
+        program, now = self._program, self._cluster.world.now
+        self._serial += 1
+        number = number_of(self._host.number, self._host.starts, self._serial)
+        op = Op(number, entity, kind, expected, self._host.name)
+        spot = (region, program.node.shard_of(region, entity))
+        self._out[number] = Ask(client, spot, op, now)
+        self.told[number] = now
+        self._program.later(self._cluster.ask_timeout_ns, lambda: self._end(number, UNKNOWN))
+        program.feed(Tell(lambda result: self._on_told(number, result), *spot, packed(op)))
+
+    def answered(self, answer: Answer) -> None:
+        """The packet with the answer has come."""
+        self._end(answer.number, answer.verdict, answer.result)
+
+    def owners_changed(self, change: OwnersChanged) -> None:
+        """What an owner had accepted, and not handled, is lost."""
+        if not change.forced:
+            return
+        shards = dict(change.shards)
+        for number, ask in list(self._out.items()):
+            if ask.accepted and ask.spot[0] == change.region and ask.spot[1] in shards:
+                self._end(number, UNKNOWN)
+
+    def abandoned(self) -> list[Ask]:
+        """What is out, or was when the host lost power."""
+        return list(self._out.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is out."""
+        return not self._out
+
+    def _on_told(self, number: int, result: Any) -> None:
+        self.told.pop(number, None)
+        match result:
+            case Done():
+                ask = self._out.get(number)
+                if ask is not None:
+                    ask.accepted = True
+            case Rejected():
+                self._cluster.writes.refused(number)
+                self._end(number, RETRY)
+            case Unknown():
+                self._end(number, UNKNOWN)
+            case _:
+                raise AssertionError(f"{result} is no answer to a Tell")
+
+    def _end(self, number: int, verdict: str, result: Any = None) -> None:
+        ask = self._out.pop(number, None)
+        if ask is not None:
+            self._cluster.ended(ask, verdict, result, self._program.name)
+            ask.client.ended(ask, verdict, result)
+
+
+class Client:
+    """One client of a host, in one life."""
+
+    def __init__(self, program: ClusterProgram, number: int, think_ns: int) -> None:
+        self._program = program
+        self._cluster = program.cluster
+        self._host = program.host
+        self._stream = program.host.stream(f"client {number}")
+        self._think_ns = think_ns
+        self._out = 0
+        self._recent: list[int] = []
+
+    def begin(self) -> None:
+        """Want something after a while, again and again."""
+        # The plainest choice, 0.0, is the longest wait.
+        self._program.later(int(2 * (1.0 - self._stream.raw()) * self._think_ns) + 1, self._ask)
+
+    def ended(self, ask: Ask, verdict: str, result: Any) -> None:
+        """One ask has ended."""
+        op = ask.op
+        if ask.spot[0] == REGISTERS and op.kind is Kind.WRITE and verdict != RETRY:
+            self._recent = [*self._recent[1 - RECENT :], op.number]
+        if verdict == RETRY and not self._cluster.quiet:
+            wait = PAUSE + int(self._stream.raw() * PAUSE)
+            self._program.later(wait, lambda: self._again(ask))
+            return
+        if verdict == DONE:
+            self._cluster.completed[self._host.name] = self._cluster.completed.get(self._host.name, 0) + 1
+        self._out -= 1
+        if not self._out:
+            self.begin()
+
+    def _again(self, ask: Ask) -> None:
+        op = ask.op
+        self._program.asks.ask(self, ask.spot[0], op.entity, op.kind, op.expected)
+
+    def _ask(self) -> None:
+        if self._cluster.quiet or self._program.pausing:
+            return
+        count = self._stream.between(1, BURST)
+        self._out += count
+        for _ in range(count):
+            region = self._stream.pick(REGIONS)
+            entity = self._stream.pick(NAMES[region])
+            self._program.asks.ask(self, region, entity, *self._wish(region))
+
+    def _wish(self, region: str) -> tuple[Kind, int | None]:
+        if region != REGISTERS:
+            return Kind.ADD, None
+        kind = self._stream.pick((Kind.READ, Kind.WRITE, Kind.READ, Kind.WRITE, Kind.SWAP, Kind.DELETE))
+        if kind is Kind.SWAP:
+            return kind, self._stream.pick(self._recent) if self._recent else None
+        return kind, None
+
+
+def operation(ask: Ask, verdict: str, result: Any, client: str, now: Instant) -> Operation | None:
+    """An ask of a register as part of a history; `None` for what says nothing."""
+    op, answered = ask.op, verdict == DONE
+    if ask.spot[0] != REGISTERS or verdict == RETRY or (op.kind is Kind.READ and not answered):
+        return None
+    wants: dict[Kind, Callable[[], Any]] = {
+        Kind.READ: Read,
+        Kind.WRITE: lambda: Write(op.number),
+        Kind.DELETE: lambda: Write(None),
+        Kind.SWAP: lambda: CompareAndSet(op.expected, op.number),
+    }
+    said = None if op.kind in (Kind.WRITE, Kind.DELETE) else result
+    who = f"{client}.{op.number & 0xFFFFF}"
+    return Operation(who, op.entity, ask.asked_at, now if answered else NEVER, wants[op.kind](), said)
+
+
+LONGEST_ASK = 3 * SECOND
+"""How long a client waits for an answer at most."""

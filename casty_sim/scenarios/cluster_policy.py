@@ -1,0 +1,75 @@
+"""What the cluster of a run can bear: which host may go down, or leave, at this instant.
+
+1.  Where a host may crash, no other one is lost (`checkers/cluster_losses.py`); so writes that one backup has survive.
+2.  More than half of the voters of every configuration are left, as the nodes that they are. A host without a disk
+    never comes back as the node that it was. One that is lost while it is made a voter counts as one: a leader that is
+    the only voter, and adds a second one that is gone, can commit nothing any more.
+3.  Fewer than half of all hosts are outside of the cluster at any time. Hosts that look for a cluster, and find nobody
+    but each other, found one if they are more than half of all seeds. At first the seeds are few, so none of them may
+    go before all are in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from casty_proto.cluster.events import Standing
+
+from ..world import Host
+
+if TYPE_CHECKING:
+    from .cluster import ClusterWorld
+
+
+class Policy:
+    """See the module."""
+
+    def __init__(self, cluster: ClusterWorld) -> None:
+        self._cluster = cluster
+        self._were_members: dict[str, None] = {}
+
+    def became_member(self, host: Host) -> None:
+        """A node of that host belongs to the cluster."""
+        self._were_members[host.name] = None
+
+    def may_crash(self, host: Host) -> bool:
+        """Whether this host may lose power."""
+        cluster = self._cluster
+        cluster.losses.review()
+        if any(lost != host.name for lost in cluster.losses.now()):
+            return False
+        if any(each.disk.full for each in cluster.hosts):
+            return False
+        return self._may_go(host, "" if cluster.keeps_disk(host.name) else host.name)
+
+    def may_leave(self, host: Host) -> bool:
+        """Whether the node of this host may leave."""
+        return not self._cluster.losses.now() and self._may_go(host, host.name)
+
+    def _may_go(self, host: Host, without: str) -> bool:
+        cluster = self._cluster
+        if host.name in cluster.first_seeds and len(self._were_members) < len(cluster.hosts):
+            return False
+        running = {program.name: program for program in cluster.programs()}
+        outside = [
+            each
+            for each in cluster.hosts
+            if each is not host
+            and (each.name not in running or running[each.name].node.standing is not Standing.MEMBER)
+        ]
+        return len(outside) < (len(cluster.hosts) - 1) // 2 and self._votes_survive(without)
+
+    def _votes_survive(self, without: str) -> bool:
+        cluster = self._cluster
+        left = {
+            key: None
+            for name, key in cluster.keys.items()
+            if name != without and (cluster.world.hosts[name].up or cluster.keeps_disk(name))
+        }
+        for program in cluster.programs():
+            voters = dict.fromkeys(program.node.voters)
+            if voters and without in cluster.keys:
+                voters[cluster.keys[without]] = None
+            if voters and 2 * sum(voter in left for voter in voters) <= len(voters):
+                return False
+        return True
