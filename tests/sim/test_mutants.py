@@ -30,6 +30,13 @@ QUICK = {
     "LeaseWithoutPromise": "a lease is kept",
     "ExecuteTwice": "at-most-once",
     "SnapshotOfLater": "state machine safety",
+    "LeaseWithoutEnd": "single owner",
+    "GivesUnreleased": "single owner",
+    "ResumesOldEpochs": "epochs rise",
+    "HandsOverNoStates": "hand-over",
+    "HandlesTwice": "at most once",
+    "NamesAreTakenOver": "names",
+    "TellsTwice": "order of events",
 }
 
 
