@@ -27,6 +27,7 @@ from .outcomes import (
     MemberJoined,
     MemberLeaving,
     MemberRemoved,
+    MemberRestarted,
     MemberReturned,
     MemberUpdated,
     NameFreed,
@@ -230,7 +231,7 @@ def _said(change: Change) -> tuple[NodeEffect, ...]:
             return (events.NameChanged(name, entry.node, entry.path),)
         case NameFreed(name, _):
             return (events.NameChanged(name, None, None),)
-        case RegionClosing() | RegionRemoved() | HostsChanged():
+        case RegionClosing() | RegionRemoved() | HostsChanged() | MemberRestarted():
             return ()
         case _:
             assert_never(change)

@@ -66,25 +66,32 @@ class Keeping:
 
     # -- shards --------------------------------------------------------------------------------------------------------
 
-    def own(self, spot: Spot, epoch: int, asked: tuple[NodeKey, ...], before: tuple[NodeKey | None, int]) -> None:
-        """Find all that there is of a shard. `asked`: who may have a copy; `before`: the last owner, and since when.
-
-        A write counts when the owner and `sync_count` backups have it. So of those who have held the shard since that
-        epoch, `sync_count` may be missing, and no more, or what nobody else has may be with them (Gifford 1979: what is
-        read and what is written must overlap).
-        """
+    def own(self, spot: Spot, epoch: int, asked: tuple[NodeKey, ...], owners: tuple[tuple[int, NodeKey], ...]) -> None:
+        """Find all that there is of a shard. `asked`: whoever may have a copy; `owners`: those before, by epoch."""
         core, region = self._core, self._core.state.region(spot[0])
         assert region is not None, f"{spot} has an owner, and is in no region"
-        settings = ReplicaSettings(region.settings.sync_count, region.settings.timeout_ns)
+        settings = region.settings
         backups = self._plans.backups(region, spot[1], core.key)
-        owner, since = before
-        counting = dict.fromkeys(self._plans.holders_since(region, spot[1], since))
-        if owner is not None:
-            counting[owner] = None
-        bearable = region.settings.sync_count if region.settings.sync_count >= 0 else len(counting) - 1
-        if not region.settings.sync_count:
-            counting = {}
-        self.feed(Own(*spot, epoch, backups, settings, asked, _possible(region), tuple(counting), bearable))
+        counting: tuple[tuple[int, tuple[NodeKey, ...]], ...] = ()
+        began: tuple[tuple[NodeKey, int], ...] = ()
+        if settings.sync_count and asked:
+            counting = self._plans.holders_since(region, spot[1], owners[0][0] if owners else 0)
+            began = tuple([(one.key, one.began) for one in core.state.members()])
+        self.feed(
+            Own(
+                *spot,
+                epoch,
+                backups,
+                ReplicaSettings(settings.sync_count, settings.timeout_ns),
+                asked,
+                _possible(region),
+                core.state.version,
+                counting,
+                owners,
+                began,
+                settings.sync_count,
+            )
+        )
 
     def disown(self, spot: Spot) -> None:
         """The shard is not this node's any more. What is here stays as a copy, until somebody says otherwise."""
@@ -93,7 +100,8 @@ class Keeping:
 
     def plans_changed(self, spot: Spot, region: Region) -> None:
         """The backups of a shard may be others."""
-        self.feed(Backups(*spot, self._plans.backups(region, spot[1], self._core.key), _possible(region)))
+        backups = self._plans.backups(region, spot[1], self._core.key)
+        self.feed(Backups(*spot, backups, _possible(region), self._core.state.version))
 
     # -- entities ------------------------------------------------------------------------------------------------------
 

@@ -24,10 +24,12 @@ from .commands import Forget, Join, Leave, Left, MarkDown, MarkUp, MemberCommand
 from .outcomes import (
     AlreadySo,
     Applied,
+    MemberChange,
     MemberDown,
     MemberJoined,
     MemberLeaving,
     MemberRemoved,
+    MemberRestarted,
     MemberReturned,
     MemberUpdated,
     Outcome,
@@ -202,14 +204,17 @@ class Members:
             return Refused(f"{key} cannot be forgotten: it is {member.status.name}; let it leave, or stop it first")
         return self._remove(member, Removal.FORGOTTEN, index)
 
-    def restarted(self, key: NodeKey, before: int, index: int) -> tuple[MemberDown | MemberReturned, ...]:
-        """A process has started again that wanted to leave: it was gone, and is back."""
+    def restarted(self, key: NodeKey, before: int, index: int) -> tuple[MemberChange, ...]:
+        """A process has started again. If the one before wanted to leave: it was gone, and is back."""
         member = self._by_key.get(key)
-        if member is None or member.status is not Status.LEAVING or member.since >= before:
+        if member is None or member.started >= before:
             return ()
-        back = evolve(member, status=Status.UP, since=index)
+        was_leaving = member.status is Status.LEAVING and member.since < before
+        back = evolve(member, status=Status.UP if was_leaving else member.status, since=index, started=index)
         self.put(back)
-        return (MemberDown(evolve(member, status=Status.DOWN)), MemberReturned(back))
+        if was_leaving:
+            return (MemberDown(evolve(member, status=Status.DOWN)), MemberReturned(back))
+        return (MemberRestarted(back),)
 
     def _missing(self, key: NodeKey) -> Outcome:
         node_id, generation = split_key(key)

@@ -61,6 +61,13 @@ class MemberReturned:
 
 
 @value
+class MemberRestarted:
+    """The process of a member has started again on its disk, and has nothing in memory from before."""
+
+    member: MemberInfo
+
+
+@value
 class MemberRemoved:
     """A member is none any more. `member` is what it was. It may still be the owner of shards, in name."""
 
@@ -127,7 +134,9 @@ class NameFreed:
     entry: NameEntry
 
 
-type MemberChange = MemberJoined | MemberUpdated | MemberLeaving | MemberDown | MemberReturned | MemberRemoved
+type MemberChange = (
+    MemberJoined | MemberUpdated | MemberLeaving | MemberDown | MemberReturned | MemberRestarted | MemberRemoved
+)
 type RegionChange = RegionAdded | HostsChanged | RegionClosing | RegionRemoved | ShardsMoved
 type NameChange = NameTaken | NameFreed
 type Change = MemberChange | RegionChange | NameChange

@@ -20,6 +20,7 @@ The rules of the parts hold. Besides:
 
 from __future__ import annotations
 
+from collections import deque
 from random import Random
 from typing import Any, assert_never
 
@@ -74,6 +75,9 @@ from .outcomes import ShardsMoved
 from .plans import Plans
 from .records import Status
 
+_OWNERS_MAX = 8
+"""How many of the last owners of a shard are remembered."""
+
 
 class _Contents:
     """What was found of a shard, until it is opened."""
@@ -99,9 +103,9 @@ class Owning:
         "_homes",
         "_keeping",
         "_life_index",
+        "_owners",
         "_plans",
         "_receivers",
-        "_since",
         "_spots",
         "_stale",
     )
@@ -124,8 +128,8 @@ class Owning:
         """Whoever that was."""
         self._given: dict[Spot, int] = {}
         """Shards that this node has had, and the epochs at which others got them."""
-        self._since: dict[Spot, int] = {}
-        """The epoch of the owner before."""
+        self._owners: dict[Spot, deque[tuple[int, NodeKey]]] = {}
+        """Of shards whose writes are acknowledged by backups: the last owners, and their epochs."""
         self._fresh: dict[Spot, None] = {}
         """Shards that nobody has owned before."""
         self._contents: dict[Spot, _Contents] = {}
@@ -182,6 +186,8 @@ class Owning:
         region = self._core.state.region(change.region)
         for shard, before, before_epoch in change.shards:
             spot = (change.region, shard)
+            if before is not None and region is not None and region.settings.sync_count:
+                self._owners.setdefault(spot, deque(maxlen=_OWNERS_MAX)).append((before_epoch, before))
             mine = change.to == self._core.key
             if mine and (self._life_index is None or change.epoch < self._life_index):
                 if self._life_index is not None:
@@ -193,7 +199,6 @@ class Owning:
                 self._from.pop(spot, None)
                 if not change.forced and before is not None:
                     self._before[spot], self._from[spot] = before_epoch, before
-                self._since[spot] = before_epoch
                 self._fresh.pop(spot, None)
                 if before is None and before_epoch == region.registered:
                     self._fresh[spot] = None
@@ -402,9 +407,9 @@ class Owning:
         core = self._core
         for effect in self._homes.handle(event, core.now):
             match effect:
-                case Fill(region, shard, epoch, before):
+                case Fill(region, shard, epoch):
                     spot = (region, shard)
-                    self._keeping.own(spot, epoch, self._asked(spot), (before, self._since.get(spot, 0)))
+                    self._keeping.own(spot, epoch, self._asked(spot), tuple(self._owners.get(spot, ())))
                 case Open(region, shard, epoch):
                     self._open(region, shard, epoch)
                 case Close(region, shard, epoch):

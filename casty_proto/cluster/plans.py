@@ -26,7 +26,8 @@ SINGLETONS = 256
 """Singletons are spread like so many shards of one region, each by its name: otherwise all would have one home."""
 
 
-_HISTORY_MAX = 64
+_HISTORY_MAX = 16
+"""How many memberships are remembered. Before that, whoever is a member now may have held anything."""
 
 
 @frozen
@@ -99,17 +100,18 @@ class Plans:
         owner = self._plan(region, down_too=False).owner(_place(region, shard))
         return None if owner is None else self._keys[owner]
 
-    def holders_since(self, region: Region, shard: int, epoch: int) -> tuple[NodeKey, ...]:
-        """Whoever may have acknowledged a write of the shard since that epoch: its homes and backups by all memberships
-        that there were. All members, where this node does not know what was then."""
+    def holders_since(self, region: Region, shard: int, epoch: int) -> tuple[tuple[int, tuple[NodeKey, ...]], ...]:
+        """Whoever may have acknowledged a write of the shard since that epoch: its homes and backups by each membership
+        that there was, and from which index on. All members, where this node does not know what was then."""
+        found: list[tuple[int, tuple[NodeKey, ...]]] = []
         if epoch < self._known_from:
-            return tuple([member.key for member in self._core.state.members()])
-        found: dict[NodeKey, None] = {}
+            found.append((0, tuple([member.key for member in self._core.state.members()])))
         for number, past in enumerate(self._history):
             if number + 1 < len(self._history) and self._history[number + 1].index <= epoch:
                 continue
-            for one in self._held_by(past, region, shard):
-                found[past.keys[one]] = None
+            holders = tuple(dict.fromkeys([past.keys[one] for one in self._held_by(past, region, shard)]))
+            if not found or found[-1][1] != holders:
+                found.append((past.index, holders))
         return tuple(found)
 
     def _held_by(self, past: _Membership, region: Region, shard: int) -> list[str]:

@@ -81,6 +81,13 @@ class MemberInfo:
     """The index of its `Join`."""
     since: int = field(validator=checks.place)
     """The index of the last command that changed anything of it. Commands about it name this one."""
+    started: int = field(default=0, validator=checks.natural)
+    """The index at which it said that its process had started again; 0 where it never did."""
+
+    @property
+    def began(self) -> int:
+        """The index from which on its process has been there: it has nothing in memory from before."""
+        return max(self.joined, self.started)
 
     @property
     def key(self) -> NodeKey:

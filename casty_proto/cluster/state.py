@@ -226,7 +226,8 @@ class ControlState:
     def encode(self) -> bytes:
         """The state as bytes: the same for equal states, whatever came when."""
         rows: list[list[Any]] = [
-            [_Row.MEMBER, node_row(one.node), int(one.status), one.joined, one.since] for one in self.members()
+            [_Row.MEMBER, node_row(one.node), int(one.status), one.joined, one.since, one.started]
+            for one in self.members()
         ]
         rows += [[_Row.GRAVE, node_id, *grave] for node_id, grave in sorted(self._members.graves.items())]
         owning = self._regions.owning()
@@ -272,8 +273,8 @@ class ControlState:
         match row:
             case [_Row.HEADER, form, changed, version, _] if form == STATE_VERSION:
                 self.changed, self.version = _number(changed), _number(version)
-            case [_Row.MEMBER, node, status, joined, since]:
-                self._members.put(MemberInfo(node_of(node), Status(status), joined, since))
+            case [_Row.MEMBER, node, status, joined, since, started]:
+                self._members.put(MemberInfo(node_of(node), Status(status), joined, since, started))
             case [_Row.GRAVE, node_id, generation, index]:
                 self._members.graves[node_id] = (_number(generation), _number(index))
             case [_Row.OWNER, node]:

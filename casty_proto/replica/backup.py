@@ -75,6 +75,8 @@ class Copy:
     owner: str | None = None
     entries: dict[str, Entry] = field(factory=dict)
     whole: Version = NEVER
+    index: int = 0
+    """Of the membership as of which it is complete."""
     listing: tuple[str, ...] | None = None
     """What the owner of this epoch is being told page by page."""
 
@@ -169,6 +171,7 @@ class Backup:
         whole = (epoch, message.sequence)
         if copy.whole < whole:
             copy.whole = whole
+            copy.index = max(copy.index, message.index)
         for name, entry in list(copy.entries.items()):
             confirmed = (entry.version[0], entry.stage) >= (epoch, message.since)
             if not confirmed or (entry.state is None and entry.version <= whole):
@@ -180,7 +183,7 @@ class Backup:
             return ()
         self._obey(peer, message, message.stage, copy)
         copy.entries = {}
-        copy.whole = NEVER
+        copy.whole, copy.index = NEVER, 0
         return (Send(peer, Dropped(message.region, message.shard, message.epoch, message.stage)),)
 
     def _obey(self, peer: str, message: ToCopy, stage: int, copy: Copy) -> None:
@@ -213,6 +216,7 @@ class Backup:
             start,
             tuple(entries),
             following,
+            copy.index,
         )
         return (Send(peer, page),)
 
@@ -256,6 +260,7 @@ class Backup:
             if mine is None or mine.version < version:
                 copy.entries[name] = Entry(version, state, event.stage)
         copy.whole = max(copy.whole, event.whole)
+        copy.index = max(copy.index, event.index)
         copy.listing = None
         if event.epoch >= copy.epoch:
             copy.epoch, copy.stage, copy.owner = event.epoch, event.stage, None

@@ -102,6 +102,7 @@ def _whole(message: Whole) -> bool:
     is_life = message.life is None or _is_number(message.life)
     return (
         is_life
+        and _is_number(message.index)
         and _is_positive(message.since)
         and _is_number(message.sequence)
         and _staged(message)
@@ -162,6 +163,7 @@ def _page(message: Page) -> bool:
         and type(entries) is tuple
         and all(_entry(entry, message.epoch) and type(entry[3]) is bool for entry in entries)
         and _is_number(message.following)
+        and _is_number(message.index)
         and (message.following == 0 or message.following == message.start + len(entries) > message.start)
     )
 

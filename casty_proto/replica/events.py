@@ -39,10 +39,17 @@ class Own:
     """Whoever may have a copy: every member is a safe answer. This node itself need not be named."""
     possible: int = 0
     """The most backups that the shard could have had at any time. Those seen here count anyway."""
-    counting: tuple[str, ...] = ()
-    """Whoever has held copies that acknowledgements may rely upon. If more of them than `bearable` are down, the shard
-    is not ready before enough are back, or gone for good."""
+    index: int = 0
+    """Of the membership that the backups follow from."""
+    counting: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """Whoever holds copies that acknowledgements may rely upon, by the index from which on they do. If more of them
+    than `bearable` are missing, the shard is not ready before enough are back, or gone for good."""
+    owners: tuple[tuple[int, str], ...] = ()
+    """The owners before, and their epochs, in order."""
+    began: tuple[tuple[str, int], ...] = ()
+    """From which index on each node's process has been there."""
     bearable: int = 0
+    """-1: all but one."""
 
 
 @value
@@ -61,6 +68,7 @@ class Backups:
     shard: int
     backups: tuple[str, ...]
     possible: int = 0
+    index: int = 0
 
 
 @value
@@ -138,6 +146,7 @@ class Keep:
     stage: int
     whole: Version
     entries: tuple[State, ...]
+    index: int = 0
 
 
 type PrimaryEvent = (

@@ -51,6 +51,8 @@ class Whole:
     sequence: int
     life: int | None = None
     """The process that has acknowledged all that; for another one it is not true. `None`: there was nothing to have."""
+    index: int = 0
+    """Of the membership by which it is a backup: whatever was acknowledged before that is in a complete copy."""
 
 
 @value
@@ -148,6 +150,8 @@ class Page:
     entries: tuple[Held, ...]
     following: int
     """Where the next page begins. 0: this is the last one."""
+    index: int = 0
+    """Of the membership as of which my copy is complete."""
 
 
 @value

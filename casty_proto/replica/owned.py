@@ -64,6 +64,8 @@ class Owned:
     recovery: Recovery | None = None
     attempt: int = 0
     """Vain repetitions of the questions of a recovery."""
+    index: int = 0
+    """Of the membership that the backups follow from."""
     is_noted: bool = False
     """Whether it was said that the recovery waits for those who are down."""
     asked_at: Instant = 0

@@ -25,6 +25,7 @@ from typing import Any, assert_never
 from ..machine import Instant, Note, Rejected, Reply, Severity, Wake, shown
 from ..timers import Deadlines
 from .answers import Answers
+from .counting import Counting
 from .door import to_owner
 from .events import (
     Backups,
@@ -167,7 +168,7 @@ class Primary:
         key, epoch = (event.region, event.shard), event.epoch
         owned, last = self._shards.get(key), self._epochs.get(key, 0)
         if owned is not None and owned.epoch == epoch:
-            self._on_backups(Backups(*key, event.backups, event.possible), now, out)
+            self._on_backups(Backups(*key, event.backups, event.possible, event.index), now, out)
             return
         if epoch <= last:
             # Its states were given away with it, and its sequences may be in use: an epoch is owned once.
@@ -179,8 +180,10 @@ class Primary:
         backups = self._others(event.backups)
         most = max(len(backups), event.possible)
         replicas = (self._node, *self._others(event.replicas))
-        recovery = Recovery(*key, epoch, replicas, now, self._options, event.counting, event.bearable)
+        counting = Counting(event.counting, event.owners, dict(event.began), event.bearable)
+        recovery = Recovery(*key, epoch, replicas, now, self._options, counting)
         owned = Owned(*key, epoch, event.settings, backups, most, self._options.tombstones_max, recovery)
+        owned.index = event.index
         self._shards[key] = owned
         self._ask(owned, recovery, now, out)
 
@@ -211,7 +214,7 @@ class Primary:
         self._deadlines.cancel((RECOVERY, key))
         if owned.recovery is None:
             whole = (owned.epoch, owned.sequence)
-            out.append(Keep(*key, owned.epoch, owned.stage, whole, owned.entries()))
+            out.append(Keep(*key, owned.epoch, owned.stage, whole, owned.entries(), owned.index))
         self._pump(now, out)
 
     # Writes ---------------------------------------------------------------------------------------------------------
@@ -318,6 +321,7 @@ class Primary:
         if backups == owned.backups:
             return
         owned.backups = backups
+        owned.index = max(owned.index, event.index)
         if owned.recovery is not None:
             return
         links = owned.links

@@ -26,6 +26,7 @@ from itertools import islice
 from attrs import define, field
 
 from ..machine import Instant
+from .counting import Counting
 from .messages import NEVER, Fetch, Page, Pull, States, Version
 from .options import ReplicaOptions
 
@@ -39,6 +40,8 @@ class _Replica:
     question: Fetch | Pull | None
     life: int | None = None
     whole: Version = NEVER
+    index: int = 0
+    """Of the membership as of which its copy is complete."""
     listed: dict[str, tuple[Version, bool]] = field(factory=dict)
 
 
@@ -58,7 +61,6 @@ class Recovery:
 
     __slots__ = (
         "_asked",
-        "_bearable",
         "_counting",
         "_epoch",
         "_given_up",
@@ -79,14 +81,11 @@ class Recovery:
         replicas: tuple[str, ...],
         now: Instant,
         options: ReplicaOptions,
-        counting: tuple[str, ...] = (),
-        bearable: int = 0,
+        counting: Counting | None = None,
     ) -> None:
         self._region, self._shard, self._epoch = region, shard, epoch
         self._options = options
-        self._counting = dict.fromkeys(counting)
-        self._bearable = bearable
-        """How many of those who count can be missing, and nothing is that was acknowledged."""
+        self._counting = counting or Counting()
         self._grace_until = now + options.recovery_grace_ns
         first = Fetch(region, shard, epoch, 0)
         self._asked = {node: _Replica(first) for node in replicas}
@@ -106,14 +105,11 @@ class Recovery:
 
     def give_up(self, down: dict[str, None], now: Instant) -> _Questions:
         """Leave out those who are known to be down, if the grace is over. Returns what is to be asked instead."""
+        self._reconsider()
         excused = down if now >= self._grace_until else {}
-        silent = [
-            node
-            for node, asked in self._asked.items()
-            if asked.question is not None and (node in excused or node in self._gone)
-        ]
-        if self._are_too_many(silent):
-            silent = [node for node in silent if node in self._gone or node not in self._counting]
+        silent = self._silent(excused)
+        needed = self._needed(silent)
+        silent = [node for node in silent if node in self._gone or node not in needed]
         if not silent:
             return []
         for node in silent:
@@ -132,17 +128,41 @@ class Recovery:
             questions += self._start_again(node)
         return questions
 
-    def _are_too_many(self, silent: list[str]) -> bool:
-        """Whether some acknowledged write may be with these, and those who are missing already, alone."""
-        missing = dict.fromkeys([*silent, *self._given_up, *self._gone])
-        return len([node for node in missing if node in self._counting]) > self._bearable
+    def _silent(self, excused: dict[str, None]) -> list[str]:
+        return [
+            node
+            for node, asked in self._asked.items()
+            if asked.question is not None and (node in excused or node in self._gone)
+        ]
+
+    def _needed(self, silent: list[str]) -> dict[str, None]:
+        """Those who count and are missing, if some acknowledged write may be with them alone; `silent` are missing."""
+        heard = {
+            node: asked.index for node, asked in self._asked.items() if asked.life is not None and node not in silent
+        }
+        # Who is there and has not answered yet is waited for anyhow.
+        missing = tuple(
+            [
+                node
+                for node in self._counting.missing(heard)
+                if node not in self._asked or node in silent or node in heard
+            ]
+        )
+        return dict.fromkeys(missing) if self._counting.are_too_many(missing, heard) else {}
+
+    def _reconsider(self) -> None:
+        """Who was given up may be needed after all: somebody else who has answered turns out to have nothing."""
+        for node in [node for node in self._needed([]) if node in self._given_up]:
+            del self._given_up[node]
+            self._start_again(node)
 
     def waits_for_the_dead(self, down: dict[str, None], now: Instant) -> tuple[str, ...]:
         """Those who are known to be down, and are waited for all the same."""
-        silent = [node for node, asked in self._asked.items() if asked.question is not None and node in down]
-        if now < self._grace_until or not self._are_too_many(silent):
+        if now < self._grace_until:
             return ()
-        return tuple([node for node in silent if node in self._counting])
+        silent = self._silent(down)
+        needed = self._needed(silent)
+        return tuple([node for node in silent if node in needed and node not in self._gone])
 
     def forget(self, node: str) -> None:
         """It will never answer. `give_up` comes next."""
@@ -162,6 +182,7 @@ class Recovery:
         if page.start and page.life != asked.life:
             return self._start_again(node)
         asked.life, asked.whole = page.life, page.whole
+        asked.index = page.index if page.whole != NEVER else 0
         if not page.start:
             asked.listed = {}
         for entity, epoch, sequence, deleted in page.entries:

@@ -169,7 +169,7 @@ class Sending:
             return Drop(region, shard, owned.epoch, owned.stage), _OVERHEAD, 0
         link = owned.links[node]
         if what is Control.WHOLE:
-            whole = Whole(region, shard, owned.epoch, owned.stage, link.since, owned.mark, link.life)
+            whole = Whole(region, shard, owned.epoch, owned.stage, link.since, owned.mark, link.life, owned.index)
             return whole, _OVERHEAD, owned.mark
         assert type(what) is str
         if what not in link.behind:

@@ -11,6 +11,7 @@ from casty_proto.cluster import (
     Gift,
     HostsChanged,
     Join,
+    MemberRestarted,
     Refused,
     RegionAdded,
     RegionKind,
@@ -54,7 +55,8 @@ def test_rule_10_a_process_that_started_again_hosts_what_it_has_registered_since
     server.apply(hosted("a.1"))
     server.apply(hosted("a.1", "clocks"))
     before = server.index
-    assert server.apply(DropNames("a.1", before)) == Applied((HostsChanged("accounts", "a.1", False),))
+    changes = server.changes(DropNames("a.1", before))
+    assert changes == (MemberRestarted(server.member("a.1")), HostsChanged("accounts", "a.1", False))
     assert (hosts(server), hosts(server, "clocks")) == ([], ["a.1"])
     assert server.apply(hosted("a.1")) == Applied((HostsChanged("accounts", "a.1", True),))
     assert server.apply(DropNames("a.1", before)) == AlreadySo()

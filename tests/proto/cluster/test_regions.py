@@ -18,6 +18,7 @@ from casty_proto.cluster import (
     Leave,
     Left,
     MarkDown,
+    MemberRestarted,
     NameEntry,
     NameFreed,
     NameTaken,
@@ -247,7 +248,8 @@ def test_rule_14_a_process_that_started_again_drops_the_names_of_its_earlier_lif
     server.changes(named("old"))
     server.changes(named("other", by="b.1"))
     server.changes(named("new"))
-    assert server.changes(DropNames("a.1", 5)) == (NameFreed("old", NameEntry("a.1", 1, "/1", 3)),)
+    freed = NameFreed("old", NameEntry("a.1", 1, "/1", 3))
+    assert server.changes(DropNames("a.1", 5)) == (MemberRestarted(server.member("a.1")), freed)
     assert server.apply(DropNames("a.1", 5)) == AlreadySo()
     assert [name for name, _ in server.state.names()] == ["new", "other"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ from casty_proto.cluster import (
     MemberJoined,
     MemberLeaving,
     MemberRemoved,
+    MemberRestarted,
     MemberReturned,
     MemberUpdated,
     NameEntry,
@@ -164,6 +166,9 @@ class Listener:
             case MemberUpdated(member) | MemberLeaving(member) | MemberDown(member) | MemberReturned(member):
                 assert self.members[member.key] != member
                 self._turns(change, self.members[member.key])
+                self.members[member.key] = member
+            case MemberRestarted(member):
+                assert member == evolve(self.members[member.key], since=member.since, started=member.since)
                 self.members[member.key] = member
             case MemberRemoved(member):
                 assert self.members.pop(member.key) == member

@@ -128,7 +128,7 @@ def test_rule_17_who_is_gone_for_good_is_not_waited_for() -> None:
 
 def test_rule_17_more_that_are_down_than_a_write_bears_are_waited_for() -> None:
     script = Script(Primary("a", OPTIONS))
-    script.do(evolve(own(replicas="abcd"), counting=("b", "c", "d"), bearable=1))
+    script.do(evolve(own(replicas="abcd"), counting=((0, ("b", "c", "d")),), bearable=1))
     script.hear("a", page())
     script.hear("d", page())
     assert script.do(Down(("b", "c"))) == ()
@@ -144,7 +144,7 @@ def test_rule_17_more_that_are_down_than_a_write_bears_are_waited_for() -> None:
 
 def test_rule_17_as_many_as_a_write_bears_hold_nothing_up() -> None:
     script = Script(Primary("a", OPTIONS))
-    script.do(evolve(own(replicas="abcd"), counting=("b", "c", "d"), bearable=1))
+    script.do(evolve(own(replicas="abcd"), counting=((0, ("b", "c", "d")),), bearable=1))
     for node in "abd":
         assert script.hear(node, page()) == ()
     assert Recovered("r", 0, 5, ()) in (*script.do(Down(("c",))), *script.wake())
@@ -152,7 +152,7 @@ def test_rule_17_as_many_as_a_write_bears_hold_nothing_up() -> None:
 
 def test_rule_17_who_is_gone_for_good_is_missing_and_not_waited_for() -> None:
     script = Script(Primary("a", OPTIONS))
-    script.do(evolve(own(replicas="abcd"), counting=("b", "c", "d"), bearable=1))
+    script.do(evolve(own(replicas="abcd"), counting=((0, ("b", "c", "d")),), bearable=1))
     script.hear("a", page())
     script.hear("d", page())
     script.do(Down(("b", "c")))

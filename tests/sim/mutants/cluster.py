@@ -385,7 +385,7 @@ class _ObeysAnybody(Backup):
         copy = self._copies.get((message.region, message.shard))
         if copy is not None and message.epoch < copy.epoch:
             self._copies[message.region, message.shard] = Copy(
-                message.epoch, copy.stage, event.peer, copy.entries, copy.whole, None
+                message.epoch, copy.stage, event.peer, copy.entries, copy.whole, copy.index
             )
         return super()._on_received(event)
 

@@ -1,0 +1,57 @@
+"""How many of those who hold a shard are missing, when a new owner looks for what was acknowledged.
+
+Theory of operation
+-------------------
+A write is acknowledged when the owner and `sync_count` backups have it. So as long as no more than `sync_count` of
+those who held the shard then are missing, somebody is heard who has it (Gifford 1979: what is read and what is written
+must overlap). The difficulty is to know who held it then: backups change with the members, owners that never got
+anything follow one another, and a process that was started again answers, and has nothing.
+
+A complete copy settles most of it. It was told the membership as of which it is complete: whatever was acknowledged
+before that is in it. So only those count who have held the shard since then, by any membership, and the owners since
+then. Of these, one is missing who has not answered, or whose process began after that and has no complete copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+
+@frozen
+class Counting:
+    """Who counts. Without `holders` nobody does."""
+
+    holders: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """By the index from which on they held the shard, in order."""
+    owners: tuple[tuple[int, str], ...] = ()
+    """By their epochs, in order."""
+    began: Mapping[str, int] = {}
+    bearable: int = 0
+
+    def missing(self, heard: Mapping[str, int]) -> tuple[str, ...]:
+        """Those who count and are missing. `heard`: the index as of which each copy that was heard of is complete."""
+        if not self.holders:
+            return ()
+        complete = max(heard.values(), default=0)
+        # Where nobody has a complete copy, everything since the first owner that is known counts.
+        since = complete or (self.owners[0][0] if self.owners else 0)
+        found: dict[str, None] = {}
+        for place, (_, nodes) in enumerate(self.holders):
+            if place + 1 == len(self.holders) or self.holders[place + 1][0] > since:
+                found.update(dict.fromkeys(nodes))
+        for place, (_, owner) in enumerate(self.owners):
+            if place + 1 == len(self.owners) or self.owners[place + 1][0] > since:
+                found[owner] = None
+        return tuple([node for node in found if not self._is_present(node, heard, since)])
+
+    def _is_present(self, node: str, heard: Mapping[str, int], since: int) -> bool:
+        index = heard.get(node)
+        return index is not None and (index >= since or self.began.get(node, 0) <= since)
+
+    def are_too_many(self, missing: tuple[str, ...], heard: Mapping[str, int]) -> bool:
+        """Whether an acknowledged write may be with those alone."""
+        if self.bearable >= 0:
+            return len(missing) > self.bearable
+        return bool(missing) and not any(index for index in heard.values())

@@ -1,0 +1,45 @@
+"""Who of those who hold a shard is missing, when a new owner looks for what was acknowledged."""
+
+from __future__ import annotations
+
+from casty_proto.replica.counting import Counting
+
+
+def test_rule_17_without_anybody_who_counts_nobody_is_missing() -> None:
+    assert Counting().missing({"a": 0}) == ()
+    assert not Counting().are_too_many((), {})
+
+
+def test_rule_17_whoever_has_not_answered_is_missing() -> None:
+    counting = Counting(((3, ("a", "b", "c")),), bearable=1)
+    assert counting.missing({"a": 3, "b": 3}) == ("c",)
+    assert counting.missing({"a": 3}) == ("b", "c")
+    assert not counting.are_too_many(("c",), {"a": 3, "b": 3})
+    assert counting.are_too_many(("b", "c"), {"a": 3})
+
+
+def test_rule_17_a_process_that_began_later_and_has_no_complete_copy_is_missing_although_it_answers() -> None:
+    counting = Counting(((3, ("a", "b")),), owners=((5, "a"),), began={"b": 9, "c": 1})
+    assert counting.missing({"b": 0, "c": 0}) == ("a", "b")
+
+
+def test_rule_17_a_process_that_was_there_all_the_time_is_believed_whatever_it_has() -> None:
+    counting = Counting(((3, ("a", "b")),), owners=((5, "a"),), began={"b": 4})
+    assert counting.missing({"b": 0}) == ("a",)
+
+
+def test_rule_17_who_held_the_shard_before_a_copy_was_complete_counts_no_more() -> None:
+    counting = Counting(((3, ("a", "b")), (7, ("a", "c"))), owners=((4, "z"), (6, "a")))
+    assert counting.missing({"c": 8}) == ("a",)
+    assert counting.missing({"c": 5}) == ("a", "b", "z")
+
+
+def test_rule_17_owners_that_followed_one_another_and_got_nothing_do_not_hide_the_one_before_them() -> None:
+    counting = Counting(((3, ("a", "b")),), owners=((4, "a"), (9, "b"), (11, "d")), bearable=1)
+    assert counting.missing({"c": 0, "e": 0}) == ("a", "b", "d")
+
+
+def test_rule_17_where_all_backups_have_a_write_one_complete_copy_is_enough() -> None:
+    counting = Counting(((3, ("a", "b", "c")),), bearable=-1)
+    assert not counting.are_too_many(counting.missing({"b": 3}), {"b": 3})
+    assert counting.are_too_many(counting.missing({"b": 0}), {"b": 0})
