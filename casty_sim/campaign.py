@@ -36,6 +36,8 @@ class Summary:
     simulated_ns: int = 0
     wall_seconds: float = 0.0
     unknown: int = 0
+    well_after_ns: int = -1
+    """The longest that it took after the last fault until all was well again, where runs say so."""
     reached: dict[str, int] = field(factory=dict)
     """In how many runs each interesting state was reached."""
     failures: list[Outcome] = field(factory=list)
@@ -46,6 +48,7 @@ class Summary:
         self.events += outcome.events
         self.simulated_ns += outcome.simulated_ns
         self.unknown += outcome.unknown
+        self.well_after_ns = max(self.well_after_ns, outcome.well_after_ns)
         for state in outcome.reached:
             self.reached[state] = self.reached.get(state, 0) + 1
         if outcome.failed:

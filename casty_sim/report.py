@@ -45,6 +45,9 @@ def words(summary: Summary, scenario: Scenario, options: Namespace, *, interrupt
         f"{summary.seeds_per_second:.1f} seeds/s, {summary.speed:.0f} simulated seconds per second, "
         f"{summary.events / max(1, seeds):.0f} events a seed",
     ]
+    if summary.well_after_ns >= 0:
+        took, bound = summary.well_after_ns / SECOND, scenario.bound_ns / SECOND
+        lines.append(f"all was well again at most {took:.2f} s after the last fault; the bound is {bound:g} s")
     if interrupted:
         lines.append(f"interrupted after {seeds} of {options.seeds} seeds")
     elif failures and seeds < options.seeds:

@@ -46,6 +46,8 @@ class Outcome:
     digest: str = ""
     events: int = 0
     simulated_ns: Nanoseconds = 0
+    well_after_ns: Nanoseconds = -1
+    """How long after the last fault all was well again; -1 where the scenario does not say."""
     reached: dict[str, int] = field(factory=dict)
     plan: str = ""
     """The faults that were on."""
@@ -70,6 +72,8 @@ class Scenario(ABC):
     name: str
     help: str
     states: tuple[str, ...] = ()
+    bound_ns: Nanoseconds = 0
+    """Within what time after the last fault all must be well again, where the scenario has a bound of its own."""
 
     @abstractmethod
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:

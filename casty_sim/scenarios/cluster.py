@@ -285,6 +285,7 @@ class ClusterScenario(Scenario):
 
     name = "cluster"
     help = "a whole cluster: members, leases, shards, hand-overs, replicated entities, singletons, names, the registry"
+    bound_ns = BOUND
     states = (
         "a cluster was formed",
         "a node joined",
@@ -326,7 +327,9 @@ class ClusterScenario(Scenario):
             world.run(settings.safety_ns)
             cluster.workload.end()
             nemesis.end(cluster.hosts, Link())
+            healed_at = world.now
             await_health(cluster)
+            outcome.well_after_ns = world.now - healed_at
             await_progress(cluster)
             self._check_writes(cluster)
             self._check_history(cluster, outcome)

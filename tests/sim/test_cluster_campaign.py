@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from casty_proto.cluster import events
 from casty_proto.cluster.events import NodeEffect, NodeEvent
 from casty_proto.cluster.node import Node
 from casty_proto.machine import SECOND, Instant
+from casty_sim.__main__ import main
 from casty_sim.campaign import campaign
 from casty_sim.scenario import Settings, run
 from casty_sim.scenarios import SCENARIOS
@@ -43,6 +45,14 @@ def test_a_short_campaign_finds_nothing_and_reaches_what_it_should() -> None:
     summary = campaign(SCENARIOS["cluster"], range(24), Settings())
     assert not summary.failures, summary.failures[0].problem
     assert summary.never(USUAL) == []
+    assert 0 <= summary.well_after_ns <= ClusterScenario.bound_ns
+
+
+def test_the_command_says_how_soon_all_was_well_again_and_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "cluster", "--seeds", "2", "--jobs", "1"]) == 0
+    assert re.search(
+        r"all was well again at most \d+\.\d\d s after the last fault; the bound is 30 s", capsys.readouterr().out
+    )
 
 
 def test_invariants_hold_after_every_event() -> None:
