@@ -46,6 +46,7 @@ from ..raft import Recovered, Unreachable
 from ..shard.hashing import shard_of
 from ..shard.homes import Phase
 from ..shard.plan import DEFAULT_NUM_SHARDS
+from . import core as keys
 from . import events
 from .applying import Discovering
 from .checks import NodeKey
@@ -521,17 +522,17 @@ class Node:
             return
         assert inside is not None, f"{key} is due, and there is nobody to see to it"
         match key:
-            case "review":
+            case keys.REVIEW:
                 inside.review_due()
-            case "batch":
+            case keys.BATCH:
                 inside.governing.batch_due()
-            case "orders":
+            case keys.ORDERS:
                 inside.orders.due()
-            case "stale":
+            case keys.STALE:
                 self._owning.give_back()
-            case "life":
+            case keys.LIFE:
                 inside.mark_life()
-            case "leave":
+            case keys.LEAVE:
                 inside.leave_due()
             case _:
                 raise AssertionError(key)

@@ -56,7 +56,7 @@ class Orders:
         self._asked: dict[tuple[NodeKey, int, int], OrderDone | None] = {}
         """As a leader: what was asked, and what became of it; `None` while nobody knows."""
         self._outcomes: dict[int, Outcome] = {}
-        """Of the commands that were applied in this event, by index."""
+        """Of the commands that were applied in this event, by index: `_on_result` reads what became of its own."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -129,10 +129,6 @@ class Orders:
     def applied(self, outcome: Outcome, index: int) -> None:
         """A command was applied here."""
         self._outcomes[index] = outcome
-
-    def outcome_at(self, index: int) -> Outcome | None:
-        """What became of the command at an index, if it was applied in this event."""
-        return self._outcomes.get(index)
 
     def on_order(self, peer: NodeKey, order: Order) -> None:
         """A member wants something proposed."""
