@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -43,7 +43,12 @@ from .threads import ThreadBridge
 from .transport import Remote
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from .actor import Actor
+    from .cluster.options import GossipConfig, RaftConfig
+    from .cluster.system import DistributedSystem
+    from .transport import Contexts, Tls
 
 TASK_RUNNER = "_task_runner"
 EVENT_STREAM = "_event_stream"
@@ -100,6 +105,48 @@ class ActorSystem:
         }
         self._ending: asyncio.Task[tuple[str, ...]] | None = None
 
+    @staticmethod
+    def distributed(
+        host: str,
+        port: int = 0,
+        *,
+        seeds: Sequence[str] = (),
+        name: str = "casty",
+        node_id: str | None = None,
+        advertise: str | None = None,
+        roles: Sequence[str] = (),
+        raft_config: RaftConfig | None = None,
+        gossip_config: GossipConfig | None = None,
+        persistence_dir: str | PathLike[str] | None = None,
+        tls: Tls | Contexts | None = None,
+        secret: str | bytes | None = None,
+        remote: Remote | None = None,
+        shutdown_timeout: float = 10.0,
+        leave_timeout: float = 30.0,
+        seed: int | None = None,
+    ) -> DistributedSystem:
+        """An actor system that is a node of a cluster; see `DistributedSystem`, which has the same arguments."""
+        from .cluster.system import DistributedSystem
+
+        return DistributedSystem(
+            host,
+            port,
+            seeds=seeds,
+            name=name,
+            node_id=node_id,
+            advertise=advertise,
+            roles=roles,
+            raft_config=raft_config,
+            gossip_config=gossip_config,
+            persistence_dir=persistence_dir,
+            tls=tls,
+            secret=secret,
+            remote=remote,
+            shutdown_timeout=shutdown_timeout,
+            leave_timeout=leave_timeout,
+            seed=seed,
+        )
+
     # -- beginning and end -----------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -119,10 +166,13 @@ class ActorSystem:
             remoting = Remoting(runtime, self._remote, self._find_for_others)
             runtime.remoting = remoting
             try:
-                await remoting.start()
+                await self._connect(remoting)
             except BaseException:
                 runtime.remoting = None
                 raise
+
+    async def _connect(self, remoting: Remoting) -> None:
+        await remoting.start()
 
     @property
     def address(self) -> NodeAddress | None:
@@ -160,9 +210,12 @@ class ActorSystem:
             runtime = self._running
             # The task holds a context of its own, so that a handler's variables do not outlive it here.
             self._ending = runtime.loop.create_task(
-                shut_down(runtime), name="casty-shutdown", context=runtime.pool.base.copy()
+                self._end(runtime), name="casty-shutdown", context=runtime.pool.base.copy()
             )
         return self._ending
+
+    async def _end(self, runtime: Runtime) -> tuple[str, ...]:
+        return await shut_down(runtime)
 
     async def wait_shutdown(self) -> None:
         """Wait until somebody has shut the system down. Raises `UsageError` in a handler, which that would wait for."""

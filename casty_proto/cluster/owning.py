@@ -488,6 +488,4 @@ class Owning:
             # An earlier process of this node has begun with it.
             self._stale[spot] = epoch
             self.give_back()
-        self._core.note(
-            Severity.WARNING, f"{effect.region}/{effect.shard} has another owner since epoch {effect.epoch}"
-        )
+        self._core.note(Severity.DEBUG, f"{effect.region}/{effect.shard} has another owner since epoch {effect.epoch}")
