@@ -90,7 +90,9 @@ from .events import (
     Terminated,
     UnhandledMessage,
 )
+from .health import Health, HealthServer
 from .lookup import Lookup
+from .metrics import Metric
 from .receptionist import (
     Deregister,
     Find,
@@ -166,6 +168,8 @@ __all__ = [
     "GossipConfig",
     "HandlerCancelledError",
     "HandlerExitError",
+    "Health",
+    "HealthServer",
     "InvalidBehaviorError",
     "InvalidNameError",
     "LeaderChanged",
@@ -181,6 +185,7 @@ __all__ = [
     "MemberStatus",
     "MemberUnreachable",
     "MemberUp",
+    "Metric",
     "MultiChildStrategy",
     "NodeAddress",
     "NodeExpelled",

@@ -29,7 +29,9 @@ from ..errors import (
     UsageError,
 )
 from ..generic import Answer, Asked
+from ..health import Health
 from ..lookup import Lookup, MissingRef
+from ..metrics import Metric
 from ..refs import ActorRef, LocalRef
 from ..remote.remoting import Remoting
 from ..runtime import Runtime
@@ -44,6 +46,7 @@ from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, ch
 from .recipes import Recipe, recipe_of_class, recipe_of_factory
 from .refs import EntityRef, ShardedRef, ShardEnvelope
 from .regions import Answered
+from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
 if TYPE_CHECKING:
@@ -112,6 +115,8 @@ class DistributedSystem(ActorSystem):
             directory=None if persistence_dir is None else Path(persistence_dir),
         )
         self._cluster: Cluster | None = None
+        self._services[STATUS] = lambda _: status_actor(self)
+        self._for_others[STATUS] = None
         self._leave_timeout = leave_timeout
 
     # -- beginning and end ---------------------------------------------------------------------------------------------
@@ -188,6 +193,19 @@ class DistributedSystem(ActorSystem):
     def is_leader(self) -> bool:
         """Whether this node takes itself for the leader."""
         return self._joined().node.is_leader
+
+    def health(self) -> Health:
+        """How the node is: live until it is expelled or shut down, and ready while it can act as a member."""
+        health = super().health()
+        return health if self._cluster is None or not health.ready else health_of(self._cluster)
+
+    def status(self) -> dict[str, Any]:
+        """The cluster as this node sees it, made of what JSON knows. `python -m casty_asyncio inspect` shows it."""
+        return super().status() if self._cluster is None else status_of(self._cluster)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """The figures of the system, and of the node."""
+        return (*super().metrics(), *(() if self._cluster is None else metrics_of(self._cluster)))
 
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until the cluster has at least `count` members that are up, and a leader.
