@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from ..actor import Actor
 
 _WAIT_SECONDS = 30.0
+_LOOK_SECONDS = 0.02
+"""How often it is looked whether a node has become ready: a lease begins and ends without an event."""
 
 
 class DistributedSystem(ActorSystem):
@@ -226,6 +228,17 @@ class DistributedSystem(ActorSystem):
             ) from error
         if views.gone.is_set():
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
+
+    async def wait_ready(self, timeout: float = _WAIT_SECONDS) -> None:
+        """Wait until the node can act as a member, which `health().ready` says. Raises `ClusterTimeoutError`."""
+        check_timeout("the timeout of wait_ready", timeout)
+        await self.start()
+        loop = self._runtime("ended").loop
+        until = loop.time() + timeout
+        while not (health := self.health()).ready:
+            if loop.time() >= until or not health.live:
+                raise ClusterTimeoutError(f"the node is not ready after {timeout:g} s: {'; '.join(health.reasons)}")
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def forget(self, node_id: str, timeout: float = _WAIT_SECONDS) -> None:
         """Forget a member that is unreachable and does not come back: it counts for durability no more.

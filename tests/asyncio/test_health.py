@@ -7,15 +7,10 @@ import json
 
 import pytest
 
-from casty_asyncio import Actor, ActorSystem, Context, HealthServer, UsageError
+from casty_asyncio import ActorSystem, ClusterTimeoutError, HealthServer, UsageError
 
 from .cluster.kit import node, nodes
 from .probe import within
-
-
-class Echo(Actor[str]):
-    async def receive(self, msg: str, ctx: Context) -> None:
-        ctx.reply(msg)
 
 
 async def fetch(server: HealthServer, request: str) -> tuple[int, str]:
@@ -49,14 +44,12 @@ async def test_a_node_is_ready_while_it_can_act_as_a_member() -> None:
     async with lonely:
         assert (lonely.health().live, lonely.health().ready) == (True, False)
         assert lonely.health().reasons == ("it is seeking",)
+        with pytest.raises(ClusterTimeoutError, match="it is seeking"):
+            await lonely.wait_ready(0.0)
     async with nodes(2) as (one, other):
-        # Whoever answers for an entity has a lease.
-        boss = await one.spawn(Echo, "boss", singleton=True)
-        at = await boss.ask("x")
-        assert at == "x"
-        ready = [each.health() for each in (one, other)]
-        assert all(health.live for health in ready)
-        assert any(health.ready for health in ready)
+        await one.wait_ready()
+        await other.wait_ready()
+        assert (one.health().live, other.health().ready) == (True, True)
 
 
 async def test_the_server_answers_what_orchestrators_ask() -> None:

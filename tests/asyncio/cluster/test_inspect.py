@@ -55,10 +55,7 @@ async def test_it_shows_members_types_singletons_and_services() -> None:
         assert found["services"] == [{"key": "parrot", "instances": ["n1/polly"]}]
         status, out, _ = await inspect(str(one.address), "--name", NAME)
         assert status == 0
-        assert (
-            out.splitlines()
-            == render(found | json.loads(json.dumps(one.status())), colour=False)[:1] + (out.splitlines()[1:])
-        )
+        assert out.splitlines()[0] == render(found, colour=False)[0]
         assert "n2" in out
         assert "boss" in out
 
