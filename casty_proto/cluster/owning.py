@@ -33,6 +33,7 @@ from ..replica import (
     Recovered,
     Superseded,
 )
+from ..replica.door import is_well_formed
 from ..shard.channel import Hello, Moved, Post, Receiver
 from ..shard.homes import (
     Close,
@@ -279,6 +280,10 @@ class Owning:
 
     def on_replica(self, peer: NodeKey, message: Any) -> None:
         """An owner, or somebody with a copy, has something to say."""
+        known = self._core.state.region(message.region) if type(message.region) is str else None
+        # A shard that is none costs memory for ever. It may be one that this node does not know yet: it is said again.
+        if (known is None or not _is_below(message.shard, known.num_shards)) and is_well_formed(message):
+            return
         self._keeping.feed(Received(peer, message))
 
     def on_routed(self, peer: NodeKey, region: str, shard: int, body: Post | Hello) -> None:
@@ -491,3 +496,7 @@ class Owning:
         self._core.note(
             Severity.WARNING, f"{effect.region}/{effect.shard} has another owner since epoch {effect.epoch}"
         )
+
+
+def _is_below(shard: object, count: int) -> bool:
+    return type(shard) is int and 0 <= shard < count

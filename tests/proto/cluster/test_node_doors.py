@@ -27,7 +27,7 @@ from casty_proto.cluster.registry import Versions
 from casty_proto.machine import Note, Severity
 from casty_proto.raft import Configuration, InstallSnapshot, Snapshot
 from casty_proto.raft.snapshot import header_of
-from casty_proto.replica import Refused, Update
+from casty_proto.replica import Drop, Fetch, Pull, Refused, Update, Whole
 from casty_proto.shard.channel import Accepted, Hello, Moved, Post, Welcome
 from casty_proto.shard.leases import LeaseRequest
 from casty_proto.shard.steward import Released
@@ -104,6 +104,20 @@ def test_a_message_for_a_shard_or_a_region_that_is_none_changes_nothing(world: W
         rubbish(a, envelope(b, a, Routed("r", shard, body)))
         rubbish(a, envelope(b, a, Routed("q", 0, body)))
     rubbish(a, envelope(b, a, Routed("r", shard, Moved(epoch, "b.1", epoch + 1))))
+
+
+@pytest.mark.parametrize(("region", "shard"), [("q", 0), ("", 0), ("r", 4), ("r", 2**40)])
+def test_copies_of_a_shard_that_is_none_are_not_kept(world: World, region: str, shard: int) -> None:
+    """Whatever a member makes up would stay for ever."""
+    a, b = world["a"], world["b"]
+    for body in (
+        Update(region, shard, 5, 1, "x", 1, b"x"),
+        Whole(region, shard, 5, 1, 1, 1),
+        Drop(region, shard, 5, 1),
+        Fetch(region, shard, 5, 0),
+        Pull(region, shard, 5, ("x",)),
+    ):
+        assert rubbish(a, envelope(b, a, body)) == []
 
 
 def test_every_message_that_is_one_has_a_door() -> None:
