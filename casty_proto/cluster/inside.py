@@ -51,6 +51,7 @@ class Inside:
         "_core",
         "_discovering",
         "_has_said_goodbye",
+        "_last_claim",
         "_last_confer",
         "_leave_waits",
         "_life_waits",
@@ -83,8 +84,9 @@ class Inside:
         self._routing = routing
         self._discovering = discovering
         self._watching = watching
-        self._names: dict[str, int] = {}
-        """Names that actors of this process have, or want: the numbers of the actors."""
+        self._names: dict[tuple[str, int], int] = {}
+        """Names that actors of this process have, or want, with the numbers of the actors: the claim that came last."""
+        self._last_claim = 0
         self._life_waits = False
         """Whether the beginning of this process is still to be marked in the log."""
         self._confers: dict[int, Any] = {}
@@ -189,13 +191,15 @@ class Inside:
     def on_claim_name(self, event: events.ClaimName) -> None:
         """An actor of this node wants a name."""
         core, name, number = self._core, event.name, event.number
-        self._names[name] = number
+        # Another actor of this process may want it too: which of them gets it is not known yet.
+        self._last_claim += 1
+        claim = self._names[name, number] = self._last_claim
 
         def answer(outcome: Outcome | None, index: int, reason: str) -> None:
             entry = core.state.name(name)
             mine = entry is not None and (entry.node, entry.number) == (core.key, number)
-            if self._names.get(name) == number and not mine:
-                del self._names[name]
+            if self._names.get((name, number)) == claim and not mine:
+                del self._names[name, number]
             if outcome is None and mine:
                 core.out.append(Reply(event.request, Done(index)))
             else:
@@ -205,8 +209,7 @@ class Inside:
 
     def on_release_name(self, event: events.ReleaseName) -> None:
         """It does not want it any more."""
-        if self._names.get(event.name) == event.number:
-            del self._names[event.name]
+        self._names.pop((event.name, event.number), None)
         self._order(event.request, control.UnregisterName(event.name, self._core.key, event.number))
 
     def on_forget(self, event: events.ForgetNode) -> None:

@@ -58,6 +58,21 @@ def test_rule_13_two_actors_of_one_node_are_two() -> None:
     assert entry.number == 1
 
 
+@pytest.mark.parametrize("leads", [True, False])
+def test_rule_13_of_two_actors_of_one_node_that_claim_at_once_one_gets_it_and_keeps_it(leads: bool) -> None:
+    world = World()
+    world.form("abc")
+    process = world.leader if leads else world.others(world.leader)[0]
+    for number in (1, 2, 3):
+        process.feed(ev.ClaimName(number, "boss", number, f"/{number}"))
+    world.run(2)
+    answers = [process.answer(number) for number in (1, 2, 3)]
+    winner = process.node.state.name("boss")
+    assert winner is not None, "the name is that of whoever was told so"
+    assert isinstance(answers[winner.number - 1], ev.Done)
+    assert sorted([type(one).__name__ for one in answers]) == ["Done", "Taken", "Taken"]
+
+
 def test_rule_14_a_name_that_is_given_up_is_free_and_everybody_hears_of_both() -> None:
     world = World()
     a, b, c = world.form("abc")
