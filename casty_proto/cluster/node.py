@@ -299,7 +299,8 @@ class Node:
             case events.ConnectionLost(address):
                 self._on_connection_lost(address)
             case Register() | Deregister():
-                self._discovering.feed(event)
+                if not self._has_ended:
+                    self._discovering.feed(event)
             case events.AddRegion() | events.ClaimName() | events.ReleaseName() | events.ForgetNode() | events.Confer():
                 self._on_request(event)
             case _:
@@ -332,9 +333,10 @@ class Node:
     def _on_depart(self, request: Any) -> None:
         core = self._core
         core.out.append(Reply(request, None))
+        if self._has_ended:
+            return
         if self._in is not None:
-            if not self._has_ended:
-                self._in.depart()
+            self._in.depart()
             return
         core.deadlines.clear()
         core.stand(Standing.DEPARTED)
