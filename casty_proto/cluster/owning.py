@@ -24,7 +24,7 @@ from collections import deque
 from random import Random
 from typing import Any, assert_never
 
-from ..machine import Instant, Note, Rejected, Reply, Severity, Wake
+from ..machine import Instant, Note, Rejected, Reply, Severity, Wake, shown
 from ..replica import (
     Down,
     Gone,
@@ -69,7 +69,7 @@ from ..swim import State
 from . import events
 from .checks import NodeKey
 from .core import STALE, Core
-from .handover import NAME, Handover, decode_handover, encode_handover
+from .handover import NAME, Handover, decode_handover, encode_handover, is_entity
 from .keeping import Keeping
 from .messages import Routed
 from .outcomes import ShardsMoved
@@ -246,6 +246,9 @@ class Owning:
             reason = f"{event.region}/{event.shard} is not owned here at epoch {event.epoch}"
             self._core.out.append(Reply(event.request, Rejected(reason)))
             return
+        if not is_entity(event.entity):
+            self._core.out.append(Reply(event.request, Rejected(_nameless(event.entity))))
+            return
         self._keeping.handled(spot, event.entity, event.state, event.request)
 
     def on_touched(self, event: events.Touched) -> None:
@@ -257,7 +260,8 @@ class Owning:
     def on_rested(self, event: events.Rested) -> None:
         """An entity takes up nothing any more."""
         spot = (event.region, event.shard)
-        if self._spots.get(spot) == event.epoch and self._homes.phase_of(*spot) in (Phase.OPEN, Phase.CLOSING):
+        owned = self._spots.get(spot) == event.epoch and self._homes.phase_of(*spot) in (Phase.OPEN, Phase.CLOSING)
+        if owned and is_entity(event.entity):
             self._keeping.rested(spot, event.entity, event.state)
 
     def on_closed(self, event: events.Closed) -> None:
@@ -266,7 +270,10 @@ class Owning:
         if self._homes.phase_of(*spot) is not Phase.CLOSING or self._spots.get(spot) != event.epoch:
             return
         for entity, state in event.states:
-            self._keeping.put(spot, entity, state)
+            if is_entity(entity):
+                self._keeping.put(spot, entity, state)
+            else:
+                self._core.note(Severity.ERROR, f"{event.region}/{event.shard}: {_nameless(entity)}; it is not kept")
         record = self._receivers[spot].record()
         left = encode_handover(Handover(event.epoch, record, event.waiting))
         self._keeping.put(spot, NAME, left)
@@ -500,3 +507,7 @@ class Owning:
 
 def _is_below(shard: object, count: int) -> bool:
     return type(shard) is int and 0 <= shard < count
+
+
+def _nameless(entity: str) -> str:
+    return f"{shown(entity)} is no name of an entity; it must have 1 to 4096 bytes of UTF-8, the first one not 0"

@@ -454,7 +454,16 @@ class Registry:
 
 
 def _is_text(text: object) -> bool:
-    return type(text) is str and 0 < len(text) <= TEXT_MAX
+    """A text that can be sent."""
+    if type(text) is not str or not 0 < len(text) <= TEXT_MAX:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_number(number: object) -> bool:
