@@ -139,10 +139,10 @@ class Forming:
         if self._contacts:
             contacts = list(self._contacts)
             core.send_to(contacts[self._asked % len(contacts)], JoinRequest(core.info))
-        else:
-            for seed in self._founders:
-                if seed != own:
-                    core.send_to(seed, self._question())
+        # Also of who knows of a cluster: those who belong to it may be others by the time that its contacts are gone.
+        for seed in self._founders:
+            if seed != own and seed not in self._contacts:
+                core.send_to(seed, self._question())
         self._asked += 1
         slower = min(1 << min(self._asked // 4, 16), _SLOWEST)
         self._ask_at = core.now + core.options.seek_ns * slower

@@ -282,7 +282,19 @@ def test_rule_6_who_hears_of_a_cluster_asks_to_be_taken_in_and_founds_nothing() 
     assert sent(core) == [("b", Seeking(ABC, 1))], "its claim is withdrawn"
     core.now += SECOND
     assert forming.due() is None
-    assert sent(core) == [("c", JoinRequest(core.info))]
+    assert sent(core) == [("c", JoinRequest(core.info)), ("b", Seek(ABC, 1))]
+
+
+def test_rule_6_seeds_are_asked_on_when_the_only_contact_is_silent() -> None:
+    core, forming = begun("d", *ABC)
+    forming.on_message("a.1", "a", Belongs("a.1"))
+    for seed in ("b", "c"):
+        forming.on_message(f"{seed}.1", seed, Seeking(ABC, 0))
+    take(core)
+    forming.due()
+    assert sent(core, Seek) == [("b", Seek(ABC, 0)), ("c", Seek(ABC, 0))]
+    forming.on_message("b.1", "b", Belongs("a.1"))
+    assert sent(core) == [("b", JoinRequest(core.info))]
 
 
 def test_rule_6_who_knows_of_a_cluster_agrees_with_nobody() -> None:
