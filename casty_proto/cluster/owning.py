@@ -392,6 +392,8 @@ class Owning:
         for spot, entity in self._keeping.idle():
             if self._homes.phase_of(*spot) is Phase.OPEN:
                 self._core.out.append(events.Rest(*spot, self._spots[spot], entity))
+            else:
+                self._keeping.touched(spot, entity)  # The shard may be resumed, and nobody would ask it again.
 
     def end(self) -> None:
         """This node does nothing more. Whoever waits for a write hears that nobody knows what becomes of it."""

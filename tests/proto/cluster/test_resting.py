@@ -40,6 +40,20 @@ def test_an_entity_whose_state_is_nowhere_else_does_not_rest() -> None:
     assert not [one for one in take(bench.core) if isinstance(one, ev.Rest)]
 
 
+def test_an_entity_that_was_idle_while_the_shard_was_halted_is_asked_when_it_is_resumed() -> None:
+    bench = Bench(idle_timeout_ns=SECOND)
+    epoch = bench.owned()
+    bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", b"1", None))
+    bench.core.now += 3 * SECOND // 2
+    bench.owning.expire()
+    bench.owning.wake()
+    assert not [one for one in bench.core.out if isinstance(one, ev.Rest)]
+    bench.lease()
+    assert [one for one in take(bench.core) if isinstance(one, ev.ResumeShard)]
+    bench.renew(SECOND)
+    assert [one for one in take(bench.core) if isinstance(one, ev.Rest)] == [ev.Rest("r", bench.home, epoch, "e")]
+
+
 def test_without_an_idle_timeout_nothing_rests() -> None:
     bench = Bench()
     epoch = bench.owned()
