@@ -50,6 +50,7 @@ class Inside:
         "_confers",
         "_core",
         "_discovering",
+        "_has_ended",
         "_has_said_goodbye",
         "_last_claim",
         "_last_confer",
@@ -95,6 +96,8 @@ class Inside:
         self._said_left = False
         """Whether the command that ends this membership was ordered, or will never be."""
         self._has_said_goodbye = False
+        self._has_ended = False
+        """What is given up at the end may itself be what ends it: the first reason counts."""
         self._leave_waits = False
         """Whether nobody has said yet what became of the wish to leave."""
         self.consensus = Consensus(core, rng, recovered)
@@ -340,8 +343,9 @@ class Inside:
     def end(self, standing: Standing, reason: str) -> None:
         """This node does nothing more."""
         core = self._core
-        if core.standing in (Standing.DEPARTED, Standing.EXPELLED):
+        if self._has_ended:
             return
+        self._has_ended = True
         self._owning.end()
         self._routing.end(f"{core.key} does not belong to the cluster any more")
         why = f"{core.key} does not belong to the cluster any more"
