@@ -58,6 +58,7 @@ class Inside:
         "_life_waits",
         "_names",
         "_owning",
+        "_releasing",
         "_routing",
         "_said_left",
         "_watching",
@@ -88,6 +89,8 @@ class Inside:
         self._names: dict[tuple[str, int], int] = {}
         """Names that actors of this process have, or want, with the numbers of the actors: the claim that came last."""
         self._last_claim = 0
+        self._releasing: dict[tuple[str, int], list[events.ClaimName | events.ReleaseName]] = {}
+        """Names that are being given up, and what comes next for each."""
         self._life_waits = False
         """Whether the beginning of this process is still to be marked in the log."""
         self._confers: dict[int, Any] = {}
@@ -194,6 +197,8 @@ class Inside:
     def on_claim_name(self, event: events.ClaimName) -> None:
         """An actor of this node wants a name."""
         core, name, number = self._core, event.name, event.number
+        if self._is_to_wait(event):
+            return
         # Another actor of this process may want it too: which of them gets it is not known yet.
         self._last_claim += 1
         claim = self._names[name, number] = self._last_claim
@@ -211,9 +216,31 @@ class Inside:
         self.orders.place(control.RegisterName(name, core.key, number, event.path), answer)
 
     def on_release_name(self, event: events.ReleaseName) -> None:
-        """It does not want it any more."""
-        self._names.pop((event.name, event.number), None)
-        self._order(event.request, control.UnregisterName(event.name, self._core.key, event.number))
+        """It does not want it any more. An order to free a name that came late would free what was claimed since: so
+        what the actor wants next with that name waits."""
+        if self._is_to_wait(event):
+            return
+        key = (event.name, event.number)
+        self._names.pop(key, None)
+        self._releasing[key] = []
+
+        def answer(outcome: Outcome | None, index: int, reason: str) -> None:
+            self._answer(event.request, outcome, index, reason)
+            for one in self._releasing.pop(key):
+                if isinstance(one, events.ClaimName):
+                    self.on_claim_name(one)
+                else:
+                    self.on_release_name(one)
+
+        self.orders.place(control.UnregisterName(event.name, self._core.key, event.number), answer)
+
+    def _is_to_wait(self, event: events.ClaimName | events.ReleaseName) -> bool:
+        waiting = self._releasing.get((event.name, event.number))
+        if self._has_ended:
+            self._core.out.append(Reply(event.request, Unknown(f"{self._core.key} has ended")))
+        elif waiting is not None:
+            waiting.append(event)
+        return self._has_ended or waiting is not None
 
     def on_forget(self, event: events.ForgetNode) -> None:
         """A member does not come back."""
