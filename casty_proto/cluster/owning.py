@@ -393,7 +393,7 @@ class Owning:
             if self._homes.phase_of(*spot) is Phase.OPEN:
                 self._core.out.append(events.Rest(*spot, self._spots[spot], entity))
             else:
-                self._keeping.touched(spot, entity)  # The shard may be resumed, and nobody would ask it again.
+                self._keeping.ask_again(spot, entity)  # The shard may be resumed, and nobody would ask it again.
 
     def end(self) -> None:
         """This node does nothing more. Whoever waits for a write hears that nobody knows what becomes of it."""
