@@ -19,6 +19,8 @@ from ..swim.messages import ADDRESS_MAX, NODE_ID_MAX, NUMBER_MAX, PAYLOAD_MAX
 
 __all__ = ["ADDRESS_MAX", "NODE_ID_MAX", "NUMBER_MAX", "PAYLOAD_MAX"]
 
+SEEDS_MAX = 1024
+"""The most seeds of a node, and the most addresses in a message."""
 MEMBERS_MAX = 1024
 """The most members, those that are down included."""
 GRAVES_MAX = 4096

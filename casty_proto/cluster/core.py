@@ -24,7 +24,8 @@ LIFE = "life"
 BATCH = "batch"
 
 _HINTS_MAX = 4096
-"""How many addresses are remembered of those who are no members."""
+"""How many addresses are remembered of those who are no members, and of how many nodes what SWIM has found. More than
+there can be members."""
 
 
 class Core:
@@ -98,6 +99,13 @@ class Core:
         self._hints[node] = address
         if len(self._hints) > _HINTS_MAX:
             del self._hints[next(iter(self._hints))]
+
+    def see(self, node: NodeKey, state: State) -> None:
+        """Remember what SWIM has found. Strangers may become members, and may be made up: the oldest of them go."""
+        self.seen.pop(node, None)
+        self.seen[node] = state
+        if len(self.seen) > _HINTS_MAX:
+            del self.seen[next(one for one in self.seen if self.state.member(one) is None)]
 
     def address_of(self, node: NodeKey) -> str | None:
         """Where a node listens, as far as is known."""

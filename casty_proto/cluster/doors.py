@@ -14,7 +14,7 @@ from .. import raft, replica, swim
 from ..shard.channel import Accepted, Hello, Moved, Post, Welcome
 from ..shard.leases import LeaseGrant, LeaseRequest
 from ..shard.steward import Released
-from .checks import ADDRESS_MAX, NUMBER_MAX, split_key
+from .checks import ADDRESS_MAX, NUMBER_MAX, SEEDS_MAX, split_key
 from .messages import (
     Agreed,
     Belongs,
@@ -33,8 +33,6 @@ from .messages import (
 from .outcomes import AlreadySo, Applied, Outdated, Refused, Taken
 from .records import NameEntry, NodeInfo
 from .registry import Difference, Part, Versions, Want
-
-SEEDS_MAX = 1024
 
 
 class Door(Enum):

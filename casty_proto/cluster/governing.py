@@ -21,12 +21,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..machine import MILLISECOND, Instant, Nanoseconds
+from ..machine import MILLISECOND, Instant, Nanoseconds, Rejected
 from ..raft import AddLearner, AddVoter, Change, Changed, ChangeMembership, Configuration, Remove, TransferLeadership
 from ..raft import Role as RaftRole
 from ..shard.leases import LeaseGiver
 from ..swim import State
-from .checks import NodeKey
+from .checks import MEMBERS_MAX, NodeKey
 from .commands import Command, Forget, Join, MarkDown, MarkUp
 from .consensus import Answer, Consensus
 from .core import BATCH, REVIEW, Core
@@ -120,6 +120,8 @@ class Governing:
         if member is not None and member.node == node:
             self._welcome(node)
             return
+        if len(self._joining) >= MEMBERS_MAX and node.key not in self._joining:
+            return  # It asks again.
         self._joining[node.key] = node
         self._propose(node.key, Join(node))
 
@@ -216,7 +218,12 @@ class Governing:
         self._consensus.propose_all([(command, self._forgetting(about)) for about, command in batch])
 
     def _forgetting(self, about: NodeKey) -> Answer:
-        return lambda _: self._proposed.pop(about, None)
+        def forget(result: Any) -> None:
+            self._proposed.pop(about, None)
+            if isinstance(result, Rejected):
+                self._joining.pop(about, None)  # It was not proposed, and asks again.
+
+        return forget
 
     # -- who votes -----------------------------------------------------------------------------------------------------
 

@@ -50,12 +50,15 @@ class Inside:
         "_confers",
         "_core",
         "_discovering",
+        "_has_ended",
         "_has_said_goodbye",
+        "_last_claim",
         "_last_confer",
         "_leave_waits",
         "_life_waits",
         "_names",
         "_owning",
+        "_releasing",
         "_routing",
         "_said_left",
         "_watching",
@@ -83,8 +86,11 @@ class Inside:
         self._routing = routing
         self._discovering = discovering
         self._watching = watching
-        self._names: dict[str, int] = {}
-        """Names that actors of this process have, or want: the numbers of the actors."""
+        self._names: dict[tuple[str, int], int] = {}
+        """Names that actors of this process have, or want, with the numbers of the actors: the claim that came last."""
+        self._last_claim = 0
+        self._releasing: dict[tuple[str, int], list[events.ClaimName | events.ReleaseName]] = {}
+        """Names that are being given up, and what comes next for each."""
         self._life_waits = False
         """Whether the beginning of this process is still to be marked in the log."""
         self._confers: dict[int, Any] = {}
@@ -93,6 +99,8 @@ class Inside:
         self._said_left = False
         """Whether the command that ends this membership was ordered, or will never be."""
         self._has_said_goodbye = False
+        self._has_ended = False
+        """What is given up at the end may itself be what ends it: the first reason counts."""
         self._leave_waits = False
         """Whether nobody has said yet what became of the wish to leave."""
         self.consensus = Consensus(core, rng, recovered)
@@ -189,13 +197,17 @@ class Inside:
     def on_claim_name(self, event: events.ClaimName) -> None:
         """An actor of this node wants a name."""
         core, name, number = self._core, event.name, event.number
-        self._names[name] = number
+        if self._is_to_wait(event):
+            return
+        # Another actor of this process may want it too: which of them gets it is not known yet.
+        self._last_claim += 1
+        claim = self._names[name, number] = self._last_claim
 
         def answer(outcome: Outcome | None, index: int, reason: str) -> None:
             entry = core.state.name(name)
             mine = entry is not None and (entry.node, entry.number) == (core.key, number)
-            if self._names.get(name) == number and not mine:
-                del self._names[name]
+            if self._names.get((name, number)) == claim and not mine:
+                del self._names[name, number]
             if outcome is None and mine:
                 core.out.append(Reply(event.request, Done(index)))
             else:
@@ -204,10 +216,31 @@ class Inside:
         self.orders.place(control.RegisterName(name, core.key, number, event.path), answer)
 
     def on_release_name(self, event: events.ReleaseName) -> None:
-        """It does not want it any more."""
-        if self._names.get(event.name) == event.number:
-            del self._names[event.name]
-        self._order(event.request, control.UnregisterName(event.name, self._core.key, event.number))
+        """It does not want it any more. An order to free a name that came late would free what was claimed since: so
+        what the actor wants next with that name waits."""
+        if self._is_to_wait(event):
+            return
+        key = (event.name, event.number)
+        self._names.pop(key, None)
+        self._releasing[key] = []
+
+        def answer(outcome: Outcome | None, index: int, reason: str) -> None:
+            self._answer(event.request, outcome, index, reason)
+            for one in self._releasing.pop(key):
+                if isinstance(one, events.ClaimName):
+                    self.on_claim_name(one)
+                else:
+                    self.on_release_name(one)
+
+        self.orders.place(control.UnregisterName(event.name, self._core.key, event.number), answer)
+
+    def _is_to_wait(self, event: events.ClaimName | events.ReleaseName) -> bool:
+        waiting = self._releasing.get((event.name, event.number))
+        if self._has_ended:
+            self._core.out.append(Reply(event.request, Unknown(f"{self._core.key} has ended")))
+        elif waiting is not None:
+            waiting.append(event)
+        return self._has_ended or waiting is not None
 
     def on_forget(self, event: events.ForgetNode) -> None:
         """A member does not come back."""
@@ -337,8 +370,9 @@ class Inside:
     def end(self, standing: Standing, reason: str) -> None:
         """This node does nothing more."""
         core = self._core
-        if core.standing in (Standing.DEPARTED, Standing.EXPELLED):
+        if self._has_ended:
             return
+        self._has_ended = True
         self._owning.end()
         self._routing.end(f"{core.key} does not belong to the cluster any more")
         why = f"{core.key} does not belong to the cluster any more"

@@ -26,7 +26,8 @@ it answers nothing but what forming.py is about.
 Rules
 -----
  1. Whatever happens, a lease that is over ends first; then the event is looked at.
- 2. Only envelopes of the own cluster count, and only of members, but for those by which nodes become members.
+ 2. Only envelopes of the own cluster count, and only of members, but for those by which nodes become members, or learn
+    who is one.
  3. Who was removed and does not know it is told. Who learns that it was removed stops, and says so.
  4. What is applied is said to the parts in this order: owners first, then what was applied; so that no lease is used
     before it is known what it is for (shard/leases.py, rule 2).
@@ -298,7 +299,8 @@ class Node:
             case events.ConnectionLost(address):
                 self._on_connection_lost(address)
             case Register() | Deregister():
-                self._discovering.feed(event)
+                if not self._has_ended:
+                    self._discovering.feed(event)
             case events.AddRegion() | events.ClaimName() | events.ReleaseName() | events.ForgetNode() | events.Confer():
                 self._on_request(event)
             case _:
@@ -331,9 +333,10 @@ class Node:
     def _on_depart(self, request: Any) -> None:
         core = self._core
         core.out.append(Reply(request, None))
+        if self._has_ended:
+            return
         if self._in is not None:
-            if not self._has_ended:
-                self._in.depart()
+            self._in.depart()
             return
         core.deadlines.clear()
         core.stand(Standing.DEPARTED)
@@ -440,6 +443,8 @@ class Node:
             return
         if core.state.member(sender) is None:
             core.learn(sender, address)
+            if door in _OF_MEMBERS:
+                return
         self._on_body(sender, address, door, body)
 
     def _on_forming(self, sender: NodeKey, address: str, body: Any) -> None:
@@ -549,6 +554,9 @@ class Node:
 
 
 _STRANGERS_MAX = 16
+_OF_MEMBERS = (Door.REPLICA, Door.REGISTRY, Door.LEASE, Door.RELEASED, Door.TO_OWNER, Door.TO_SENDER, Door.ORDER)
+"""What nobody says who is no member here. It may be one all the same, if this node is behind; then it says it again.
+The others are how a node that is behind learns that."""
 
 type _Request = events.AddRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer
 

@@ -87,7 +87,9 @@ class Orders:
         """Ask again, and give up what nobody has answered in time."""
         core = self._core
         for number in [number for number, order in self._open.items() if core.now >= order.until]:
-            order = self._open.pop(number)
+            order = self._open.pop(number, None)
+            if order is None:
+                continue  # The answer to another one has ended this node.
             self._done.pop(number, None)
             order.answer(None, 0, "no leader has answered in time; it may have happened, or may yet")
         self.ask_again()

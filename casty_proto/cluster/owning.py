@@ -24,7 +24,7 @@ from collections import deque
 from random import Random
 from typing import Any, assert_never
 
-from ..machine import Instant, Note, Rejected, Reply, Severity, Wake
+from ..machine import Instant, Note, Rejected, Reply, Severity, Wake, shown
 from ..replica import (
     Down,
     Gone,
@@ -33,6 +33,7 @@ from ..replica import (
     Recovered,
     Superseded,
 )
+from ..replica.door import is_well_formed
 from ..shard.channel import Hello, Moved, Post, Receiver
 from ..shard.homes import (
     Close,
@@ -68,7 +69,7 @@ from ..swim import State
 from . import events
 from .checks import NodeKey
 from .core import STALE, Core
-from .handover import NAME, Handover, decode_handover, encode_handover
+from .handover import NAME, Handover, decode_handover, encode_handover, is_entity
 from .keeping import Keeping
 from .messages import Routed
 from .outcomes import ShardsMoved
@@ -245,6 +246,9 @@ class Owning:
             reason = f"{event.region}/{event.shard} is not owned here at epoch {event.epoch}"
             self._core.out.append(Reply(event.request, Rejected(reason)))
             return
+        if not is_entity(event.entity):
+            self._core.out.append(Reply(event.request, Rejected(_nameless(event.entity))))
+            return
         self._keeping.handled(spot, event.entity, event.state, event.request)
 
     def on_touched(self, event: events.Touched) -> None:
@@ -256,7 +260,8 @@ class Owning:
     def on_rested(self, event: events.Rested) -> None:
         """An entity takes up nothing any more."""
         spot = (event.region, event.shard)
-        if self._spots.get(spot) == event.epoch and self._homes.phase_of(*spot) in (Phase.OPEN, Phase.CLOSING):
+        owned = self._spots.get(spot) == event.epoch and self._homes.phase_of(*spot) in (Phase.OPEN, Phase.CLOSING)
+        if owned and is_entity(event.entity):
             self._keeping.rested(spot, event.entity, event.state)
 
     def on_closed(self, event: events.Closed) -> None:
@@ -265,7 +270,10 @@ class Owning:
         if self._homes.phase_of(*spot) is not Phase.CLOSING or self._spots.get(spot) != event.epoch:
             return
         for entity, state in event.states:
-            self._keeping.put(spot, entity, state)
+            if is_entity(entity):
+                self._keeping.put(spot, entity, state)
+            else:
+                self._core.note(Severity.ERROR, f"{event.region}/{event.shard}: {_nameless(entity)}; it is not kept")
         record = self._receivers[spot].record()
         left = encode_handover(Handover(event.epoch, record, event.waiting))
         self._keeping.put(spot, NAME, left)
@@ -279,6 +287,10 @@ class Owning:
 
     def on_replica(self, peer: NodeKey, message: Any) -> None:
         """An owner, or somebody with a copy, has something to say."""
+        known = self._core.state.region(message.region) if type(message.region) is str else None
+        # A shard that is none costs memory for ever. It may be one that this node does not know yet: it is said again.
+        if (known is None or not _is_below(message.shard, known.num_shards)) and is_well_formed(message):
+            return
         self._keeping.feed(Received(peer, message))
 
     def on_routed(self, peer: NodeKey, region: str, shard: int, body: Post | Hello) -> None:
@@ -380,6 +392,8 @@ class Owning:
         for spot, entity in self._keeping.idle():
             if self._homes.phase_of(*spot) is Phase.OPEN:
                 self._core.out.append(events.Rest(*spot, self._spots[spot], entity))
+            else:
+                self._keeping.ask_again(spot, entity)  # The shard may be resumed, and nobody would ask it again.
 
     def end(self) -> None:
         """This node does nothing more. Whoever waits for a write hears that nobody knows what becomes of it."""
@@ -489,3 +503,11 @@ class Owning:
             self._stale[spot] = epoch
             self.give_back()
         self._core.note(Severity.DEBUG, f"{effect.region}/{effect.shard} has another owner since epoch {effect.epoch}")
+
+
+def _is_below(shard: object, count: int) -> bool:
+    return type(shard) is int and 0 <= shard < count
+
+
+def _nameless(entity: str) -> str:
+    return f"{shown(entity)} is no name of an entity; it must have 1 to 4096 bytes of UTF-8, the first one not 0"

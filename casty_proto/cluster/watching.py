@@ -125,7 +125,7 @@ class Watching:
                     assert_never(effect)
 
     def _see(self, member: Member, state: State) -> None:
-        self._core.seen[_key(member)] = state
+        self._core.see(_key(member), state)
 
 
 def _key(member: Member) -> NodeKey:

@@ -47,7 +47,8 @@ type Spot = tuple[str, int]
 class StewardOptions:
     """How the steward works. Raises `ValueError` or `TypeError` for what makes no sense."""
 
-    max_shards: int = field(default=1024, validator=in_range(1, 2**20))
+    max_shards: int = field(default=1024, validator=in_range(1, 1024))
+    """The most in one proposal: each may be of another region, and all of them go into one command."""
     max_proposals: int = field(default=4, validator=in_range(1, 2**10))
     patience_ns: Nanoseconds = field(default=10 * SECOND, validator=in_range(0, 86_400 * SECOND))
     """How long a node that is here may be without a lease until what shall move is taken from it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs import evolve
 
-from casty_proto.cluster import Removal, Status
+from casty_proto.cluster import NodeInfo, Removal, Status
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.events import Standing, StandingChanged
 from casty_proto.cluster.messages import Envelope, JoinRequest
-from casty_proto.machine import SECOND, Rejected
+from casty_proto.machine import SECOND, Rejected, Wake
 from casty_proto.shard.leases import LeaseRequest
 
 from .kit_node import FAST, Process, World
@@ -37,6 +38,37 @@ def test_rule_1_a_newcomer_becomes_a_member_and_everybody_hears_of_it() -> None:
     world.settle()
     for process in world.processes.values():
         assert process.node.members_alive() == ("a.1", "b.1", "c.1", "x.1")
+
+
+def asked_by_many(world: World, count: int) -> Any:
+    """The governing half of the leader, which so many strangers have asked to be taken in."""
+    leader = world.leader
+    for number in range(count):
+        stranger = NodeInfo(f"x{number}", 1, "x", payload=b"x" * 100)
+        leader.node.handle(ev.Received(Envelope(stranger.key, "x", "", None, JoinRequest(stranger))), leader.now)
+    leader.feed(Wake())
+    return leader.node._in.governing  # type: ignore[union-attr]
+
+
+def test_rule_1_of_those_who_ask_at_once_only_some_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can ask, under any name. Who has to wait asks again."""
+    monkeypatch.setattr("casty_proto.cluster.governing.MEMBERS_MAX", 20)
+    world = three_of(3)
+    governing = asked_by_many(world, 100)
+    assert len(governing._joining) == len(governing._proposed) == 20
+    world.run(0.05)
+    assert not governing._joining, "and there is room again"
+
+
+def test_rule_1_who_could_not_be_proposed_is_not_remembered() -> None:
+    world = three_of(3, raft=evolve(FAST.raft, max_uncommitted_bytes=2000))
+    world.run(1)
+    world.drop = lambda *_: True
+    governing = asked_by_many(world, 100)
+    world.run(0.03)
+    assert not governing._batch
+    assert 0 < len(governing._joining) < 20
+    assert governing._joining.keys() == governing._proposed.keys()
 
 
 def test_rule_1_a_newer_generation_replaces_the_older_one_which_learns_it() -> None:

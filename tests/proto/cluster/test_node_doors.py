@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from casty_proto.cluster import MarkDown, encode_command
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.doors import Door, door_of, is_envelope
 from casty_proto.cluster.events import Standing
@@ -22,9 +23,11 @@ from casty_proto.cluster.messages import (
     Seek,
 )
 from casty_proto.cluster.node import Node
+from casty_proto.cluster.registry import Versions
 from casty_proto.machine import Note, Severity
 from casty_proto.raft import Configuration, InstallSnapshot, Snapshot
 from casty_proto.raft.snapshot import header_of
+from casty_proto.replica import Drop, Fetch, Pull, Refused, Update, Whole
 from casty_proto.shard.channel import Accepted, Hello, Moved, Post, Welcome
 from casty_proto.shard.leases import LeaseRequest
 from casty_proto.shard.steward import Released
@@ -101,6 +104,20 @@ def test_a_message_for_a_shard_or_a_region_that_is_none_changes_nothing(world: W
         rubbish(a, envelope(b, a, Routed("r", shard, body)))
         rubbish(a, envelope(b, a, Routed("q", 0, body)))
     rubbish(a, envelope(b, a, Routed("r", shard, Moved(epoch, "b.1", epoch + 1))))
+
+
+@pytest.mark.parametrize(("region", "shard"), [("q", 0), ("", 0), ("r", 4), ("r", 2**40)])
+def test_copies_of_a_shard_that_is_none_are_not_kept(world: World, region: str, shard: int) -> None:
+    """Whatever a member makes up would stay for ever."""
+    a, b = world["a"], world["b"]
+    for body in (
+        Update(region, shard, 5, 1, "x", 1, b"x"),
+        Whole(region, shard, 5, 1, 1, 1),
+        Drop(region, shard, 5, 1),
+        Fetch(region, shard, 5, 0),
+        Pull(region, shard, 5, ("x",)),
+    ):
+        assert rubbish(a, envelope(b, a, body)) == []
 
 
 def test_every_message_that_is_one_has_a_door() -> None:
@@ -234,6 +251,31 @@ def test_rule_2_of_who_belongs_to_no_cluster_only_what_makes_it_a_member_counts(
         if door_of(body) is not Door.FORMING and not isinstance(body, JoinRequest):
             assert a.node.handle(ev.Received(Envelope("b.1", "b", "", "a.1", body)), a.now) == ()
     assert picture(a.node) == before
+
+
+def test_rule_2_who_is_no_member_gets_no_message_no_order_and_no_copy_in() -> None:
+    """Whoever listens learns the name of the cluster. With one message of each invented name, memory would grow."""
+    world = World(4)
+    world.form("abc")
+    world.add_region(world["a"], factor=2)
+    leader = world.leader
+    shard = next(shard for shard in range(4) if leader.node.owns("r", shard, leader.now) is not None)
+    epoch = leader.node.state.epoch_of("r", shard)
+    bodies = (
+        Routed("r", shard, Post(epoch, 1, 1, (b"x:y",))),
+        Routed("r", shard, Hello(epoch, 1, 1)),
+        Routed("r", shard, Moved(epoch, "b.1", 2**62)),
+        Update("r", 0, 2**62, 1, "x", 1, b"x"),
+        Refused("r", shard, 2**62),
+        Order(1, 1, encode_command(MarkDown("b.1"))),
+        Released("r", ((shard, epoch),)),
+        LeaseRequest(1),
+        Versions(()),
+    )
+    for number in range(3):
+        for body in bodies:
+            message = Envelope(f"x{number}.1", "x", leader.node.cluster, leader.key, body)
+            assert rubbish(leader, message) == []
 
 
 def test_a_member_answers_a_question_of_anybody_and_nothing_else_about_formation() -> None:

@@ -6,7 +6,12 @@ import pytest
 from attrs import evolve
 
 from casty_proto.cluster import events as ev
+from casty_proto.cluster.commands import Left, decode_command
 from casty_proto.cluster.events import Standing
+from casty_proto.cluster.messages import Envelope, Order
+from casty_proto.machine import SECOND, Wake
+from casty_proto.swim import Identity, State
+from casty_proto.swim.messages import Gossip, Update
 
 from .kit_node import FAST, World
 
@@ -43,3 +48,31 @@ def test_rule_5_a_founder_that_dies_before_its_join_is_on_its_disk_goes_on(writt
     world.crash("a")
     world.start("a", disk=True)
     world.settle()
+
+
+@pytest.mark.parametrize("cannot_go_on", [False, True])
+def test_a_node_that_leaves_and_is_replaced_ends_once_when_nobody_answers_any_more(cannot_go_on: bool) -> None:
+    """Several orders are given up at one instant, and that of the last word ends the node by itself."""
+    world = World(1, evolve(FAST, order_patience_ns=SECOND))
+    world.form("abc")
+    leader, leaving = world.leader, world.others(world.leader)[0]
+    world.drop = lambda source, _, message: source == leaving.address and _is_left(message.body)
+    leaving.feed(ev.Depart())
+    world.until(lambda: leaving.node._in is not None and leaving.node._in._said_left)
+    world.isolate(leaving.address)
+    leaving.feed(ev.ClaimName("claim", "boss", 1, "/boss"))
+    later = Identity(leaving.address, 2)
+    news = Gossip(Identity(leader.address, 1), (Update(later, 0, State.ALIVE, "", leaving.address),))
+    leaving.feed(ev.Received(Envelope(leader.key, leader.address, leader.node.cluster, leaving.key, news)))
+    if cannot_go_on:
+        leaving.node._core.failure = "a snapshot cannot be read"
+        leaving.feed(Wake())
+    leaving.asleep_until = world.now + 2 * SECOND  # Then both are given up at one instant.
+    world.run(3)
+    assert isinstance(leaving.answer("claim"), ev.Unknown)
+    last = Standing.EXPELLED if cannot_go_on else Standing.DEPARTED
+    assert [one.standing for one in leaving.of(ev.StandingChanged)][1:] == [Standing.LEAVING, last]
+
+
+def _is_left(body: object) -> bool:
+    return type(body) is Order and type(decode_command(body.command)) is Left

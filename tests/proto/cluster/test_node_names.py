@@ -3,12 +3,13 @@ and the registry as a node has it."""
 
 from __future__ import annotations
 
+from itertools import batched
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from casty_proto.cluster import Taken
+from casty_proto.cluster import Taken, UnregisterName, decode_command
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.messages import Order, OrderDone
 from casty_proto.cluster.registry import Deregister, ListingChanged, Register
@@ -56,6 +57,21 @@ def test_rule_13_two_actors_of_one_node_are_two() -> None:
     entry = a.node.state.name("boss")
     assert entry is not None
     assert entry.number == 1
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_rule_13_of_two_actors_of_one_node_that_claim_at_once_one_gets_it_and_keeps_it(leads: bool) -> None:
+    world = World()
+    world.form("abc")
+    process = world.leader if leads else world.others(world.leader)[0]
+    for number in (1, 2, 3):
+        process.feed(ev.ClaimName(number, "boss", number, f"/{number}"))
+    world.run(2)
+    answers = [process.answer(number) for number in (1, 2, 3)]
+    winner = process.node.state.name("boss")
+    assert winner is not None, "the name is that of whoever was told so"
+    assert isinstance(answers[winner.number - 1], ev.Done)
+    assert sorted([type(one).__name__ for one in answers]) == ["Done", "Taken", "Taken"]
 
 
 def test_rule_14_a_name_that_is_given_up_is_free_and_everybody_hears_of_both() -> None:
@@ -123,6 +139,44 @@ def test_a_claim_that_is_given_up_by_its_actor_meanwhile_leaves_no_name_behind()
     world.run(2)
     assert asks.answer("claim") is not None
     assert holder(world.leader) is None
+
+
+def test_a_name_that_is_given_up_and_claimed_again_stays_although_the_order_to_free_it_comes_late() -> None:
+    world = World()
+    world.form("abc")
+    asks = world.others(world.leader)[0]
+    assert isinstance(claim(asks), ev.Done)
+    world.drop = lambda source, _, message: source == asks.address and _frees(message.body)
+    asks.feed(ev.ReleaseName("release", "boss", 1))
+    asks.feed(ev.ClaimName("again", "boss", 1, "/boss"))
+    asks.feed(ev.ReleaseName("release again", "boss", 1))
+    asks.feed(ev.ClaimName("at last", "boss", 1, "/boss"))
+    world.run(1)
+    world.drop = lambda *_: False
+    world.run(3)
+    answers = [asks.answer(one) for one in ("release", "again", "release again", "at last")]
+    assert [type(one) for one in answers] == [ev.Done] * 4
+    assert holder(asks) == asks.key
+
+
+def _frees(body: object) -> bool:
+    return type(body) is Order and type(decode_command(body.command)) is UnregisterName
+
+
+def test_what_waits_for_a_name_to_be_freed_is_answered_when_the_node_ends() -> None:
+    world = World()
+    world.form("abc")
+    asks = world.others(world.leader)[0]
+    claim(asks)
+    world.isolate(asks.address)
+    tokens = [object() for _ in range(6)]
+    for freed, claimed in batched(tokens, 2):
+        asks.feed(ev.ReleaseName(freed, "boss", 1))
+        asks.feed(ev.ClaimName(claimed, "boss", 1, "/boss"))
+    asks.feed(ev.Depart())
+    world.run(40)
+    assert asks.node.deadline() is None
+    assert [type(asks.answer(token)) for token in tokens] == [ev.Unknown] * 6
 
 
 def test_a_claim_whose_answers_are_lost_is_answered_in_the_end_and_made_once() -> None:

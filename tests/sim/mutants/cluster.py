@@ -69,7 +69,7 @@ class _CountsFromReceipt(LeaseHolder):
 
     def handle(self, event: Any, now: Instant) -> Any:
         if type(event) is GrantReceived:
-            self._questions = dict.fromkeys(self._questions, now)
+            self._questions = {number: (asked, now) for number, (asked, _) in self._questions.items()}
         return super().handle(event, now)
 
 
