@@ -7,6 +7,7 @@ from attrs import evolve
 
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.events import Standing
+from casty_proto.shard.leases import LeaseRequest
 
 from .kit_node import FAST, World
 
@@ -43,3 +44,23 @@ def test_rule_5_a_founder_that_dies_before_its_join_is_on_its_disk_goes_on(writt
     world.crash("a")
     world.start("a", disk=True)
     world.settle()
+
+
+def test_rule_6_who_leaves_waits_for_members_that_are_down_for_a_while() -> None:
+    """Nobody is up to take over, and those who leave have all votes but one: it could never decide anything alone."""
+    world = World(1)
+    world.form("abc")
+    world.add_region(world["a"], factor=2, sync_count=1)
+    stays, *leaving = world.others(world.leader)[0], world.leader, world.others(world.leader)[1]
+    world.drop = lambda source, _, message: source == stays.address and isinstance(message.body, LeaseRequest)
+    world.until(lambda: stays.key not in world.leader.node.state.up_members())
+    for one in leaving:
+        one.feed(ev.Depart())
+    world.run(2)
+    assert [one.node.standing for one in leaving] == [Standing.LEAVING] * 2
+    world.drop = lambda *_: False
+    world.until(lambda: all(one.node.standing is Standing.DEPARTED for one in leaving))
+    for one in leaving:
+        world.crash(one.address)
+    world.settle()
+    assert world.leader is stays
