@@ -127,7 +127,8 @@ class Owning:
         self._from: dict[Spot, NodeKey] = {}
         """Whoever that was."""
         self._given: dict[Spot, int] = {}
-        """Shards that this node has had, and the epochs at which others got them."""
+        """Shards that this node has given away, and the epochs at which others got them. Of those that were taken by
+        force nobody was promised anything, and nobody may ever ask."""
         self._owners: dict[Spot, deque[tuple[int, NodeKey]]] = {}
         """Of shards whose writes are acknowledged by backups: the last owners, and their epochs."""
         self._fresh: dict[Spot, None] = {}
@@ -205,7 +206,10 @@ class Owning:
                 self._feed_homes(Home(*spot, self._plans.home(region, shard)))
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
             elif self._spots.pop(spot, None) is not None:
-                self._given[spot] = change.epoch
+                if change.forced:
+                    self._given.pop(spot, None)
+                else:
+                    self._given[spot] = change.epoch
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
                 self._feed_homes(Home(*spot, None))
 

@@ -305,3 +305,14 @@ def test_who_ends_halts_everything_and_asks_for_nothing_more() -> None:
     bench.core.now += SECOND
     bench.owning.wake()
     assert sent(bench.core, LeaseRequest) == []
+
+
+@pytest.mark.parametrize("forced", [True, False])
+def test_what_was_given_is_kept_for_the_next_owner_and_what_was_taken_for_nobody(forced: bool) -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", b"1", "w"))
+    bench.core.now += LEASE
+    bench.owning.expire()
+    bench.give("b.1", bench.home, forced=forced)
+    assert bench.owning.is_empty() is forced
