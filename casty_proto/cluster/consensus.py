@@ -3,6 +3,9 @@
 A node that founds a cluster writes down what it is a member of, and the configuration with itself as the only voter.
 One that joins writes down the former, and gets everything else from the leader. All other records are those of Raft,
 with tickets that come after these two.
+
+Between one voter and three there are two, for a moment. A leader of two that loses the other one goes on alone
+(raft/membership.py, rule 7): so a cluster that has just been founded does not end with the second node.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any, assert_never
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..machine import Instant, Note, Persist, Persisted, Reply
 from ..raft import (
@@ -111,7 +114,8 @@ class Consensus:
         self._core = core
         self._events: deque[RaftEvent] = deque()
         self._busy = False
-        self.raft = Raft(core.key, rng, core.options.raft, recovered)
+        options = core.options.raft
+        self.raft = Raft(core.key, rng, evolve(options, goes_on_alone=options.check_quorum), recovered)
 
     def tell(
         self,

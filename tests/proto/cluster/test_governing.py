@@ -179,6 +179,26 @@ def test_rule_3_voters_stay_odd_where_somebody_who_never_voted_is_down() -> None
     assert len(world.leader.node.voters) == 1
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_sole_voter_that_adds_another_one_which_dies_right_then_goes_on_alone(seed: int) -> None:
+    world = World(seed, evolve(FAST, max_voters=3))
+    world.start("a")
+    for address in "bc":
+        world.start(address, "a")
+    leader = world["a"]
+    world.until(lambda: len(leader.node.voters) == 2)
+    second = next(key for key in leader.node.voters if key != "a.1")
+    world.crash(second[0])
+    world.run(2)
+    assert leader.node.is_leader
+    assert second not in leader.node.voters
+    assert leader.ask(lambda token: ev.Confer(token)).index > 0
+    world.start(second[0], "a", generation=2)
+    world.settle()
+    world.run(1)
+    assert len(leader.node.voters) == 3
+
+
 def test_rule_3_who_leaves_does_not_count_and_its_vote_goes_to_another() -> None:
     world = three_of(4)
     leaving = next(one for one in world.others(world.leader) if one.key in world.leader.node.voters)
