@@ -98,7 +98,7 @@ class Applying:
         orders: Orders,
         governing: Governing,
         assigning: Assigning,
-        names: dict[str, int],
+        names: dict[str, dict[int, None]],
     ) -> None:
         self._core = core
         self._plans = plans
@@ -109,7 +109,7 @@ class Applying:
         self._governing = governing
         self._assigning = assigning
         self._names = names
-        """Names that actors of this process have, or want: the numbers of the actors."""
+        """Names that actors of this process have, or want: the numbers of these actors."""
         self._members_changed = False
         self._gone: list[NodeKey] = []
         self._regions: dict[str, None] = {}
@@ -121,7 +121,6 @@ class Applying:
 
     def applied(self, command: Command | None, outcome: Outcome, index: int) -> None:
         """A command was applied; `None` for bytes that were none."""
-        self._orders.applied(outcome, index)
         if type(outcome) is Applied:
             if any(isinstance(change, _OF_MEMBERS) for change in outcome.changes):
                 self._plans.remember(index)
@@ -164,7 +163,7 @@ class Applying:
             case ShardsMoved():
                 self._on_moved(change)
             case NameTaken(name, entry):
-                if entry.node == self._core.key and self._names.get(name) != entry.number:
+                if entry.node == self._core.key and entry.number not in self._names.get(name, ()):
                     # Nobody here wants it: an order that came late, or that of an earlier process.
                     self._orders.place(UnregisterName(name, entry.node, entry.number), lambda *_: None)
             case RegionClosing() | RegionRemoved() | NameFreed():

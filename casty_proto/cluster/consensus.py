@@ -18,12 +18,13 @@ from typing import Any, assert_never
 
 from attrs import evolve, frozen
 
-from ..machine import Instant, Note, Persist, Persisted, Reply
+from ..machine import Instant, Nanoseconds, Note, Persist, Persisted, Reply
 from ..raft import (
     Apply,
     Command,
     Configuration,
     ConfigurationChanged,
+    OpenSession,
     Proposal,
     Propose,
     Raft,
@@ -46,6 +47,7 @@ from .commands import Command as ControlCommand
 from .commands import decode_command, encode_command
 from .core import Core
 from .events import Membership
+from .messages import Order
 from .outcomes import Outcome
 from .records import NodeInfo
 from .state import ControlState, StateError
@@ -147,10 +149,18 @@ class Consensus:
         commands = [Proposal(answer, Command(encode_command(command))) for command, answer in proposals]
         self.feed(Propose(tuple(commands)))
 
-    def propose(self, command: ControlCommand | bytes, answer: Answer) -> None:
+    def propose(self, command: ControlCommand, answer: Answer) -> None:
         """Propose a command. `answer` is called with a result of Raft: after it was applied, if it is `Committed`."""
-        data = command if isinstance(command, bytes) else encode_command(command)
-        self.feed(Propose((Proposal(answer, Command(data)),)))
+        self.feed(Propose((Proposal(answer, Command(encode_command(command))),)))
+
+    def order(self, order: Order, answer: Answer) -> None:
+        """Propose what a member has ordered, in its session: it is applied once."""
+        command = Command(order.command, order.session, order.number, order.floor)
+        self.feed(Propose((Proposal(answer, command),)))
+
+    def open_session(self, ttl_ns: Nanoseconds, answer: Answer) -> None:
+        """Open a session, which is over when it was not used for so long. Its number is the index of the result."""
+        self.feed(Propose((Proposal(answer, OpenSession(ttl_ns)),)))
 
     def feed(self, event: RaftEvent) -> None:
         """One event, and all that follows. What is fed meanwhile comes after that."""
@@ -179,7 +189,7 @@ class Consensus:
             case Apply(entries):
                 for entry in entries:
                     assert type(entry.payload) is Command
-                    self._execute(entry.payload.data, entry.index)
+                    self._execute(entry.payload, entry.index)
                 self._on_settled(entries[-1].index)
             case Reply(request, result):
                 request(result)
@@ -192,7 +202,9 @@ class Consensus:
                 self._on_role(effect)
             case Note():
                 self._core.out.append(effect)
-            case ConfigurationChanged() | SessionsEnded():
+            case SessionsEnded(sessions):
+                self._core.state.end_sessions(sessions)
+            case ConfigurationChanged():
                 pass
             case _:
                 assert_never(effect)
@@ -212,12 +224,12 @@ class Consensus:
         self._on_restored(before, index)
         self._on_settled(index)
 
-    def _execute(self, data: bytes, index: int) -> None:
-        command = decode_command(data)
-        if command is None:
-            self._on_applied(None, self._core.state.apply(data, index), index)
-            return
-        self._on_applied(command, self._core.state.execute(command, index), index)
+    def _execute(self, payload: Command, index: int) -> None:
+        state, command = self._core.state, decode_command(payload.data)
+        outcome = state.apply(payload.data, index) if command is None else state.execute(command, index)
+        if payload.session:
+            state.keep(payload.session, payload.serial, payload.floor, index, outcome)
+        self._on_applied(command, outcome, index)
 
 
 def founding_records(core: Core) -> tuple[Recovered, tuple[Persist, ...]]:

@@ -85,8 +85,8 @@ class Inside:
         self._routing = routing
         self._discovering = discovering
         self._watching = watching
-        self._names: dict[str, int] = {}
-        """Names that actors of this process have, or want: the numbers of the actors."""
+        self._names: dict[str, dict[int, None]] = {}
+        """Names that actors of this process have, or want: the numbers of these actors."""
         self._life_waits = False
         """Whether the beginning of this process is still to be marked in the log."""
         self._confers: dict[int, Any] = {}
@@ -169,7 +169,6 @@ class Inside:
             self.governing.elected()
         elif led:
             self.governing.deposed()
-            self.orders.deposed()
         if leads or led:
             self.assigning.on_role(leads, effect.term)
         if changed:
@@ -191,13 +190,13 @@ class Inside:
     def on_claim_name(self, event: events.ClaimName) -> None:
         """An actor of this node wants a name."""
         core, name, number = self._core, event.name, event.number
-        self._names[name] = number
+        self._names.setdefault(name, {})[number] = None
 
         def answer(outcome: Outcome | None, index: int, reason: str) -> None:
             entry = core.state.name(name)
             mine = entry is not None and (entry.node, entry.number) == (core.key, number)
-            if self._names.get(name) == number and not mine:
-                del self._names[name]
+            if not mine:
+                self._forget_name(name, number)
             if outcome is None and mine:
                 core.out.append(Reply(event.request, Done(index)))
             else:
@@ -207,9 +206,15 @@ class Inside:
 
     def on_release_name(self, event: events.ReleaseName) -> None:
         """It does not want it any more."""
-        if self._names.get(event.name) == event.number:
-            del self._names[event.name]
+        self._forget_name(event.name, event.number)
         self._order(event.request, control.UnregisterName(event.name, self._core.key, event.number))
+
+    def _forget_name(self, name: str, number: int) -> None:
+        """An actor does not want a name any more."""
+        numbers = self._names.get(name, {})
+        numbers.pop(number, None)
+        if not numbers:
+            self._names.pop(name, None)
 
     def on_forget(self, event: events.ForgetNode) -> None:
         """A member does not come back."""
