@@ -44,7 +44,8 @@ All of it
 18. Whatever changes is in the outcome of the command that changed it, once, in the order in which users should hear of
     it. `version` is the index of the last change of members or regions.
 19. A command that is applied twice does nothing the second time. One that comes late does nothing when what it is based
-    on has changed.
+    on has changed. What members order is applied once, since it belongs to a session; its outcome is kept for whoever
+    asks again (`orders.py`, rule 1).
 
 What owners of shards must know of the past
 20. When a shard moves, it is said who owned it before, and at which epoch, and whether it was taken from an owner that

@@ -121,7 +121,6 @@ class Applying:
 
     def applied(self, command: Command | None, outcome: Outcome, index: int) -> None:
         """A command was applied; `None` for bytes that were none."""
-        self._orders.applied(outcome, index)
         if type(outcome) is Applied:
             if any(isinstance(change, _OF_MEMBERS) for change in outcome.changes):
                 self._plans.remember(index)

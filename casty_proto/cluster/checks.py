@@ -41,6 +41,8 @@ PATH_MAX = 4096
 """The longest path of an actor, in bytes of UTF-8."""
 RECIPE_MAX = 16_384
 """The longest recipe of a region, in bytes."""
+REASON_MAX = 4096
+"""The longest reason that is kept, or told to another node, in bytes of UTF-8. What is longer is cut off."""
 GIFTS_MAX = 1024
 """The most gifts in one `Assign`."""
 ASSIGNED_MAX = 2**16

@@ -5,6 +5,8 @@ Requests of the driver become orders. Roles of Raft are told to whom they concer
     Depart --> an order: Leave --> plans without this node --> its shards move, its copies are dropped, its vote goes to
         another --> nothing is left, or `leave_ns` are over --> an order: Left --> SWIM says goodbye --> DEPARTED
 
+Where all who are members leave, nobody waits. Who is down may be up again: that is waited for.
+
 A vote that is still counted when the voter has gone is one that is missing: several who leave one after the other would
 leave a cluster that can decide nothing. The leader hands the leadership over first; see governing.py.
 """
@@ -175,7 +177,6 @@ class Inside:
             self.governing.elected()
         elif led:
             self.governing.deposed()
-            self.orders.deposed()
         if leads or led:
             self.assigning.on_role(leads, effect.term)
         if changed:
@@ -317,7 +318,7 @@ class Inside:
             return  # Who is held to be down is to be up again before it can leave.
         elif member.status is Status.UP:
             self._say_leave()
-        elif not any(one.status is Status.UP for one in core.state.members() if one.key != core.key):
+        elif all(one.status is Status.LEAVING for one in core.state.members()):
             core.note(Severity.WARNING, f"{core.key} leaves, and nobody is there to take what it has")
             self._go()
         elif self._owning.is_empty() and core.state.owned_count(core.key) == 0 and not self._votes():

@@ -160,7 +160,6 @@ class Node:
                 return
             inside.look_around()
             if not core.mail:
-                inside.orders.end()
                 return
 
     def deadline(self) -> Instant | None:
@@ -493,7 +492,11 @@ class Node:
             case Door.ORDER_DONE:
                 inside.orders.on_done(body)
             case Door.ORDER_REFUSED:
-                inside.orders.on_refused(body)
+                inside.orders.on_refused(sender, body)
+            case Door.OPEN_ORDERS:
+                inside.orders.on_open(sender, body)
+            case Door.ORDERS_OPENED:
+                inside.orders.on_opened(body)
             case Door.JOIN:
                 inside.governing.on_join_request(body)
             case Door.EXPELLED:

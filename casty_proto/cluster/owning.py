@@ -126,9 +126,10 @@ class Owning:
         self._before: dict[Spot, int] = {}
         """The epoch of whoever has given each of them away. Not for those that were taken by force."""
         self._from: dict[Spot, NodeKey] = {}
-        """Whoever that was."""
+        """Whoever had each of them before, if anybody did."""
         self._given: dict[Spot, int] = {}
-        """Shards that this node has had, and the epochs at which others got them."""
+        """Shards that this node has given away, and the epochs at which others got them. Of those that were taken by
+        force nobody was promised anything, and nobody may ever ask."""
         self._owners: dict[Spot, deque[tuple[int, NodeKey]]] = {}
         """Of shards whose writes are acknowledged by backups: the last owners, and their epochs."""
         self._fresh: dict[Spot, None] = {}
@@ -198,15 +199,20 @@ class Owning:
                 self._spots[spot] = change.epoch
                 self._before.pop(spot, None)
                 self._from.pop(spot, None)
-                if not change.forced and before is not None:
-                    self._before[spot], self._from[spot] = before_epoch, before
+                if before is not None:
+                    self._from[spot] = before
+                    if not change.forced:
+                        self._before[spot] = before_epoch
                 self._fresh.pop(spot, None)
                 if before is None and before_epoch == region.registered:
                     self._fresh[spot] = None
                 self._feed_homes(Home(*spot, self._plans.home(region, shard)))
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
             elif self._spots.pop(spot, None) is not None:
-                self._given[spot] = change.epoch
+                if change.forced:
+                    self._given.pop(spot, None)
+                else:
+                    self._given[spot] = change.epoch
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
                 self._feed_homes(Home(*spot, None))
 
@@ -442,7 +448,8 @@ class Owning:
 
         Where there are replicas that is every member: any may have been a backup, and is waited for until it is known
         to be down. Where there are none nobody was promised anything: what the last owner has released is there, and
-        otherwise those are asked who are there.
+        otherwise those are asked who are there, and the last owner, if it is not known to be down: perhaps it has
+        released the shard, and this node has not heard of that (changes.py).
         """
         core, region = self._core, self._core.state.region(spot[0])
         assert region is not None, f"{spot} has an owner, and is in no region"
@@ -451,10 +458,12 @@ class Owning:
         members = [one.key for one in core.state.members()]
         if region.settings.factor > 1:
             return tuple(members)
-        giver = self._from.get(spot)
-        if giver not in (None, core.key):
-            return tuple([one for one in members if one == giver])
-        return tuple([one for one in members if core.seen.get(one, State.ALIVE) is State.ALIVE])
+        last = self._from.get(spot)
+        if spot in self._before and last != core.key:
+            return tuple([one for one in members if one == last])
+        up = dict.fromkeys([one.key for one in core.state.members() if one.status is not Status.DOWN])
+        seen = {one: core.seen.get(one, State.ALIVE) for one in members}
+        return tuple([one for one in members if seen[one] is State.ALIVE or (one == last and one in up)])
 
     def _open(self, region: str, shard: int, epoch: int) -> None:
         spot = (region, shard)

@@ -107,7 +107,7 @@ async def _trips(opened: Open) -> float:
 
 async def _told(opened: Open) -> float:
     async with opened() as ref:
-        before = await ref.ask(Add(0))
+        before: int = await ref.ask(Add(0))
         began = time.perf_counter()
         for _ in range(TELLS // BURST):
             for _ in range(BURST):
@@ -116,7 +116,8 @@ async def _told(opened: Open) -> float:
         wanted = before + TELLS // BURST * BURST
         while await ref.ask(Add(0), timeout=60.0) < wanted:
             await asyncio.sleep(0.001)
-        return (wanted - before) / (time.perf_counter() - began)
+        took = time.perf_counter() - began
+    return (wanted - before) / took
 
 
 async def _at_once(opened: Open, one: Callable[[Any], Coroutine[Any, Any, Any]]) -> float:

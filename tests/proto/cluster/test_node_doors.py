@@ -17,8 +17,10 @@ from casty_proto.cluster.messages import (
     Envelope,
     Expelled,
     JoinRequest,
+    OpenOrders,
     Order,
     OrderDone,
+    OrdersOpened,
     Routed,
     Seek,
 )
@@ -145,8 +147,11 @@ def test_a_command_that_is_none_is_refused_and_the_cluster_goes_on(world: World)
     a, b, _ = world.form("abc")
     leader = world.leader
     other = b if leader is a else a
+    leader.feed(ev.Received(envelope(other, leader, OpenOrders(9))))
+    world.run(0.1)
+    (session,) = [one[3].body.session for one in world.said if isinstance(one[3].body, OrdersOpened)]
     for number, data in enumerate([b"", b"rubbish", b"\x91\x01", b"x" * 3_000_000], 1):
-        leader.feed(ev.Received(envelope(other, leader, Order(9, number, data))))
+        leader.feed(ev.Received(envelope(other, leader, Order(9, number, session, 1, data))))
     world.run(0.5)
     assert [world.faults(), leader.node.is_leader] == [[], True]
     done = [one[3].body for one in world.said if isinstance(one[3].body, OrderDone) and one[3].body.life == 9]
@@ -267,7 +272,7 @@ def test_rule_2_who_is_no_member_gets_no_message_no_order_and_no_copy_in() -> No
         Routed("r", shard, Moved(epoch, "b.1", 2**62)),
         Update("r", 0, 2**62, 1, "x", 1, b"x"),
         Refused("r", shard, 2**62),
-        Order(1, 1, encode_command(MarkDown("b.1"))),
+        Order(1, 1, 1, 1, encode_command(MarkDown("b.1"))),
         Released("r", ((shard, epoch),)),
         LeaseRequest(1),
         Versions(()),

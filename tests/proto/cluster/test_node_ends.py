@@ -10,6 +10,7 @@ from casty_proto.cluster.commands import Left, decode_command
 from casty_proto.cluster.events import Standing
 from casty_proto.cluster.messages import Envelope, Order
 from casty_proto.machine import SECOND, Wake
+from casty_proto.shard.leases import LeaseRequest
 from casty_proto.swim import Identity, State
 from casty_proto.swim.messages import Gossip, Update
 
@@ -76,3 +77,23 @@ def test_a_node_that_leaves_and_is_replaced_ends_once_when_nobody_answers_any_mo
 
 def _is_left(body: object) -> bool:
     return type(body) is Order and type(decode_command(body.command)) is Left
+
+
+def test_rule_6_who_leaves_waits_for_members_that_are_down_for_a_while() -> None:
+    """Nobody is up to take over, and those who leave have all votes but one: it could never decide anything alone."""
+    world = World(1)
+    world.form("abc")
+    world.add_region(world["a"], factor=2, sync_count=1)
+    stays, *leaving = world.others(world.leader)[0], world.leader, world.others(world.leader)[1]
+    world.drop = lambda source, _, message: source == stays.address and isinstance(message.body, LeaseRequest)
+    world.until(lambda: stays.key not in world.leader.node.state.up_members())
+    for one in leaving:
+        one.feed(ev.Depart())
+    world.run(2)
+    assert Standing.LEAVING in [one.node.standing for one in leaving], "the last of them waits"
+    world.drop = lambda *_: False
+    world.until(lambda: all(one.node.standing is Standing.DEPARTED for one in leaving))
+    for one in leaving:
+        world.crash(one.address)
+    world.settle()
+    assert world.leader is stays

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from casty_proto.cluster import Taken, UnregisterName, decode_command
+from casty_proto.cluster import RegionKind, RegionSettings, Taken, UnregisterName, decode_command
 from casty_proto.cluster import events as ev
-from casty_proto.cluster.messages import Order, OrderDone
+from casty_proto.cluster.messages import Order, OrderDone, OrdersOpened
 from casty_proto.cluster.registry import Deregister, ListingChanged, Register
 from casty_proto.machine import SECOND, Rejected
 
@@ -214,6 +214,73 @@ def test_a_claim_survives_a_change_of_the_leader() -> None:
     world.until(lambda: asks.answer("claim") is not None, 5)
     assert isinstance(asks.answer("claim"), ev.Done)
     assert holder(asks) == asks.key
+
+
+def test_rule_13_of_two_actors_of_one_node_that_claim_at_once_the_first_keeps_the_name() -> None:
+    """Also when it does not know for a while that it has it."""
+    world = World()
+    world.form("abc")
+    asks = world.others(world.leader)[0]
+    world.drop = lambda _, to, message: to == asks.address and isinstance(message.body, OrderDone)
+    for number in (1, 2):
+        asks.feed(ev.ClaimName(number, "boss", number, f"/{number}"))
+    world.run(1)
+    world.drop = lambda *_: False
+    world.until(lambda: all(asks.answer(number) is not None for number in (1, 2)))
+    world.run(1)
+    assert [type(asks.answer(number)) for number in (1, 2)] == [ev.Done, Taken]
+    assert [one.path for one in asks.of(ev.NameChanged)] == ["/1"], "it was never free again"
+
+
+def test_a_reason_of_any_length_arrives() -> None:
+    world = World()
+    a, b, _ = world.form("abc")
+
+    def add(process: Process, num_shards: int) -> Any:
+        settings = RegionSettings(num_shards=num_shards)
+        return process.ask(lambda token: ev.AddRegion(token, "n" * 500, RegionKind.ENTITIES, settings))
+
+    add(a, 4)
+    answer = add(b, 8)
+    assert isinstance(answer, Rejected)
+    assert "num_shards is 4, not 8" in answer.reason
+
+
+# Orders over nodes: the rules of orders.py ---------------------------------------------------------------------------
+
+
+def test_orders_rule_1_what_is_repeated_through_another_leader_is_done_once() -> None:
+    """A node is forgotten, and nobody hears of it. It comes back as another one: that one is not meant."""
+    world = World(3)
+    world.form("abcde")
+    first, asks, gone = world.leader, world.others(world.leader)[0], world.others(world.leader)[1].address
+    world.crash(gone)
+    world.until(lambda: f"{gone}.1" not in asks.node.state.up_members())
+    world.drop = lambda _, to, message: to == asks.address and isinstance(message.body, OrderDone)
+    asks.feed(ev.ForgetNode("forget", gone))
+    world.until(lambda: asks.node.state.member(f"{gone}.1") is None)
+    index = asks.node.state.changed
+    world.start(gone, "abcde", generation=2)
+    world.settle()
+    world.crash(gone)
+    world.until(lambda: f"{gone}.2" not in asks.node.state.up_members())
+    world.crash(first.address)
+    world.until(lambda: asks.node.leader not in (None, first.key))
+    world.drop = lambda *_: False
+    world.until(lambda: asks.answer("forget") is not None)
+    assert asks.answer("forget") == ev.Done(index)
+    world.run(1)
+    assert asks.node.state.member(f"{gone}.2") is not None
+
+
+def test_orders_rule_6_a_session_that_was_not_used_for_long_is_replaced() -> None:
+    world = World(options=evolve(FAST, order_patience_ns=SECOND // 2, order_retry_ns=SECOND // 10))
+    world.form("abc")
+    asks = world.others(world.leader)[0]
+    assert isinstance(claim(asks), ev.Done)
+    world.run(10)
+    assert isinstance(release(asks), ev.Done)
+    assert len([one for one in world.said if isinstance(one[3].body, OrdersOpened) and one[2] == asks.address]) == 2
 
 
 # Discovery -----------------------------------------------------------------------------------------------------------
