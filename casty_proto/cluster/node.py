@@ -298,7 +298,14 @@ class Node:
                 self._on_connection_lost(address)
             case Register() | Deregister():
                 self._discovering.feed(event)
-            case events.AddRegion() | events.ClaimName() | events.ReleaseName() | events.ForgetNode() | events.Confer():
+            case (
+                events.AddRegion()
+                | events.RemoveRegion()
+                | events.ClaimName()
+                | events.ReleaseName()
+                | events.ForgetNode()
+                | events.Confer()
+            ):
                 self._on_request(event)
             case _:
                 assert_never(event)
@@ -316,6 +323,8 @@ class Node:
         match event:
             case events.AddRegion():
                 inside.on_add_region(event)
+            case events.RemoveRegion():
+                inside.on_remove_region(event)
             case events.ClaimName():
                 inside.on_claim_name(event)
             case events.ReleaseName():
@@ -553,7 +562,9 @@ class Node:
 
 _STRANGERS_MAX = 16
 
-type _Request = events.AddRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer
+type _Request = (
+    events.AddRegion | events.RemoveRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer
+)
 
 
 def _is_due(deadline: Instant | None, now: Instant) -> bool:
