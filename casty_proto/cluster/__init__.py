@@ -29,7 +29,7 @@ Regions: entity types and singletons
     members that have registered it. A process that starts again has to do that again.
 11. Whoever owns a shard owns it in name until an `Assign`, member or not: its lease may last.
 12. A region that is to be removed goes with its last owner. Until then its shards are given to nobody, and its name is
-    not free.
+    not free. Its owners close their shards as if these moved, and nothing is kept of what was in them.
 
 Names
 13. A name belongs to one actor. Whoever wants it too learns who that is.

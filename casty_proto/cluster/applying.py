@@ -157,6 +157,7 @@ class Applying:
         match change:
             case RegionAdded(region):
                 self._regions[region] = None
+                self._owning.region_ended(region)
             case HostsChanged():
                 self._plans.hosts_changed()
                 self._members_changed = True
@@ -166,7 +167,14 @@ class Applying:
                 if entry.node == self._core.key and (name, entry.number) not in self._names:
                     # Nobody here wants it: an order that came late, or that of an earlier process.
                     self._orders.place(UnregisterName(name, entry.node, entry.number), lambda *_: None)
-            case RegionClosing() | RegionRemoved() | NameFreed():
+            case RegionClosing(region):
+                self._regions[region] = None
+                self._owning.region_closing(region)
+            case RegionRemoved(region):
+                self._regions[region] = None
+                self._owning.region_removed(region)
+                self._routing.region_removed(region)
+            case NameFreed():
                 pass
             case _:
                 self._on_member(change)
@@ -223,6 +231,8 @@ def _said(change: Change) -> tuple[NodeEffect, ...]:
             return (events.MemberGone(member, reason),)
         case RegionAdded(region):
             return (events.RegionAdded(region),)
+        case RegionRemoved(region):
+            return (events.RegionRemoved(region),)
         case ShardsMoved(region, to, epoch, shards, forced):
             pairs = tuple([(shard, before) for shard, before, _ in shards])
             return (events.OwnersChanged(region, to, epoch, pairs, forced),)
@@ -230,7 +240,7 @@ def _said(change: Change) -> tuple[NodeEffect, ...]:
             return (events.NameChanged(name, entry.node, entry.path),)
         case NameFreed(name, _):
             return (events.NameChanged(name, None, None),)
-        case RegionClosing() | RegionRemoved() | HostsChanged() | MemberRestarted():
+        case RegionClosing() | HostsChanged() | MemberRestarted():
             return ()
         case _:
             assert_never(change)

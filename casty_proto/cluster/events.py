@@ -93,6 +93,20 @@ class AddRegion:
 
 
 @value
+class RemoveRegion:
+    """End an entity type or a singleton everywhere, with all of its states. Answered with `Done`, `Rejected` or
+    `Unknown`.
+
+    `Done` says that it is being removed: its owners close their shards, messages for it are rejected, and its name is
+    not free yet. `RegionRemoved` says that it is gone, when the last owner has closed its last shard, or is down.
+    `Rejected` where this node knows of no such region.
+    """
+
+    request: Any
+    name: str = field(validator=checks.text(checks.NAME_MAX))
+
+
+@value
 class ClaimName:
     """An actor of this node wants a cluster-wide name. Answered with `Done`, `Taken`, `Rejected` or `Unknown`."""
 
@@ -201,6 +215,7 @@ type NodeEvent = (
     | ConnectionLost
     | Depart
     | AddRegion
+    | RemoveRegion
     | ClaimName
     | ReleaseName
     | ForgetNode
@@ -411,6 +426,13 @@ class RegionAdded:
 
 
 @value
+class RegionRemoved:
+    """There is no entity type, or singleton, of this name any more. Nothing of it is left, and the name is free."""
+
+    region: str
+
+
+@value
 class OwnersChanged:
     """Shards of a region have another owner, or the same one again, at the epoch `epoch`."""
 
@@ -455,6 +477,7 @@ type NodeEffect = (
     | MemberGone
     | LeaderChanged
     | RegionAdded
+    | RegionRemoved
     | OwnersChanged
     | NameChanged
     | ListingChanged

@@ -195,6 +195,15 @@ class Inside:
             return
         self._order(event.request, command)
 
+    def on_remove_region(self, event: events.RemoveRegion) -> None:
+        """An entity type or a singleton is to end."""
+        region = self._core.state.region(event.name)
+        if region is None:
+            reason = f"there is no {event.name!r}, as far as {self._core.key} knows"
+            self._core.out.append(Reply(event.request, Rejected(reason)))
+            return
+        self._order(event.request, control.RemoveRegion(event.name, region.registered))
+
     def on_claim_name(self, event: events.ClaimName) -> None:
         """An actor of this node wants a name."""
         core, name, number = self._core, event.name, event.number

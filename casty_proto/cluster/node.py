@@ -9,6 +9,7 @@ A node is made of parts, each with a subject of its own, on a common core (`core
     plans.py       who should own what                         registry.py    which actors can be discovered
     routing.py     messages to the owners of shards            owning.py      its own shards: lease, states, messages
     governing.py   the leader: members and voters              assigning.py   the leader: leases and owners
+    direct.py      what can be asked of it at any time
 
 This file gives each event to the part that it is for, and tells the parts of what others have found. A message for a
 shard goes this way:
@@ -44,15 +45,13 @@ from typing import Any, assert_never
 from ..machine import Instant, Persist, Persisted, Rejected, Reply, Severity, Wake, shown
 from ..raft import Received as RaftReceived
 from ..raft import Recovered, Unreachable
-from ..shard.hashing import shard_of
-from ..shard.homes import Phase
-from ..shard.plan import DEFAULT_NUM_SHARDS
 from . import core as keys
 from . import events
 from .applying import Discovering
 from .checks import NodeKey
 from .consensus import NodeRecovered, checkpoint_node, founding_records, recover_node
 from .core import SEEK, Core
+from .direct import Direct
 from .doors import Door, door_of, is_envelope
 from .events import NodeEffect, NodeEvent, Received, Standing, Tell
 from .forming import Admitted, Forming, Found, TurnedAway, Verdict
@@ -61,31 +60,26 @@ from .messages import Belongs, Envelope, Expelled, Seek
 from .options import NodeOptions
 from .owning import Owning
 from .plans import Plans
-from .records import NodeInfo, Status
+from .records import NodeInfo
 from .registry import Deregister, Register, Registry, RegistryReceived
 from .routing import Routing
-from .state import ControlState
-from .topology import Topology, topology_of
 from .watching import Watching
 
 __all__ = ["Node", "NodeRecovered", "checkpoint_node", "recover_node"]
 
 
-class Node:
-    """One node. `rng` is its own; `recovered` is what is on its disk, and then `info` must have that id and generation.
+class Node(Direct):
+    """One node: the way of an event. What it can be asked at any time stands in `Direct`.
 
+    `rng` is its own; `recovered` is what is on its disk, and then `info` must have that id and generation.
     Raises `ValueError` where `info` is another node than the one on the disk.
     """
 
     __slots__ = (
-        "_core",
         "_deadline",
         "_deadlines",
-        "_discovering",
         "_forming",
-        "_in",
         "_life",
-        "_owning",
         "_plans",
         "_recovered",
         "_rng",
@@ -125,8 +119,7 @@ class Node:
             self._routing.deadline,
             self._discovering.registry.deadline,
         ]
-        self._in: Inside | None = None
-        """What it has as soon as it belongs to a cluster."""
+        self._in = None
         self._deadline: Instant | None = None
 
     # -- the contract --------------------------------------------------------------------------------------------------
@@ -181,95 +174,6 @@ class Node:
             self._in.assigning.invariants()
             core.state.invariants()
 
-    # -- the direct lane -----------------------------------------------------------------------------------------------
-
-    @property
-    def key(self) -> NodeKey:
-        """The name of this life of the node."""
-        return self._core.key
-
-    @property
-    def info(self) -> NodeInfo:
-        """What the node says of itself."""
-        return self._core.info
-
-    @property
-    def standing(self) -> Standing:
-        """What it is to its cluster."""
-        return self._core.standing
-
-    @property
-    def cluster(self) -> str:
-        """The cluster that it belongs to, or belonged to: the key of the founder. Empty before."""
-        return self._core.cluster
-
-    @property
-    def leader(self) -> NodeKey | None:
-        """Whom it takes for the leader."""
-        return self._core.leader
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether it takes itself for the leader."""
-        return self._core.leads
-
-    @property
-    def term(self) -> int:
-        """The term of Raft that it knows of."""
-        return self._core.term
-
-    @property
-    def voters(self) -> tuple[NodeKey, ...]:
-        """Who votes, as far as it knows."""
-        return () if self._in is None else self._in.consensus.raft.configurations.latest.voters
-
-    @property
-    def state(self) -> ControlState:
-        """What it has applied. For reading; it changes, and is replaced."""
-        return self._core.state
-
-    def may_act(self, now: Instant) -> bool:
-        """Whether its lease lasts: without one it owns nothing. To be asked right before something is done."""
-        return self._owning.may_act(now)
-
-    def owns(self, region: str, shard: int, now: Instant) -> int | None:
-        """The epoch in which it owns a shard, if a handler may begin right now; otherwise `None`."""
-        return self._owning.owns(region, shard, now)
-
-    def acts(self, region: str, shard: int, now: Instant) -> int | None:
-        """The same for a handler that runs, and may end while the shard is being closed."""
-        return self._owning.acts(region, shard, now)
-
-    def phase_of(self, region: str, shard: int) -> Phase | None:
-        """Where a shard is in its life here; `None` where it is not this node's."""
-        return self._owning.phase_of(region, shard)
-
-    def shard_of(self, region: str, entity: str) -> int:
-        """The shard of an entity. For a region that is not known here: as if it had the default number of shards."""
-        known = self._core.state.region(region)
-        return shard_of(entity, DEFAULT_NUM_SHARDS if known is None else known.num_shards)
-
-    def state_of(self, region: str, shard: int, entity: str) -> bytes | None:
-        """The state of an entity that rests in a shard that is owned here; `None` for one that never was."""
-        return self._owning.state_of(region, shard, entity)
-
-    def topology(self) -> Topology:
-        """A snapshot of the cluster, as this node has applied it. Linear in the number of shards."""
-        core = self._core
-        return topology_of(core.state, core.cluster, core.leader, self.voters)
-
-    def listing(self, key: str) -> tuple[tuple[NodeKey, int, str], ...]:
-        """Node, number and path of all actors that can be discovered under a key."""
-        return self._discovering.registry.listing(key)
-
-    def gaps(self) -> tuple[str, ...]:
-        """What is not as it should be with the shards that are owned here, for people; empty when all is well."""
-        return self._owning.gaps()
-
-    def members_alive(self) -> tuple[NodeKey, ...]:
-        """The members that are held to be there."""
-        return tuple([one.key for one in self._core.state.members() if one.status is not Status.DOWN])
-
     # -- events --------------------------------------------------------------------------------------------------------
 
     def _on_event(self, event: NodeEvent) -> None:
@@ -300,7 +204,14 @@ class Node:
             case Register() | Deregister():
                 if not self._has_ended:
                     self._discovering.feed(event)
-            case events.AddRegion() | events.ClaimName() | events.ReleaseName() | events.ForgetNode() | events.Confer():
+            case (
+                events.AddRegion()
+                | events.RemoveRegion()
+                | events.ClaimName()
+                | events.ReleaseName()
+                | events.ForgetNode()
+                | events.Confer()
+            ):
                 self._on_request(event)
             case _:
                 assert_never(event)
@@ -318,6 +229,8 @@ class Node:
         match event:
             case events.AddRegion():
                 inside.on_add_region(event)
+            case events.RemoveRegion():
+                inside.on_remove_region(event)
             case events.ClaimName():
                 inside.on_claim_name(event)
             case events.ReleaseName():
@@ -561,7 +474,9 @@ _OF_MEMBERS = (Door.REPLICA, Door.REGISTRY, Door.LEASE, Door.RELEASED, Door.TO_O
 """What nobody says who is no member here. It may be one all the same, if this node is behind; then it says it again.
 The others are how a node that is behind learns that."""
 
-type _Request = events.AddRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer
+type _Request = (
+    events.AddRegion | events.RemoveRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer
+)
 
 
 def _is_due(deadline: Instant | None, now: Instant) -> bool:

@@ -27,6 +27,7 @@ from typing import Any, assert_never
 from ..machine import Instant, Note, Rejected, Reply, Severity, Wake, shown
 from ..replica import (
     Down,
+    Ended,
     Gone,
     Lost,
     Received,
@@ -36,6 +37,7 @@ from ..replica import (
 from ..replica.door import is_well_formed
 from ..shard.channel import Hello, Moved, Post, Receiver
 from ..shard.homes import (
+    NOBODY,
     Close,
     Drop,
     Fill,
@@ -75,6 +77,7 @@ from .messages import Routed
 from .outcomes import ShardsMoved
 from .plans import Plans
 from .records import Status
+from .regions import Region
 
 _OWNERS_MAX = 8
 """How many of the last owners of a shard are remembered."""
@@ -206,7 +209,7 @@ class Owning:
                 self._fresh.pop(spot, None)
                 if before is None and before_epoch == region.registered:
                     self._fresh[spot] = None
-                self._feed_homes(Home(*spot, self._plans.home(region, shard)))
+                self._feed_homes(Home(*spot, self._home(region, shard)))
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
             elif self._spots.pop(spot, None) is not None:
                 if change.forced:
@@ -222,8 +225,33 @@ class Owning:
             region = self._core.state.region(spot[0])
             if region is None:
                 continue
-            self._feed_homes(Home(*spot, self._plans.home(region, spot[1])))
+            self._feed_homes(Home(*spot, self._home(region, spot[1])))
             self._keeping.plans_changed(spot, region)
+
+    def _home(self, region: Region, shard: int) -> NodeKey | None:
+        return NOBODY if region.closing else self._plans.home(region, shard)
+
+    def region_closing(self, name: str) -> None:
+        """A region is being removed: what is owned of it here is to be nobody's."""
+        for spot in [spot for spot in self._spots if spot[0] == name]:
+            self._feed_homes(Home(*spot, NOBODY))
+
+    def region_removed(self, name: str) -> None:
+        """There is no such region any more. Another one of its name has nothing to do with what was here."""
+        for spot in [spot for spot in self._spots if spot[0] == name]:
+            # Only who has missed how the region was removed still takes itself for an owner.
+            self._feed_homes(Owner(*spot, None, self._spots.pop(spot) + 1))
+            self._feed_homes(Home(*spot, None))
+        tables: tuple[dict[Spot, Any], ...] = (self._before, self._from, self._given, self._owners, self._fresh)
+        for table in tables:
+            for spot in [spot for spot in table if spot[0] == name]:
+                del table[spot]
+        self.region_ended(name)
+
+    def region_ended(self, name: str) -> None:
+        """Forget what is left of all regions that had this name before."""
+        core, region = self._core, self._core.state.region(name)
+        self._keeping.feed(Ended(name, core.state.changed + 1 if region is None else region.registered))
 
     def members_changed(self, gone: tuple[NodeKey, ...]) -> None:
         """The members are others, or in another state. `gone` are none any more."""
@@ -292,10 +320,13 @@ class Owning:
         self._feed_holder(GrantReceived(peer, message))
 
     def on_replica(self, peer: NodeKey, message: Any) -> None:
-        """An owner, or somebody with a copy, has something to say."""
+        """An owner, or somebody with a copy, has something to say. What is about an earlier region of that name is
+        passed over: a late word must not bring something into this one."""
         known = self._core.state.region(message.region) if type(message.region) is str else None
         # A shard that is none costs memory for ever. It may be one that this node does not know yet: it is said again.
         if (known is None or not _is_below(message.shard, known.num_shards)) and is_well_formed(message):
+            return
+        if known is not None and type(message.epoch) is int and message.epoch < known.registered:
             return
         self._keeping.feed(Received(peer, message))
 
@@ -380,7 +411,8 @@ class Owning:
         for spot, epoch in self._spots.items():
             phase = self._homes.phase_of(*spot)
             assert phase is not None, f"{spot} is owned at {epoch}, and nobody sees to it"
-            assert phase is Phase.FILLING or spot in self._receivers, f"{spot} is {phase}, and knows no channels"
+            unopened = phase in (Phase.FILLING, Phase.RELEASED)
+            assert unopened or spot in self._receivers, f"{spot} is {phase}, and knows no channels"
 
     # -- time ----------------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,8 @@ class Routing:
             reason = f"{core.key} belongs to no cluster at the moment"
         elif region is None:
             reason = f"there is no {event.region!r}; register it first"
+        elif region.closing:
+            reason = f"{event.region!r} is being removed"
         elif not 0 <= event.shard < region.num_shards:
             reason = f"{event.region!r} has {region.num_shards} shards, and none with number {event.shard}"
         if reason:
@@ -81,6 +83,12 @@ class Routing:
             sender = self._senders.get(spot)
             if sender is not None:
                 self._perform(spot, sender, sender.lead_to(change.to, change.epoch, self._core.now))
+
+    def region_removed(self, region: str) -> None:
+        """Nobody will own its shards any more. What waits was never sent; of what is under way, nobody knows."""
+        for spot in [spot for spot in self._senders if spot[0] == region]:
+            sender = self._senders.pop(spot)
+            self._perform(spot, sender, sender.give_up(f"{region!r} was removed"))
 
     def on_routed(self, peer: NodeKey, region: str, shard: int, body: Accepted | Welcome | Moved) -> None:
         """An owner, or somebody who is none, has answered."""

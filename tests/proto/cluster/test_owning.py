@@ -329,3 +329,11 @@ def test_who_had_a_shard_before_is_asked_for_its_states_unless_it_is_down(is_dow
     take(bench.core)
     bench.give("a.1", bench.home, forced=True)
     assert sorted([to for to, _ in sent(bench.core, replica.Fetch)]) == asked
+
+
+def test_a_late_word_about_an_earlier_region_of_that_name_is_passed_over() -> None:
+    bench = Bench(factor=2, sync_count=1)
+    assert bench.region is not None
+    for epoch, answers in ((bench.region.registered - 1, []), (bench.region.registered + 50, [replica.Ack])):
+        bench.owning.on_replica("c.1", replica.Update("r", bench.home, epoch, 1, "e", 1, b"x"))
+        assert [type(body) for _, body in sent(bench.core, replica.Ack)] == answers
