@@ -38,6 +38,7 @@ Rules
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Any, assert_never
@@ -45,6 +46,7 @@ from typing import Any, assert_never
 from ..machine import Instant, Persist, Persisted, Rejected, Reply, Severity, Wake, shown
 from ..raft import Received as RaftReceived
 from ..raft import Recovered, Unreachable
+from ..replica.door import is_well_formed
 from . import core as keys
 from . import events
 from .applying import Discovering
@@ -78,6 +80,8 @@ class Node(Direct):
     __slots__ = (
         "_deadline",
         "_deadlines",
+        "_early",
+        "_early_at",
         "_forming",
         "_life",
         "_plans",
@@ -107,6 +111,10 @@ class Node(Direct):
         """Tells this process from others that have the same key."""
         self._strangers: dict[str, None] = {}
         """Other clusters that were heard of."""
+        self._early: deque[tuple[NodeKey, str, Door, Any]] = deque(maxlen=_EARLY_MAX)
+        """What was said by nodes that are no members here, or of regions that are not known, the last of it."""
+        self._early_at = 0
+        """Up to which index it was applied when that was looked through last."""
         self._plans = Plans(core)
         self._owning = Owning(core, self._plans, Random(rng.getrandbits(64)))
         self._routing = Routing(core)
@@ -131,6 +139,9 @@ class Node(Direct):
         self._owning.expire()
         self._on_event(event)
         self._settle()
+        if self._early and self._early_at != core.state.changed:
+            self._hear_early()
+            self._settle()
         self._deadline = self._earliest()
         # What is due led to more that is due, and a driver that was just woken is not to be told so at once.
         while type(event) is Wake and self._deadline is not None and self._deadline <= now:
@@ -355,9 +366,27 @@ class Node(Direct):
             return
         if core.state.member(sender) is None:
             core.learn(sender, address)
-            if door in _OF_MEMBERS:
-                return
+        if self._comes_early(sender, door, body):
+            self._early.append((sender, address, door, body))
+            return
         self._on_body(sender, address, door, body)
+
+    def _comes_early(self, sender: NodeKey, door: Door, body: Any) -> bool:
+        """Whether it counts for nothing as yet, and may when this node has applied more."""
+        state = self._core.state
+        if door in _OF_MEMBERS and state.member(sender) is None:
+            return True
+        return door is Door.REPLICA and is_well_formed(body) and state.region(body.region) is None
+
+    def _hear_early(self) -> None:
+        """More is applied: what came early may be in time now. What is not waits on, until others take its place."""
+        self._early_at = self._core.state.changed
+        for _ in range(len(self._early)):
+            sender, address, door, body = self._early.popleft()
+            if self._comes_early(sender, door, body):
+                self._early.append((sender, address, door, body))
+            elif not self._has_ended:
+                self._on_body(sender, address, door, body)
 
     def _on_forming(self, sender: NodeKey, address: str, body: Any) -> None:
         core = self._core
@@ -470,9 +499,10 @@ class Node(Direct):
 
 
 _STRANGERS_MAX = 16
+_EARLY_MAX = 256
 _OF_MEMBERS = (Door.REPLICA, Door.REGISTRY, Door.LEASE, Door.RELEASED, Door.TO_OWNER, Door.TO_SENDER, Door.ORDER)
-"""What nobody says who is no member here. It may be one all the same, if this node is behind; then it says it again.
-The others are how a node that is behind learns that."""
+"""What nobody says who is no member here. It may be one all the same, if this node is behind: then it is heard when it
+is known. The others are how a node that is behind learns that."""
 
 type _Request = (
     events.AddRegion | events.RemoveRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer

@@ -25,7 +25,7 @@ from casty_proto.cluster.messages import (
     Seek,
 )
 from casty_proto.cluster.node import Node
-from casty_proto.cluster.registry import Versions
+from casty_proto.cluster.registry import Difference, Versions, Want
 from casty_proto.machine import Note, Severity
 from casty_proto.raft import Configuration, InstallSnapshot, Snapshot
 from casty_proto.raft.snapshot import header_of
@@ -281,6 +281,26 @@ def test_rule_2_who_is_no_member_gets_no_message_no_order_and_no_copy_in() -> No
         for body in bodies:
             message = Envelope(f"x{number}.1", "x", leader.node.cluster, leader.key, body)
             assert rubbish(leader, message) == []
+
+
+def test_rule_2_what_a_member_says_to_who_is_behind_is_heard_as_soon_as_that_one_knows_it() -> None:
+    world = World(4)
+    world.form("abc")
+    late = world.others(world.leader)[0]
+    world.isolate(late.address)
+    new = world.start("d", world.leader.address)
+    world.until(lambda: new.node.standing is ev.Standing.MEMBER)
+    late.feed(ev.Register("key", 1, "/one"))
+
+    def told() -> list[Any]:
+        return [one.message.body for one in late.of(ev.Send) if one.to == "d" and type(one.message.body) is Difference]
+
+    asked = envelope(new, late, Want(late.key, 0))
+    late.feed(ev.Received(asked))
+    assert told() == []
+    world.heal()
+    world.until(lambda: late.node.state.member(new.key) is not None)
+    assert told()[0] == Difference(late.key, 0, ((True, "key", 1, "/one"),))
 
 
 def test_a_member_answers_a_question_of_anybody_and_nothing_else_about_formation() -> None:
