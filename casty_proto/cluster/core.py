@@ -126,3 +126,8 @@ class Core:
     def send_to(self, address: str, body: Any, to: NodeKey | None = None) -> None:
         """Say something to whoever listens at an address."""
         self.out.append(Send(address, Envelope(self.key, self.info.address, self.cluster, to, body)))
+
+
+def is_due(deadline: Instant | None, now: Instant) -> bool:
+    """Whether the deadline of a part has come."""
+    return deadline is not None and deadline <= now

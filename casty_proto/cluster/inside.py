@@ -25,7 +25,7 @@ from . import events
 from .applying import Applying, Discovering
 from .assigning import Assigning
 from .consensus import Consensus
-from .core import LEAVE, LIFE, Core
+from .core import LEAVE, LIFE, Core, is_due
 from .events import Done, Standing, Unknown
 from .governing import Governing
 from .orders import Orders
@@ -403,9 +403,9 @@ class Inside:
 
     def wake(self, now: Instant) -> None:
         """The deadline has come for some part."""
-        if _is_due(self.consensus.deadline(), now):
+        if is_due(self.consensus.deadline(), now):
             self.consensus.feed(Wake())
-        if _is_due(self.assigning.deadline(), now):
+        if is_due(self.assigning.deadline(), now):
             self.assigning.wake()
 
     def deadline(self) -> Instant | None:
@@ -414,7 +414,3 @@ class Inside:
         if raft is None or moving is None:
             return moving if raft is None else raft
         return min(raft, moving)
-
-
-def _is_due(deadline: Instant | None, now: Instant) -> bool:
-    return deadline is not None and deadline <= now

@@ -52,7 +52,7 @@ from . import events
 from .applying import Discovering
 from .checks import NodeKey
 from .consensus import NodeRecovered, checkpoint_node, founding_records, recover_node
-from .core import SEEK, Core
+from .core import SEEK, Core, is_due
 from .direct import Direct
 from .doors import Door, door_of, is_envelope
 from .events import NodeEffect, NodeEvent, Received, Standing, Tell
@@ -458,9 +458,9 @@ class Node(Direct):
         for key in core.deadlines.due(now):
             self._on_due(key)
         for part in (self._watching, self._owning, self._routing):
-            if _is_due(part.deadline(), now):
+            if is_due(part.deadline(), now):
                 part.wake()
-        if _is_due(self._discovering.registry.deadline(), now):
+        if is_due(self._discovering.registry.deadline(), now):
             self._discovering.feed(Wake())
         if self._in is not None:
             self._in.wake(now)
@@ -507,7 +507,3 @@ is known. The others are how a node that is behind learns that."""
 type _Request = (
     events.AddRegion | events.RemoveRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer
 )
-
-
-def _is_due(deadline: Instant | None, now: Instant) -> bool:
-    return deadline is not None and deadline <= now
