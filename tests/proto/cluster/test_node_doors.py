@@ -25,7 +25,7 @@ from casty_proto.cluster.messages import (
     Seek,
 )
 from casty_proto.cluster.node import Node
-from casty_proto.cluster.registry import Difference, Versions, Want
+from casty_proto.cluster.registry import Difference, Register, Versions, Want
 from casty_proto.machine import Note, Severity
 from casty_proto.raft import Configuration, InstallSnapshot, Snapshot
 from casty_proto.raft.snapshot import header_of
@@ -290,7 +290,7 @@ def test_rule_2_what_a_member_says_to_who_is_behind_is_heard_as_soon_as_that_one
     world.isolate(late.address)
     new = world.start("d", world.leader.address)
     world.until(lambda: new.node.standing is ev.Standing.MEMBER)
-    late.feed(ev.Register("key", 1, "/one"))
+    late.feed(Register("key", 1, "/one"))
     late.feed(ev.Received(envelope(new, late, Want(late.key, 0))))
     told: list[Any] = []
 
