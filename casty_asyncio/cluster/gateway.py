@@ -55,6 +55,8 @@ class Gateway:
     """Serves the clients of one node."""
 
     def __init__(self, runtime: Runtime, member: Member, views: Views, registry: Registry) -> None:
+        self.delivered = 0
+        """How many messages of clients were sent on."""
         self._runtime = runtime
         self._member = member
         self._views = views
@@ -100,6 +102,7 @@ class Gateway:
             _answer(message.reply_to, Refusal("its node leaves the cluster", is_certain=True, has_ended=True))
             return
         shard = member.node.shard_of(message.region, message.entity)
+        self.delivered += 1
         relay = _Relay(self, message.region, shard, message.reply_to)
         self._relays[relay] = None
         member.feed(said.Tell(relay, message.region, shard, message.item))
