@@ -50,6 +50,9 @@ type Endpoint = tuple[str, int] | str
 """A host and a port, or both in one text."""
 
 _WAIT_SECONDS = 30.0
+_REFUSED_SECONDS = 0.5
+"""How long a node at whose address nobody listens is waited for. A client has others, and who listens there later is
+another process."""
 
 
 class ClusterClient(ActorSystem):
@@ -89,7 +92,7 @@ class ClusterClient(ActorSystem):
         if not self._contacts:
             raise UsageError("a client needs at least one contact point, such as ('localhost', 25520)")
         check_timeout("connect_timeout", connect_timeout)
-        base = remote or Remote()
+        base = remote or Remote(refused_after=_REFUSED_SECONDS)
         if base.host is not None:
             raise UsageError("a client listens nowhere; give no host in remote")
         known = base.address_map

@@ -201,6 +201,8 @@ class Links:
         def lost() -> None:
             if link.gateway is gateway:
                 link.gateway = link.undo = None
+                if link.member is None:
+                    self._by_id.pop(link.node_id, None)
                 self._see_to(link)
                 self._on_change()
 

@@ -12,7 +12,8 @@ Rules
  2. What cannot be sent yet waits: while no node is connected, and while the type is not known. No more than
     `WAITING_MAX` messages wait; more are refused, which makes dead letters of tells, and makes asks try again.
  3. What was sent to a node that is lost before it said that the owner has it: nobody knows, and nobody repeats it.
- 4. An ask that an owner has had fails when the shard was taken from that owner, and not given.
+ 4. A node that leaves gives back what it has not passed on, and that is sent through another one, in its place.
+ 5. An ask that an owner has had fails when the shard was taken from that owner, and not given.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import define
 
 from casty_proto.cluster import events as said
 from casty_proto.cluster.records import RegionKind, RegionSettings
-from casty_proto.machine import Rejected
+from casty_proto.machine import Instant, Rejected
 from casty_proto.shard.hashing import shard_of
 
 from ..asks import Ask
@@ -45,13 +46,14 @@ if TYPE_CHECKING:
 WAITING_MAX = 4096
 UNDER_WAY_MAX = 2**16
 """How many messages may be on their way at a time. More wait as well."""
+_AGAIN_SECONDS = 0.05
 _FRAME_ROOM = 1024
 """What a message needs besides itself, in bytes."""
 
 type Spot = tuple[str, int]
 
 
-@frozen(eq=False)
+@define(eq=False)
 class _Message:
     """One message for an entity."""
 
@@ -59,6 +61,8 @@ class _Message:
     entity: str
     item: bytes
     request: Request
+    number: int = 0
+    """Its place among those of its lane."""
 
     @property
     def is_over(self) -> bool:
@@ -69,13 +73,15 @@ class _Message:
 class _Lane:
     """What goes to one shard."""
 
-    __slots__ = ("link", "spot", "under_way", "waiting")
+    __slots__ = ("link", "sent", "spot", "under_way", "waiting")
 
     def __init__(self, spot: Spot) -> None:
         self.spot = spot
         self.link: Link | None = None
         """Through which node it goes."""
         self.under_way = 0
+        self.sent = 0
+        """The number of the last message that was sent for the first time."""
         self.waiting: deque[_Message] = deque()
 
 
@@ -202,6 +208,9 @@ class Routes:
             return True
         lane.under_way += 1
         self._under_way += 1
+        if message.number == 0:
+            lane.sent += 1
+            message.number = lane.sent
         # The name of what is asked is of use in errors only.
         ask = Ask(self.runtime, gateway, None, 0.0, _Posted(self, lane, link, message))
         ask.message = Deliver(message.region, message.entity, message.item, ask.handle())
@@ -249,16 +258,34 @@ class Routes:
                 request.answered(said.Done(epoch))
                 if isinstance(request, EntityAsk) and not request.future.done():
                     self._keep(request, lane.spot, epoch)
-            case Refusal(reason, is_certain, has_ended):
-                if has_ended:
-                    link.is_closing = True
-                request.answered(Rejected(reason) if is_certain else said.Unknown(reason))
-            case ActorStoppedError() if not isinstance(answer, UnreachableError):
+            case Refusal(reason, is_certain, is_for_others, has_ended):
+                link.is_closing = link.is_closing or has_ended
+                if is_for_others and self._over is None:
+                    self._take_back(lane, message, soon=has_ended)
+                else:
+                    request.answered(Rejected(reason) if is_certain else said.Unknown(reason))
+            case ActorStoppedError() if not isinstance(answer, UnreachableError) and self._over is None:
                 link.is_closing = True
-                request.answered(Rejected(f"{link.node_id} is being shut down"))
+                self._take_back(lane, message, soon=True)
             case _:
                 request.answered(said.Unknown(f"{link.node_id}, which was to pass it on, is lost: {answer}"))
-        self.pump_soon()
+        if type(answer) is not Refusal or answer.has_ended:
+            self.pump_soon()
+
+    def _take_back(self, lane: _Lane, message: _Message, *, soon: bool) -> None:
+        """It was not handled, and another node may take it, or the same one later (rule 4)."""
+        place = 0
+        while place < len(lane.waiting) and 0 < lane.waiting[place].number < message.number:
+            place += 1
+        lane.waiting.insert(place, message)
+        self._waiting += 1
+        self._stuck[lane] = None
+        if not soon:
+            self.runtime.clock.set(self, _AGAIN_SECONDS)
+
+    def on_due(self, now: Instant) -> None:
+        """What was taken back can be tried again."""
+        self.pump()
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
@@ -284,7 +311,7 @@ class Routes:
         ask.future.add_done_callback(lambda _: self._accepted.pop(ask, None))
 
     def _lose(self, ask: EntityAsk) -> None:
-        """Rule 4."""
+        """Rule 5."""
         ask.fail(OutcomeUnknownError(f"{ask.cell.path}: the node that had {ask.kind()} is gone"))
 
     def end(self, reason: str) -> None:

@@ -97,6 +97,8 @@ class Refusal:
     reason: str = field(validator=instance_of(str))
     is_certain: bool = field(validator=instance_of(bool))
     """Whether it was certainly not handled."""
+    is_for_others: bool = field(default=False, validator=instance_of(bool))
+    """Whether another node may take it: this one is none of the cluster, or does not know the type yet."""
     has_ended: bool = field(default=False, validator=instance_of(bool))
     """Whether this node takes nothing any more."""
 

@@ -37,6 +37,8 @@ from .views import Views
 if TYPE_CHECKING:
     from .system import DistributedSystem
 
+_DRAIN_SECONDS = 1.0
+"""How long a node that leaves waits until the messages of outside clients are with the owners."""
 _ITSELF_SECONDS = 1.0
 """How long it may take to find out whether a seed is this node under another name."""
 
@@ -171,6 +173,7 @@ class Cluster:
         """Hand over what is here, and leave; for at most `timeout` seconds and what the last step takes."""
         views = self.views
         if not views.gone.is_set():
+            await self.gateway.drain(min(timeout, _DRAIN_SECONDS))
             self.member.feed(events.Depart())
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout + 1.0):

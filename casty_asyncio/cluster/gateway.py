@@ -15,18 +15,21 @@ Rules
     shards together.
  2. A `Watch` is answered after `HOLD_SECONDS` at the latest, with nothing new if need be.
  3. What is gone is told as empty, up to `EMPTY_MAX` of it; then everybody is told everything.
- 4. When the node leaves, all who wait are told, and nothing is taken any more.
+ 4. Before the node leaves, all who wait are told, nothing is taken any more, and what was taken gets where it should.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from casty_proto.actor import SAME, UNHANDLED, Behavior, Receive
 from casty_proto.cluster import events as said
+from casty_proto.cluster.events import Standing
 from casty_proto.cluster.topology import TopologyRegion
 from casty_proto.machine import Instant, Rejected
 
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 0.05
 EMPTY_MAX = 1024
+_GONE = "its node leaves the cluster, or has left it"
 
 
 @frozen
@@ -75,6 +79,8 @@ class Gateway:
         self._look_soon = _Alarm(self._look_and_tell)
         self._is_looking_soon = False
         self._not_before: Instant = 0
+        self._is_draining = False
+        self._is_drained = asyncio.Event()
         self._hold = _Alarm(self._tell_all)
         views.changed = self.changed
         views.taken = self.taken
@@ -94,12 +100,16 @@ class Gateway:
 
         return Receive(receive)
 
+    @property
+    def _has_ended(self) -> bool:
+        return self._is_draining or self._views.gone.is_set() or self._member.has_ended
+
     # -- messages for entities -----------------------------------------------------------------------------------------
 
     def _on_deliver(self, message: Deliver) -> None:
         member = self._member
-        if self._views.gone.is_set() or member.has_ended:
-            _answer(message.reply_to, Refusal("its node leaves the cluster", is_certain=True, has_ended=True))
+        if self._has_ended:
+            _answer(message.reply_to, Refusal(_GONE, is_certain=True, is_for_others=True, has_ended=True))
             return
         shard = member.node.shard_of(message.region, message.entity)
         self.delivered += 1
@@ -110,18 +120,25 @@ class Gateway:
     def settled(self, relay: _Relay, result: Any) -> None:
         """The node says what became of a message on its way."""
         self._relays.pop(relay, None)
+        if not self._relays:
+            self._is_drained.set()
         answer: Accepted | Refusal
         if type(result) is said.Done:
             region = self._member.node.state.region(relay.region)
             answer = Accepted(0 if region is None else region.epoch(relay.shard))
         else:
-            answer = Refusal(result.reason, is_certain=isinstance(result, Rejected))
+            node = self._member.node
+            is_certain = isinstance(result, Rejected)
+            is_outside = node.standing not in (Standing.MEMBER, Standing.LEAVING)
+            is_for_others = is_certain and (is_outside or node.state.region(relay.region) is None)
+            has_ended = self._has_ended or (is_outside and node.standing is not Standing.SEEKING)
+            answer = Refusal(result.reason, is_certain, is_for_others, has_ended)
         _answer(relay.reply_to, answer)
 
     # -- the picture ---------------------------------------------------------------------------------------------------
 
     def _on_watch(self, message: Watch) -> None:
-        if self._views.gone.is_set():
+        if self._has_ended:
             self._tell(message)
             return
         if message.seen < self._complete_from or message.seen == 0 or self._head is None:
@@ -210,8 +227,8 @@ class Gateway:
         _answer(watch.reply_to, self._news(watch.seen))
 
     def _news(self, seen: int) -> Changes | Outside:
-        if self._views.gone.is_set():
-            return Outside("its node leaves the cluster, or has left it", has_ended=True)
+        if self._has_ended:
+            return Outside(_GONE, has_ended=True)
         head = self._head
         if head is None:
             return Outside("its node belongs to no cluster yet", has_ended=False)
@@ -228,6 +245,16 @@ class Gateway:
         )
 
     # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def drain(self, timeout: float) -> None:
+        """Send the clients to other nodes, and wait until what they sent is with the owners (rule 4)."""
+        self._is_draining = True
+        self._tell_all()
+        if self._relays:
+            self._is_drained.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._is_drained.wait()
 
     def _end(self) -> None:
         """There is no cluster here any more (rule 4)."""
