@@ -5,7 +5,8 @@ Rules
  1. The client keeps a connection with every member. Only so can every node address the client's actors, and answer
     its asks: nobody can dial it.
  2. A member that cannot be reached is tried again, after a back-off, for as long as it is a member that is up.
- 3. A link ends with the process of its node. What is under way over it has failed before `on_down` is called.
+ 3. A process that is lost, and no member any more, is not dialled any more either.
+ 4. A link ends with the process of its node. What is under way over it has failed before `on_down` is called.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .client_wire import GATEWAY
 
 if TYPE_CHECKING:
     from ..remote.remoting import Remoting
+    from ..transport.peer import Peer
 
 BACKOFF_MIN, BACKOFF_MAX = 0.05, 5.0
 """How long, in seconds, it takes until a member is tried again."""
@@ -45,6 +47,8 @@ class Link:
         self.member: TopologyMember | None = None
         """What the cluster says of it; `None` while it is known as a contact point only, and once it is no member."""
         self.gateway: RemoteRef[Any] | None = None
+        self.peer: Peer | None = None
+        """The process that was there last."""
         self.is_closing = False
         """Whether it takes no messages any more."""
         self.suspect_until = 0.0
@@ -55,7 +59,7 @@ class Link:
 
     @property
     def is_up(self) -> bool:
-        """Whether something can be sent to it now."""
+        """Whether its process is held to be there, and takes something."""
         gateway = self.gateway
         if gateway is None or self.is_closing:
             return False
@@ -63,6 +67,16 @@ class Link:
             return not gateway.conversation.is_gone(gateway.number)
         except UnreachableError:
             return False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something that is sent to it now goes out at once, and does not wait for a connection."""
+        return self.is_up and self.peer is not None and self.peer.link.attached is not None
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the cluster holds it to be dead."""
+        return self.member is not None and self.member.status is Status.DOWN
 
     @property
     def address(self) -> str:
@@ -86,13 +100,13 @@ class Links:
     def of(self, key: str | None) -> Link | None:
         """The link to a member, if it can be used."""
         link = None if key is None else self._by_key.get(key)
-        return link if link is not None and link.is_up else None
+        return link if link is not None and link.is_open else None
 
     def best(self) -> Link | None:
         """The one to ask for anything, if there is one: of a member that is up, and that answered when last asked."""
         now = self._runtime.loop.time()
-        up = [link for link in self._by_id.values() if link.is_up]
-        return min(up, key=lambda link: _rank(link, now), default=None)
+        open_ones = [link for link in self._by_id.values() if link.is_open]
+        return min(open_ones, key=lambda link: _rank(link, now), default=None)
 
     def addresses(self) -> tuple[str, ...]:
         """Where members can be dialled."""
@@ -146,7 +160,7 @@ class Links:
                 self._stop_connecting(link)
                 if not link.is_up:
                     self._close(link)
-                    del self._by_id[node_id]
+                    self._forget(link)
 
     # -- one link ------------------------------------------------------------------------------------------------------
 
@@ -202,12 +216,12 @@ class Links:
             if link.gateway is gateway:
                 link.gateway = link.undo = None
                 if link.member is None:
-                    self._by_id.pop(link.node_id, None)
+                    self._forget(link)
                 self._see_to(link)
                 self._on_change()
 
         body.call_at_end(lost)
-        link.gateway, link.is_closing = gateway, False
+        link.gateway, link.is_closing, link.peer = gateway, False, gateway.conversation.peer
         link.undo = lambda: body.forget_at_end(lost)
         self._on_change()
 
@@ -216,6 +230,13 @@ class Links:
         link.gateway = None
         if undo is not None:
             undo()
+
+    def _forget(self, link: Link) -> None:
+        """It is no member any more, and its process is lost (rule 3)."""
+        self._by_id.pop(link.node_id, None)
+        peer = link.peer
+        if peer is not None and peer.link.gone is None:
+            peer.supersede("it is no member of the cluster any more")
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -233,6 +254,6 @@ class Links:
         self._by_key.clear()
 
 
-def _rank(link: Link, now: float) -> tuple[bool, bool]:
+def _rank(link: Link, now: float) -> tuple[bool, bool, bool]:
     is_member = link.member is not None and link.member.status is Status.UP
-    return link.suspect_until > now, not is_member
+    return link.is_down, link.suspect_until > now, not is_member

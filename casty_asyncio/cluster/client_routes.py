@@ -168,7 +168,7 @@ class Routes:
             lane = self._lanes[spot] = _Lane(spot)
         if (lane.waiting or not self._goes(lane, message)) and self._may_wait(message):
             lane.waiting.append(message)
-            self._stuck[lane] = None
+            self._is_stuck(lane)
         return shard
 
     def _may_wait(self, message: _Message) -> bool:
@@ -225,7 +225,7 @@ class Routes:
             link = self._links.of(known.owner(lane.spot[1]))
             if link is not None:
                 return link
-        if lane.link is not None and lane.link.is_up:
+        if lane.link is not None and lane.link.is_open and not lane.link.is_down:
             return lane.link
         return self._links.best()
 
@@ -261,31 +261,37 @@ class Routes:
             case Refusal(reason, is_certain, is_for_others, has_ended):
                 link.is_closing = link.is_closing or has_ended
                 if is_for_others and self._over is None:
-                    self._take_back(lane, message, soon=has_ended)
+                    self._take_back(lane, message)
                 else:
                     request.answered(Rejected(reason) if is_certain else said.Unknown(reason))
             case ActorStoppedError() if not isinstance(answer, UnreachableError) and self._over is None:
                 link.is_closing = True
-                self._take_back(lane, message, soon=True)
+                self._take_back(lane, message)
             case _:
                 request.answered(said.Unknown(f"{link.node_id}, which was to pass it on, is lost: {answer}"))
         if type(answer) is not Refusal or answer.has_ended:
             self.pump_soon()
 
-    def _take_back(self, lane: _Lane, message: _Message, *, soon: bool) -> None:
+    def _take_back(self, lane: _Lane, message: _Message) -> None:
         """It was not handled, and another node may take it, or the same one later (rule 4)."""
         place = 0
         while place < len(lane.waiting) and 0 < lane.waiting[place].number < message.number:
             place += 1
         lane.waiting.insert(place, message)
         self._waiting += 1
-        self._stuck[lane] = None
-        if not soon:
+        self._is_stuck(lane)
+
+    def _is_stuck(self, lane: _Lane) -> None:
+        """Something waits, and is tried again after a while: not all that it may wait for is told."""
+        if not self._stuck:
             self.runtime.clock.set(self, _AGAIN_SECONDS)
+        self._stuck[lane] = None
 
     def on_due(self, now: Instant) -> None:
-        """What was taken back can be tried again."""
+        """Try again."""
         self.pump()
+        if self._stuck:
+            self.runtime.clock.set(self, _AGAIN_SECONDS)
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
@@ -317,6 +323,7 @@ class Routes:
     def end(self, reason: str) -> None:
         """Nothing can be sent any more, and nothing comes."""
         self._over = reason
+        self.runtime.clock.cancel(self)
         queues = [*[lane.waiting for lane in self._lanes.values()], *self._unknown.values()]
         self._unknown, self._stuck, self._waiting = {}, {}, 0
         for queue in queues:

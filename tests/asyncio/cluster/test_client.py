@@ -8,6 +8,7 @@ import pytest
 
 from casty_asyncio import (
     ActorFailedError,
+    ActorRef,
     ActorSystem,
     Behaviors,
     ClientConnected,
@@ -202,14 +203,15 @@ async def test_actors_of_the_client_are_told_by_every_node_also_by_one_it_never_
                 assert await probe.next() == f"from other {number}"
 
 
-def client_ref_at(system: ActorSystem, client: ClusterClient, probe: Probe) -> object:
+def client_ref_at(system: ActorSystem, client: ClusterClient, probe: Probe) -> ActorRef[object]:
     """The ref that a node has of an actor of the client."""
     assert system._running is not None
     assert client._running is not None
     there, here = system._running.remoting, client._running.remoting
     assert there is not None
     assert here is not None
-    return there.refs.decode(here.refs.encode(probe.ref))
+    found: ActorRef[object] = there.refs.decode(here.refs.encode(probe.ref))
+    return found
 
 
 async def test_class_actors_of_a_client_and_asks_between_both_sides_work() -> None:

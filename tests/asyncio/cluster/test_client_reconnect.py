@@ -17,7 +17,7 @@ from casty_asyncio import (
 )
 
 from ..probe import Probe
-from ..remote.kit import Proxy
+from ..remote.kit import Proxy, peers_of
 from .client_kit import (
     KEPT,
     PATIENCE,
@@ -57,7 +57,7 @@ async def next_connection(events: Probe) -> ClientConnected:
 
 @pytest.mark.parametrize("end", [ActorSystem.shutdown, crash])
 async def test_when_the_node_that_is_followed_is_gone_another_member_is(end: object) -> None:
-    async with cluster(3) as systems, client_of(systems[0]) as client:
+    async with cluster(3, leave_timeout=0.2) as systems, client_of(systems[0]) as client:
         await linked(client, 3)
         events = member_events(client)
         assert client.connected_to == "node-1"
@@ -161,7 +161,7 @@ async def test_asks_go_on_while_nodes_come_and_go_gracefully_and_each_is_handled
 
 
 async def test_an_ask_of_which_nobody_knows_what_became_fails_and_the_next_one_finds_the_new_owner() -> None:
-    async with cluster(3) as systems:
+    async with cluster(3, leave_timeout=0.2) as systems:
         for system in systems:
             await system.spawn(Counter, name="counters", sharded=True, num_shards=16)
         async with client_of(systems[0]) as client:
@@ -172,11 +172,12 @@ async def test_an_ask_of_which_nobody_knows_what_became_fails_and_the_next_one_f
             RELEASED.clear()
             asked = asyncio.ensure_future(ref.ask(Keep(), PATIENCE))
             await KEPT.wait()
-            RELEASED.set() if asked.done() else None
-            await crash(systems[2])
+            crashing = asyncio.ensure_future(crash(systems[2]))
             with pytest.raises(OutcomeUnknownError, match=entity):
                 await asked
             assert await ref.ask(Where(), PATIENCE) in ("node-1", "node-2")
+            RELEASED.set()
+            await crashing
 
 
 async def test_messages_stay_in_order_while_their_shard_moves() -> None:
@@ -260,4 +261,5 @@ async def test_members_that_join_later_can_address_the_client_and_those_that_lef
         links = client._links
         assert links is not None
         await until(lambda: list(links._by_id) == ["node-1"])
+        assert [peer.node.node_id for peer in peers_of(client) if peer.link.gone is None] == ["node-1"]
         assert node_with([first], "node-1") is first
