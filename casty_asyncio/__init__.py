@@ -25,7 +25,10 @@ from casty_proto.wire import RemoteException, message
 from .actor import Actor
 from .behaviors import Behaviors
 from .cluster.broadcast import BroadcastRef
+from .cluster.client import ClusterClient
 from .cluster.events import (
+    ClientConnected,
+    ClientDisconnected,
     ClusterEvent,
     ClusterMember,
     LeaderChanged,
@@ -52,6 +55,7 @@ from .errors import (
     CastyError,
     ClusterError,
     ClusterTimeoutError,
+    ContactError,
     DuplicateNameError,
     ExpelledError,
     HandlerCancelledError,
@@ -143,12 +147,16 @@ __all__ = [
     "CancelSchedule",
     "CancelTask",
     "CastyError",
+    "ClientConnected",
+    "ClientDisconnected",
+    "ClusterClient",
     "ClusterError",
     "ClusterEvent",
     "ClusterMember",
     "ClusterTimeoutError",
     "Codec",
     "CompleteStream",
+    "ContactError",
     "Context",
     "Contexts",
     "DeadLetter",
