@@ -122,8 +122,10 @@ class Cluster:
         self.lanes = Lanes(transport, self._received, self._lost)
         self.member = Member(runtime, self.node, self.lanes, self._storage)
         items = Items(self.remoting)
+        runtime.dead_letters.opening[EntityAnswer] = items.late
         self.hosting = Hosting(runtime, self.member, items)
         self.regions = Regions(runtime, self.member, self.hosting)
+        self.hosting.ref_of = lambda name, entity: EntityRef(self.regions.region(name), entity)
         discovery = Discovery(self.system.receptionist, self.remoting, self.member)
         self.views = Views(runtime, self.member, self.regions, discovery)
         self.remoting.refs.placeless = self

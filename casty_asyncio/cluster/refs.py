@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..refs import ActorRef
 from .asking import Telling
 from .items import Form
+from .names import name_of
 
 if TYPE_CHECKING:
     from .regions import Region
@@ -70,7 +71,7 @@ class EntityRef[M](ActorRef[M]):
 
     @property
     def path(self) -> str:
-        return f"/{self.region.name}/{self.entity_id}" if self.entity_id else f"/{self.region.name}"
+        return f"/{self.region.name}/{name_of(self.entity_id)}" if self.entity_id else f"/{self.region.name}"
 
     @property
     def name(self) -> str:

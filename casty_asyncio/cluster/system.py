@@ -389,7 +389,11 @@ class DistributedSystem(ActorSystem):
             await cluster.regions.register(recipe, guardian, cluster.views.joined)
         except BaseException:
             if not self.stopping:
+                # The name is free again when whoever has called learns of it.
+                ended = asyncio.Event()
+                guardian._cell.body.call_at_end(ended.set)
                 self.stop(guardian)
+                await ended.wait()
             raise
         return cluster.regions.ref(recipe.name, recipe.kind)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from casty_proto.actor import Reason
+
 from ..asks import Ask, over
 from ..errors import ActorFailedError, ActorStoppedError, NotSendableError, OutcomeUnknownError
 from ..refs import ActorRef
@@ -117,6 +119,12 @@ class Turn:
         self.answer = None
         over(self.ask)
         self.say(self._hosting.items.failure(error))
+
+    def refuse(self, error: Exception) -> None:
+        """It is not handled, and was not begun. Where nobody waits for it, it becomes a dead letter."""
+        if self.form is Form.TELL:
+            self._hosting.lost(self, self.ask.message, Reason.STOPPED)
+        self.fail(error)
 
     def lose(self) -> None:
         """This node does not own the shard any more, and the handler had begun."""

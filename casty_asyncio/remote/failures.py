@@ -10,6 +10,9 @@ from ..errors import (
     ActorStoppedError,
     AskError,
     MailboxFullError,
+    NotHandledError,
+    OutcomeUnknownError,
+    ReplicationError,
     UnreachableError,
     described,
 )
@@ -19,7 +22,17 @@ _TRACEBACK_MAX = 20_000
 _LINE_MAX = 500
 
 _KINDS: dict[str, type[Exception]] = {
-    kind.__name__: kind for kind in (ActorFailedError, ActorStoppedError, MailboxFullError, AskError, UnreachableError)
+    kind.__name__: kind
+    for kind in (
+        ActorFailedError,
+        ActorStoppedError,
+        AskError,
+        MailboxFullError,
+        NotHandledError,
+        OutcomeUnknownError,
+        ReplicationError,
+        UnreachableError,
+    )
 }
 """What an ask can fail with elsewhere. Whatever else it is, is an `AskError`."""
 
