@@ -72,9 +72,9 @@ class Turn:
 
     def set_result(self, value: Any) -> None:
         """The handler has answered."""
-        self.end()
         if self.form is not Form.ASK:
             return  # Whoever sends waits for the end of the handler, and not for what it says.
+        self.end()
         try:
             answer = self._hosting.items.answer(value, f"the answer of {self.path}")
         except NotSendableError as error:

@@ -81,6 +81,11 @@ def has_open(system: DistributedSystem, name: str, entity_id: str = "") -> bool:
     return member.node.owns(name, shard, member.now()) is not None
 
 
+async def taken_up(systems: list[DistributedSystem], name: str, entity_id: str = "") -> None:
+    """Wait until one of these nodes has the shard of an entity: what was asked before that may have been lost."""
+    await until(lambda: any(has_open(each, name, entity_id) for each in systems))
+
+
 def ids_at(system: DistributedSystem, name: str, count: int) -> list[str]:
     """The ids of entities that a node has, so many of them."""
     found: list[str] = []
@@ -94,9 +99,7 @@ def ids_at(system: DistributedSystem, name: str, count: int) -> list[str]:
 
 
 async def all_open(systems: list[DistributedSystem], name: str) -> None:
-    """Wait until every shard is open somewhere, and every one is where it belongs."""
-
-    hosts = [each for each in systems if name in hosting_of(each).regions]
+    """Wait until every shard is open, and each of these nodes has some, as long as there are enough."""
 
     def is_settled() -> bool:
         for each in systems:
@@ -107,7 +110,7 @@ async def all_open(systems: list[DistributedSystem], name: str) -> None:
             for shard in range(region.num_shards):
                 if region.owner(shard) is None:
                     return False
-            if len({region.owner(shard) for shard in range(region.num_shards)}) < min(len(hosts), region.num_shards):
+            if len({region.owner(shard) for shard in range(region.num_shards)}) < min(len(systems), region.num_shards):
                 return False
         return True
 
