@@ -212,8 +212,8 @@ class DistributedSystem(ActorSystem):
     async def forget(self, node_id: str, timeout: float = _WAIT_SECONDS) -> None:
         """Forget a member that is unreachable and does not come back: it counts for durability no more.
 
-        What was kept by it alone is lost. Raises `ClusterError` where there is no such member, or where it is there,
-        and `ClusterTimeoutError`.
+        What was kept by it alone is lost. For one that is no member nothing changes. Raises `ClusterError` where it is
+        there, and `ClusterTimeoutError`.
         """
         check_timeout("the timeout of forget", timeout)
         cluster = self._joined()

@@ -101,16 +101,16 @@ def ids_at(system: DistributedSystem, name: str, count: int) -> list[str]:
 async def all_open(systems: list[DistributedSystem], name: str) -> None:
     """Wait until every shard is open, and each of these nodes has some, as long as there are enough."""
 
+    keys = {inside_of(each).member.node.key for each in systems}
+
     def is_settled() -> bool:
         for each in systems:
-            inside = inside_of(each)
-            region = inside.member.node.state.region(name)
-            if region is None or inside.member.node.gaps():
+            node = inside_of(each).member.node
+            region = node.state.region(name)
+            if region is None or node.gaps():
                 return False
-            for shard in range(region.num_shards):
-                if region.owner(shard) is None:
-                    return False
-            if len({region.owner(shard) for shard in range(region.num_shards)}) < min(len(systems), region.num_shards):
+            owners = {region.owner(shard) for shard in range(region.num_shards)}
+            if not owners <= keys or len(owners) < min(len(keys), region.num_shards):
                 return False
         return True
 
