@@ -154,6 +154,8 @@ class Hosting:
         entity = shard.entities.get(effect.entity)
         if entity is not None:
             if entity.is_busy or (entity.body is not None and entity.body._debts):
+                # It is to be asked again: nothing need happen here when it is not busy any more.
+                self.member.feed(events.Touched(*place))
                 return
             state = self._state_now(entity)
             entity.stop()

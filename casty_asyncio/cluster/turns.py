@@ -98,6 +98,7 @@ class Turn:
     def end(self) -> None:
         """Nothing more is to be done for it but to say what was found."""
         self._is_over = True
+        over(self.ask)
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             callback(self)
@@ -117,7 +118,6 @@ class Turn:
         elif self.answer is None:
             return
         self.answer = None
-        over(self.ask)
         self.say(self._hosting.items.failure(error))
 
     def refuse(self, error: Exception) -> None:

@@ -158,9 +158,7 @@ async def test_a_newer_process_of_a_name_replaces_the_older_one() -> None:
 
 async def test_wait_for_says_what_it_has_waited_for() -> None:
     async with cluster(1) as [system]:
-        with pytest.raises(
-            ClusterTimeoutError, match="for 3 members and a leader, and knows of 1"
-        ):
+        with pytest.raises(ClusterTimeoutError, match="for 3 members and a leader, and knows of 1"):
             await system.wait_for(3, 0.1)
         with pytest.raises(TimeoutError):
             await system.wait_for(2, 0)
