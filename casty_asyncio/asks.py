@@ -85,11 +85,14 @@ class Ask:
         error.__cause__ = cause
         self.fail(error)
 
-    def fail_undelivered(self, reason: Reason) -> None:
-        """The message did not reach the handler."""
+    def fail_undelivered(self, reason: Reason) -> bool:
+        """The message did not reach the handler. Whether it is lost: somebody else may be there who handles it."""
         what = f"{self.kind()} was not handled by {self.cell.path}: {reason}"
-        self.message = None
         self.fail(ActorStoppedError(what) if reason is Reason.STOPPED else MailboxFullError(what))
+        if not self.future.done():
+            return False
+        self.message = None
+        return True
 
     def on_due(self, now: Instant) -> None:
         """The deadline has come."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
 
 from casty_proto.actor import Reason
 from casty_proto.machine import SECOND, Instant
@@ -52,12 +55,19 @@ class DeadLetters:
         self._in_period = 0
         self._at_the_end: dict[str, int] = {}
         """What was under way to other processes when this system ended: for each of them, how many messages."""
+        self.opening: dict[type, Callable[[Any], Any]] = {}
+        """What is in messages that are envelopes: the message, or `None` for what loses nothing."""
         self.count = 0
         """All dead letters so far."""
 
     def add(self, letter: events.DeadLetter) -> None:
         """Publish and log one, unless its loss is no loss to anybody."""
         message = letter.message
+        if type(message) in self.opening:
+            message = self.opening[type(message)](message)
+            if message is None:
+                return
+            letter = evolve(letter, message=message)
         if letter.reason in _GONE and isinstance(message, (*_EXPENDABLE, *_unmissed_by(letter.ref))):
             return
         if isinstance(message, Unmissed):

@@ -333,8 +333,8 @@ class Runtime:
             raise MailboxFullError(
                 f"the mailbox of {ref.path} holds {outcome.cell.limit} messages and rejects {type(message).__name__}"
             )
-        if ask is not None:
-            ask.fail_undelivered(outcome.reason)
+        if ask is not None and not ask.fail_undelivered(outcome.reason):
+            return
         self.dead_letters.add(events.DeadLetter(message, ref, outcome.reason, sender))
 
     def dead_letter(

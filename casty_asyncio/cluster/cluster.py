@@ -25,10 +25,11 @@ from .client_wire import GATEWAY, allow_types
 from .discovery import Discovery
 from .gateway import Gateway
 from .hosting import Hosting
-from .items import Items
+from .items import EntityAnswer, Items
 from .lanes import Lanes
 from .member import Member
 from .placeless import PlacelessRefs
+from .refs import EntityRef
 from .regions import Regions
 from .storage import Storage
 from .storage_file import FILE_NAME
@@ -123,8 +124,10 @@ class Cluster:
         self.lanes = Lanes(transport, self._received, self._lost)
         self.member = Member(runtime, self.node, self.lanes, self._storage)
         items = Items(self.remoting)
+        runtime.dead_letters.opening[EntityAnswer] = items.late
         self.hosting = Hosting(runtime, self.member, items)
         self.regions = Regions(runtime, self.member, self.hosting)
+        self.hosting.ref_of = lambda name, entity: EntityRef(self.regions.region(name), entity)
         discovery = Discovery(self.system.receptionist, self.remoting, self.member)
         self.views = Views(runtime, self.member, self.regions, discovery)
         self.remoting.refs.placeless = PlacelessRefs(runtime, self.regions.region)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.actor import READY, Behavior, Cell, Layers, Phase, Stop
+from casty_proto.actor import READY, Behavior, Cell, Layers, Phase, Reason, Stop
 from casty_proto.cluster import events
 
 from ..actor import Actor, ClassBody
@@ -30,12 +30,15 @@ from ..behavior_body import BehaviorBody
 from ..body import Body
 from ..errors import ActorFailedError, NotHandledError, ReplicationError, described
 from .items import EntityAnswer, Form
+from .names import name_of
+from .shards import Life
 from .turns import Turn
 
 if TYPE_CHECKING:
     from ..refs import LocalRef
     from ..runtime import Runtime
-    from .hosting import Hosting, Shard
+    from .hosting import Hosting
+    from .shards import Shard
 
 _UNKNOWN = b"\xc1"
 """Stands for a state of which nobody knows whether it is kept. Nothing is encoded as this."""
@@ -66,7 +69,8 @@ class Entity:
     @property
     def path(self) -> str:
         """For texts."""
-        return f"{self.shard.region.path}/{self.name}"
+        path = self.shard.region.path
+        return f"{path}/{name_of(self.name)}" if self.name else path
 
     @property
     def is_busy(self) -> bool:
@@ -108,11 +112,11 @@ class Entity:
         if hosting.may_begin(shard):
             cell = self._cell(turn)
             if cell is None and turn.done():
-                return  # It cannot be made, and whoever asked knows.
+                # It cannot be made, and whoever asked knows.
+                hosting.soon(self.go_on)
+                return
         if cell is None:
-            if self.waiting is None:
-                self.waiting = deque()
-            self.waiting.appendleft(turn)
+            self._wait_first(turn)
             return
         self.turn = turn
         runtime = hosting.runtime
@@ -134,8 +138,7 @@ class Entity:
             self._hosting.runtime.log.error("%s cannot be made", self.path, exc_info=error, extra={"actor": self.path})
             failure = ActorFailedError(f"{self.path} cannot be made: {described(error)}")
             failure.__cause__ = error
-            turn.fail(failure)
-            turn.end()
+            turn.refuse(failure)
             return None
         return self.ref._cell
 
@@ -150,32 +153,52 @@ class Entity:
 
     def tries_again(self, turn: Turn) -> bool:
         """Its actor has stopped before it could handle this. Whether another one does (rule 7)."""
-        turn.attempts += 1
-        if turn.attempts >= _ATTEMPTS_MAX or self._hosting.is_over(self.shard):
+        shard = self.shard
+        if shard.life is Life.DROPPED:
             return False
+        if shard.life is not Life.HALTED:
+            turn.attempts += 1
+            if turn.attempts >= _ATTEMPTS_MAX:
+                return False
         if self.turn is turn:
             self.turn = None
-        if self.waiting is None:
-            self.waiting = deque()
-        self.waiting.appendleft(turn)
+        self._wait_first(turn)
         self._hosting.soon(self.go_on)
         return True
 
+    def _wait_first(self, turn: Turn) -> None:
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.appendleft(turn)
+
     # -- around the handler --------------------------------------------------------------------------------------------
 
-    def begins(self, turn: Turn | None, body: Body) -> bool:
+    def begins(self, turn: Turn | None, body: Body, message: Any) -> bool:
         """A handler is about to begin. Whether it may (rule 2)."""
         if not self._hosting.may_begin(self.shard):
-            if turn is not None and self.turn is turn:
-                self.turn = None
-                turn.fail(NotHandledError(f"{self.path} did not handle {turn.ask.kind()}: its shard is being moved"))
-                turn.end()
+            self._refuse(turn, body, message)
             return False
         if turn is not None:
             turn.begin()
             if turn.form is Form.TELL:
                 body.context._ask, body.context._sender = None, turn.sender
         return True
+
+    def _refuse(self, turn: Turn | None, body: Body, message: Any) -> None:
+        shard, hosting = self.shard, self._hosting
+        if turn is None:
+            # Of a timer, a child, or itself: it has no other place than this actor.
+            hosting.runtime.dead_letter(body.ref, message, Reason.STOPPED)
+            return
+        if self.turn is not turn:
+            return  # It was said already what becomes of it.
+        self.turn = None
+        if not hosting.may_wait(shard, turn):
+            turn.refuse(NotHandledError(f"{self.path} did not handle {turn.ask.kind()}: its shard is being moved"))
+            return
+        # It was too late to take it back when the shard was closed: it waits with the others, and goes with them.
+        self._wait_first(hosting.renewed(turn))
+        hosting.shard_changed(shard)
 
     def ends(self, turn: Turn | None, body: Body, *, failed: bool) -> None:
         """A handler has ended. Raises `NotSendableError` for a state that cannot be kept."""
@@ -298,8 +321,18 @@ class Entity:
         """Nothing that waits is handled here."""
         waiting, self.waiting = self.waiting, None
         for turn in waiting or ():
-            turn.fail(error_of(turn))
-            turn.end()
+            turn.refuse(error_of(turn))
+
+    def refuse_asks(self, error_of: Callable[[Turn], Exception]) -> None:
+        """The same for those that somebody waits for."""
+        waiting, self.waiting = self.waiting, None
+        for turn in waiting or ():
+            if turn.form is Form.TELL:
+                if self.waiting is None:
+                    self.waiting = deque()
+                self.waiting.append(turn)
+            else:
+                turn.refuse(error_of(turn))
 
 
 class _Write:
@@ -392,7 +425,7 @@ def _guard(body: Body, entity: Entity, handler: Callable[..., Any], first: Any, 
     ask = body.context._ask
     future: object = None if ask is None else ask.future
     turn = future if isinstance(future, Turn) else None
-    if not entity.begins(turn, body):
+    if not entity.begins(turn, body, second if body.context_first else first):
         return None
     try:
         result = handler(first, second)

@@ -8,7 +8,8 @@ Rules
  2. A shard that is to be closed begins no handler any more. When those that run have ended, and the node has said what
     became of their states, or after `PATIENCE` when it does not, it is closed: what waits goes with it, in its order.
  3. A shard that is halted does nothing from that moment on. Who waits for an answer is told so: that nothing was done,
-    or, for the message in hand, that nobody knows. Handlers that run are cancelled.
+    or, for the message in hand, that nobody knows. Handlers that run are cancelled. What nobody waits for stays: it is
+    handled when the shard is resumed, and becomes dead letters when it is dropped.
  4. The actors of a shard stop when it is dropped. If it is resumed instead, they go on.
 """
 
@@ -16,12 +17,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from casty_proto.actor import Phase, Stop
-from casty_proto.address import actor_name_problem
+from casty_proto.actor import Phase, Reason, Stop
 from casty_proto.cluster import events
 from casty_proto.cluster.records import RegionKind
 from casty_proto.machine import nanoseconds
@@ -29,9 +27,12 @@ from casty_proto.machine import nanoseconds
 from ..errors import AskError, NotHandledError
 from ..refs import LocalRef
 from .entities import Entity, EntityClassBody
-from .items import DecodeError, EntityAnswer, Items, Verdict
+from .items import DecodeError, EntityAnswer, Form, Items, Verdict
 from .member import Member
+from .names import name_of
 from .recipes import Recipe
+from .refs import SINGLETON_ID, EntityRef
+from .shards import HostedRegion, Life, Shard
 from .turns import Turn
 
 if TYPE_CHECKING:
@@ -39,49 +40,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0
 """How long, in seconds, a shard that is to be closed waits for answers about what its handlers have left."""
-_SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~!$&'()*+,;=:@ "
-
-
-class Life(Enum):
-    """What is done in a shard."""
-
-    OPEN = "open"
-    CLOSING = "closing"
-    CLOSED = "closed"
-    HALTED = "halted"
-    DROPPED = "dropped"
-
-
-class HostedRegion:
-    """One type, or one singleton, whose entities can be here."""
-
-    __slots__ = ("guardian", "name", "path", "recipe")
-
-    def __init__(self, recipe: Recipe, guardian: LocalRef[Any]) -> None:
-        self.name = recipe.name
-        self.recipe = recipe
-        self.guardian = guardian
-        """The parent of its entities."""
-        self.path = guardian.path
-
-
-class Shard:
-    """One shard that was opened here."""
-
-    __slots__ = ("entities", "epoch", "is_impatient", "life", "number", "region", "saving", "states")
-
-    def __init__(self, region: HostedRegion, number: int, epoch: int, states: dict[str, bytes]) -> None:
-        self.region = region
-        self.number = number
-        self.epoch = epoch
-        self.life = Life.OPEN
-        self.entities: dict[str, Entity] = {}
-        self.states = states
-        """Of the entities that have not been needed here yet."""
-        self.saving = 0
-        """How many states are under way."""
-        self.is_impatient = False
-        """Whether it waits no longer to be closed."""
 
 
 class Hosting:
@@ -93,6 +51,8 @@ class Hosting:
         self.items = items
         self.regions: dict[str, HostedRegion] = {}
         self.shards: dict[tuple[str, int], Shard] = {}
+        self.ref_of: Callable[[str, str], EntityRef[Any]]
+        """Makes the ref of an entity, for dead letters."""
         self.done = EntityAnswer(Verdict.ANSWERED, items.state(None, "nothing"))
         """What is said to whoever only wants to know that it was done."""
         self._arrivals = 0
@@ -130,7 +90,7 @@ class Hosting:
         self.shards[spot] = shard = Shard(region, effect.shard, effect.epoch, dict(effect.entities))
         self._take(shard, effect.waiting)
         if effect.unprompted or region.recipe.kind is RegionKind.SINGLETON:
-            names = list(shard.states) if region.recipe.kind is RegionKind.ENTITIES else [region.name]
+            names = list(shard.states) if region.recipe.kind is RegionKind.ENTITIES else [SINGLETON_ID]
             for name in names:
                 self.soon(lambda name=name: self._bring_back(shard, name))  # type: ignore[misc]
 
@@ -162,16 +122,12 @@ class Hosting:
             return NotHandledError(f"{turn.path} did not handle {turn.ask.kind()}: {reason}")
 
         for entity in list(shard.entities.values()):
-            entity.refuse_all(error_of)
             turn = entity.turn
-            if turn is None:
-                continue
-            if turn.has_begun:
-                turn.lose()
-            else:
-                turn.fail(error_of(turn))
-                turn.end()
-            entity.stop()
+            if turn is not None:
+                if turn.has_begun:
+                    turn.lose()
+                entity.stop()
+            entity.refuse_asks(error_of)
 
     def resume(self, effect: events.ResumeShard) -> None:
         """Go on."""
@@ -198,6 +154,8 @@ class Hosting:
         entity = shard.entities.get(effect.entity)
         if entity is not None:
             if entity.is_busy or (entity.body is not None and entity.body._debts):
+                # It is to be asked again: nothing need happen here when it is not busy any more.
+                self.member.feed(events.Touched(*place))
                 return
             state = self._state_now(entity)
             entity.stop()
@@ -225,14 +183,30 @@ class Hosting:
             turn.ask.message = item.message
             self._entity(shard, item.entity).take(turn)
 
+    def renewed(self, turn: Turn) -> Turn:
+        """The same message once more, of which nothing was done yet. The turn before is over; nobody is told."""
+        fresh = Turn(self, turn.data, turn.arrival)
+        item = self.items.read(turn.data, fresh.ask)
+        fresh.entity, fresh.form, fresh.sender, fresh.handle = turn.entity, item.form, item.sender, item.handle
+        fresh.ask.message = item.message
+        turn.handle = None
+        turn.end()
+        return fresh
+
     def _undecodable(self, shard: Shard, turn: Turn, error: Exception) -> None:
         """It concerns nobody but whoever sent it."""
         text = f"a message for {shard.region.path} cannot be decoded here: {error}"
         self.runtime.log.error("%s", text)
         name, turn.handle = self.items.salvaged(turn.data)
         turn.entity = Entity(self, shard, name, None)
+        if turn.handle is None:
+            self.lost(turn, turn.data, Reason.UNDECODABLE)
         turn.fail(AskError(text))
-        turn.end()
+
+    def lost(self, turn: Turn, message: object, reason: Reason) -> None:
+        """A message was not handled, and nobody waits who could be told."""
+        entity = turn.entity
+        self.runtime.dead_letter(self.ref_of(entity.shard.region.name, entity.name), message, reason, turn.sender)
 
     def _entity(self, shard: Shard, name: str) -> Entity:
         entity = shard.entities.get(name)
@@ -252,11 +226,11 @@ class Hosting:
         """Make the actor of an entity. Raises what its constructor raises, and `SpawnError`."""
         region = entity.shard.region
         plan = region.recipe.blueprint(entity, self.items)
-        # Who stops in this moment has the name for a moment longer; and an id can be what no name can.
-        name = quote(entity.name, safe=_SAFE)
+        # Who stops in this moment has the name for a moment longer, and long ids may have one name.
+        name = name_of(region.name if entity.name == SINGLETON_ID else entity.name)
         parent = region.guardian._cell
         taken = parent.children is not None and name in parent.children
-        ref = self.runtime.spawn_now(parent, plan, None if taken or actor_name_problem(name) is not None else name)
+        ref = self.runtime.spawn_now(parent, plan, None if taken else name)
         entity.body = ref._cell.body
         return ref
 
@@ -286,9 +260,9 @@ class Hosting:
         member = self.member
         return member.node.acts(shard.region.name, shard.number, member.now()) == shard.epoch
 
-    def is_over(self, shard: Shard) -> bool:
-        """Whether nothing begins there any more."""
-        return shard.life in (Life.DROPPED, Life.HALTED)
+    def may_wait(self, shard: Shard, turn: Turn) -> bool:
+        """Whether a message that was not begun may wait for what becomes of its shard."""
+        return shard.life is not Life.DROPPED and (shard.life is not Life.HALTED or turn.form is Form.TELL)
 
     # -- closing -------------------------------------------------------------------------------------------------------
 

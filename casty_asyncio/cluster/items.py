@@ -139,6 +139,15 @@ class Items:
             raise failure_of(value)
         return value
 
+    def late(self, answer: EntityAnswer) -> Any:
+        """What is lost with an answer that nobody waits for any more. `None` for a failure."""
+        if answer.verdict is Verdict.FAILED:
+            return None
+        try:
+            return self._decode(answer.data)
+        except (DecodeError, ValueError, TypeError):
+            return answer
+
     def state(self, value: Any, what: str) -> bytes:
         """The state of an entity. Raises `NotSendableError`, which names the place in it."""
         try:

@@ -11,11 +11,12 @@ from ..errors import UsageError
 from ..refs import ActorRef
 from .asking import Telling
 from .items import Form
+from .names import name_of
 
 if TYPE_CHECKING:
     from .regions import Region
 
-SINGLETON_ID = ""
+SINGLETON_ID = "\x01"
 """What the one entity of a singleton is called."""
 
 
@@ -70,11 +71,13 @@ class EntityRef[M](ActorRef[M]):
 
     @property
     def path(self) -> str:
-        return f"/{self.region.name}/{self.entity_id}" if self.entity_id else f"/{self.region.name}"
+        if self.entity_id == SINGLETON_ID:
+            return f"/{self.region.name}"
+        return f"/{self.region.name}/{name_of(self.entity_id)}"
 
     @property
     def name(self) -> str:
-        return self.entity_id or self.region.name
+        return self.region.name if self.entity_id == SINGLETON_ID else self.entity_id
 
     @property
     def address(self) -> str:

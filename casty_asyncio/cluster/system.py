@@ -44,7 +44,7 @@ from .events import ClusterMember
 from .items import Form
 from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
 from .recipes import Recipe, recipe_of_class, recipe_of_factory
-from .refs import EntityRef, ShardedRef, ShardEnvelope
+from .refs import SINGLETON_ID, EntityRef, ShardedRef, ShardEnvelope
 from .regions import Answered
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
@@ -243,8 +243,8 @@ class DistributedSystem(ActorSystem):
     async def forget(self, node_id: str, timeout: float = _WAIT_SECONDS) -> None:
         """Forget a member that is unreachable and does not come back: it counts for durability no more.
 
-        What was kept by it alone is lost. Raises `ClusterError` where there is no such member, or where it is there,
-        and `ClusterTimeoutError`.
+        What was kept by it alone is lost. For one that is no member nothing changes. Raises `ClusterError` where it is
+        there, and `ClusterTimeoutError`.
         """
         check_timeout("the timeout of forget", timeout)
         cluster = self._joined()
@@ -258,6 +258,28 @@ class DistributedSystem(ActorSystem):
         if type(result) is not said.Done:
             kind = ClusterError if isinstance(result, Rejected) else ClusterTimeoutError
             raise kind(f"{node_id!r} was not forgotten: {result.reason}")
+
+    async def remove(self, name: str, timeout: float = _WAIT_SECONDS) -> None:
+        """Take a sharded type or a singleton out of the whole cluster: its entities stop, and their states are gone.
+
+        The name is free when this returns. A no-op where there is none of that name. Raises `ClusterError` and
+        `ClusterTimeoutError`; then it may be gone, or be going.
+        """
+        check_timeout("the timeout of remove", timeout)
+        cluster = self._joined()
+        node = cluster.node
+        request = Answered(self._runtime("ended").loop)
+        if node.state.region(name) is None:
+            return
+        cluster.member.feed(said.RemoveRegion(request, name))
+        try:
+            async with asyncio.timeout(timeout):
+                result = await request.future
+                if type(result) is not said.Done:
+                    raise ClusterError(f"{name!r} was not removed: {result.reason}")
+                await cluster.views.until(lambda: node.state.region(name) is None)
+        except TimeoutError as error:
+            raise ClusterTimeoutError(f"{name!r} was not removed within {timeout:g} s") from error
 
     # -- actors --------------------------------------------------------------------------------------------------------
 
@@ -406,7 +428,7 @@ class DistributedSystem(ActorSystem):
                 ShardedRef[Any](region).tell(message)
                 return Behaviors.same()
             if recipe.kind is RegionKind.SINGLETON:
-                EntityRef[Any](region, "").tell(message)
+                EntityRef[Any](region, SINGLETON_ID).tell(message)
                 return Behaviors.same()
             return Behaviors.unhandled()
 
@@ -420,7 +442,11 @@ class DistributedSystem(ActorSystem):
             await cluster.regions.register(recipe, guardian, cluster.views.joined)
         except BaseException:
             if not self.stopping:
+                # The name is free again when whoever has called learns of it.
+                ended = asyncio.Event()
+                guardian._cell.body.call_at_end(ended.set)
                 self.stop(guardian)
+                await ended.wait()
             raise
         return cluster.regions.ref(recipe.name, recipe.kind)
 

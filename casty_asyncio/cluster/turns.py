@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from casty_proto.actor import Reason
+
 from ..asks import Ask, over
 from ..errors import ActorFailedError, ActorStoppedError, NotSendableError, OutcomeUnknownError
 from ..refs import ActorRef
@@ -70,9 +72,9 @@ class Turn:
 
     def set_result(self, value: Any) -> None:
         """The handler has answered."""
-        self.end()
         if self.form is not Form.ASK:
             return  # Whoever sends waits for the end of the handler, and not for what it says.
+        self.end()
         try:
             answer = self._hosting.items.answer(value, f"the answer of {self.path}")
         except NotSendableError as error:
@@ -96,6 +98,7 @@ class Turn:
     def end(self) -> None:
         """Nothing more is to be done for it but to say what was found."""
         self._is_over = True
+        over(self.ask)
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             callback(self)
@@ -115,8 +118,13 @@ class Turn:
         elif self.answer is None:
             return
         self.answer = None
-        over(self.ask)
         self.say(self._hosting.items.failure(error))
+
+    def refuse(self, error: Exception) -> None:
+        """It is not handled, and was not begun. Where nobody waits for it, it becomes a dead letter."""
+        if self.form is Form.TELL:
+            self._hosting.lost(self, self.ask.message, Reason.STOPPED)
+        self.fail(error)
 
     def lose(self) -> None:
         """This node does not own the shard any more, and the handler had begun."""

@@ -39,6 +39,8 @@ class ItemEncoder(Encoder):
             return super().encode(value)
         finally:
             if self._classes:
+                # After an error it still has what was to be announced, and the next body is not about that.
+                self._pending.clear()
                 for cls in self._classes:
                     self._encoders.pop(cls, None)
                 self._classes.clear()

@@ -89,7 +89,7 @@ def test_rule_6_who_leaves_waits_for_members_that_are_down_for_a_while() -> None
     world.until(lambda: stays.key not in world.leader.node.state.up_members())
     for one in leaving:
         one.feed(ev.Depart())
-    world.run(2)
+    world.run(0.5)
     assert Standing.LEAVING in [one.node.standing for one in leaving], "the last of them waits"
     world.drop = lambda *_: False
     world.until(lambda: all(one.node.standing is Standing.DEPARTED for one in leaving))
@@ -97,3 +97,29 @@ def test_rule_6_who_leaves_waits_for_members_that_are_down_for_a_while() -> None
         world.crash(one.address)
     world.settle()
     assert world.leader is stays
+
+
+@pytest.mark.parametrize("settings", [{}, {"factor": 3, "sync_count": 1}])
+def test_rule_6_who_leaves_does_not_wait_for_those_who_have_said_goodbye(settings: dict[str, int]) -> None:
+    world = World(1)
+    world.form("abc")
+    world.add_region(world["a"], **settings)
+    world.run(1)
+    for one in world.everybody:
+        one.feed(ev.Depart())
+    world.run(0.3)
+    assert [one.node.standing for one in world.everybody] == [Standing.DEPARTED] * 3
+
+
+def test_rule_6_who_leaves_last_waits_for_the_dead_for_a_while_only() -> None:
+    world = World(1)
+    world.form("ab")
+    world.add_region(world["a"])
+    dead, last = world.others(world.leader)[0], world.leader
+    world.crash(dead.address)
+    world.run(2)
+    last.feed(ev.Depart())
+    world.run(0.3)
+    assert last.node.standing is Standing.LEAVING
+    world.run(1)
+    assert last.node.standing is Standing.DEPARTED

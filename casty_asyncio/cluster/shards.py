@@ -1,0 +1,53 @@
+"""The shards that are open on this node, and what is done in them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..refs import LocalRef
+    from .entities import Entity
+    from .recipes import Recipe
+
+
+class Life(Enum):
+    """What is done in a shard."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    HALTED = "halted"
+    DROPPED = "dropped"
+
+
+class HostedRegion:
+    """One type, or one singleton, whose entities can be here."""
+
+    __slots__ = ("guardian", "name", "path", "recipe")
+
+    def __init__(self, recipe: Recipe, guardian: LocalRef[Any]) -> None:
+        self.name = recipe.name
+        self.recipe = recipe
+        self.guardian = guardian
+        """The parent of its entities."""
+        self.path = guardian.path
+
+
+class Shard:
+    """One shard that was opened here."""
+
+    __slots__ = ("entities", "epoch", "is_impatient", "life", "number", "region", "saving", "states")
+
+    def __init__(self, region: HostedRegion, number: int, epoch: int, states: dict[str, bytes]) -> None:
+        self.region = region
+        self.number = number
+        self.epoch = epoch
+        self.life = Life.OPEN
+        self.entities: dict[str, Entity] = {}
+        self.states = states
+        """Of the entities that have not been needed here yet."""
+        self.saving = 0
+        """How many states are under way."""
+        self.is_impatient = False
+        """Whether it waits no longer to be closed."""
