@@ -213,10 +213,15 @@ class Owning:
         """The members are others: so may be the homes of what is owned here, and the backups."""
         for spot in list(self._spots):
             region = self._core.state.region(spot[0])
-            if region is None:
-                continue
-            self._feed_homes(Home(*spot, self._plans.home(region, spot[1])))
-            self._keeping.plans_changed(spot, region)
+            if region is not None:
+                self._feed_homes(Home(*spot, self._plans.home(region, spot[1])))
+        self._tell_of_backups()
+
+    def _tell_of_backups(self) -> None:
+        for spot in list(self._spots):
+            region = self._core.state.region(spot[0])
+            if region is not None:
+                self._keeping.plans_changed(spot, region)
 
     def members_changed(self, gone: tuple[NodeKey, ...]) -> None:
         """The members are others, or in another state. `gone` are none any more."""
@@ -230,6 +235,7 @@ class Owning:
     def restarted(self, node: NodeKey) -> None:
         """A member was started again on its disk, which has no copies."""
         self._keeping.feed(Lost(node))
+        self._tell_of_backups()
 
     def settled(self, index: int) -> None:
         """All that is above was said about everything up to `index`."""
