@@ -25,6 +25,7 @@ from casty_proto.shard.leases import LeaseOptions
 from casty_proto.shard.steward import StewardOptions
 from casty_proto.swim import SwimOptions
 
+from ..checkers.cluster_copies import Copies
 from ..checkers.cluster_health import is_whole, missing, unanswered
 from ..checkers.cluster_losses import Losses
 from ..checkers.cluster_owners import Owners
@@ -127,6 +128,8 @@ class ClusterWorld:
             variety.pick((None, 700 * MILLISECOND)),
             remember=variety.chance(0.3),
         )
+        self.loses_one = settings.faults and settings.nodes >= 3 and variety.chance(0.25)
+        """Whether one host is gone for good at the end."""
         self.think_ns: Nanoseconds = variety.pick((400, 150)) * MILLISECOND
         self.ask_timeout_ns: Nanoseconds = variety.pick((LONGEST_ASK, LONGEST_ASK // 5))
         names = tuple([f"n{number}" for number in range(1, settings.nodes + 1)])
@@ -140,6 +143,8 @@ class ClusterWorld:
         """Hosts whose node has ended, and will be followed by another."""
         self.left: dict[NodeKey, None] = {}
         """Nodes that have left, with nothing left behind, as the cluster has it."""
+        self.dead: list[ClusterProgram] = []
+        """What ran on hosts that are gone for good."""
         self.quiet = False
         """Whether clients ask for nothing more."""
         self.completed: dict[str, int] = {}
@@ -150,6 +155,7 @@ class ClusterWorld:
         self.losses = Losses(settings.nodes, self._down, self._is_whole)
         self.owners = Owners(self._acts, self.losses.is_in_doubt, reach)
         self.writes = Writes(reach)
+        self.copies = Copies()
         self.views = Views(reach)
         self.policy = Policy(self)
         self.workload = Workload(self)
@@ -262,7 +268,8 @@ class ClusterWorld:
 
     def problems(self) -> list[str]:
         """What is not as it should be when all hosts are up."""
-        return missing(self.programs(), [host.name for host in self.hosts], self.regions)
+        names = [host.name for host in self.hosts if not host.is_scrap]
+        return missing(self.programs(), names, self.regions, self.dead)
 
     def _acts(self, name: str, region: str, shard: int) -> int | None:
         host = self.world.hosts[name]
@@ -309,6 +316,7 @@ class ClusterScenario(Scenario):
         "an ask ended with retry",
         "an ask ended with unknown",
         "more was lost than a write survives",
+        "a node was lost for good",
     )
 
     def __init__(self, machine: type[Node] = Node) -> None:
@@ -331,6 +339,8 @@ class ClusterScenario(Scenario):
             await_health(cluster)
             outcome.well_after_ns = world.now - healed_at
             await_progress(cluster)
+            if cluster.loses_one:
+                outcome.well_after_ns = max(outcome.well_after_ns, await_loss(cluster))
             self._check_writes(cluster)
             self._check_history(cluster, outcome)
             world.digest_states()
@@ -381,6 +391,25 @@ def await_health(cluster: ClusterWorld, bound_ns: Nanoseconds = BOUND) -> None:
         world.run(world.now + STEP)
 
 
+def await_loss(cluster: ClusterWorld) -> Nanoseconds:
+    """One host is gone for good, when all is well. The others get on without it. Returns how long that took.
+
+    Hosts that always come back would hide it where nobody sees to what a dead node owns, or votes on.
+    """
+    world = cluster.world
+    cluster.losses.review()
+    host = world.tape.stream("loss").pick(cluster.hosts)
+    lost_at = world.now
+    if isinstance(host.program, ClusterProgram):
+        cluster.dead.append(host.program)
+    host.scrap()
+    await_health(cluster)
+    took = world.now - lost_at
+    await_progress(cluster)
+    world.reach("a node was lost for good")
+    return took
+
+
 def await_progress(cluster: ClusterWorld) -> None:
     """Every client gets on, everything that was said to a node is answered, and all is still well."""
     world = cluster.world
@@ -388,7 +417,9 @@ def await_progress(cluster: ClusterWorld) -> None:
     began, deadline = world.now, world.now + ANSWER
     while True:
         stuck = [
-            host.name for host in cluster.hosts if cluster.completed.get(host.name, 0) <= before.get(host.name, 0) + 1
+            host.name
+            for host in cluster.hosts
+            if not host.is_scrap and cluster.completed.get(host.name, 0) <= before.get(host.name, 0) + 1
         ]
         late = unanswered(cluster.programs(), began)
         if not stuck and not late:

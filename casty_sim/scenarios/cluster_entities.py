@@ -144,6 +144,7 @@ class Application:
         entity.unsaved -= 1
         shard.unsaved -= 1
         if durable:
+            self._cluster.owners.acknowledges(self._host, shard.spot, shard.epoch)
             if op.kind is Kind.ADD:
                 self._cluster.writes.acknowledged(shard.spot, op)
             self._answer(op, DONE, result)
@@ -226,6 +227,8 @@ class Application:
         gone = entity.state is None and shard.spot[0] == REGISTERS
         state = None if gone else state_bytes(entity.state)
         self._program.feed(events.Handled(*shard.spot, shard.epoch, entity.name, state, request))
+        if request in self.saving:
+            self._host.moment()
 
     def _closed_if_done(self, shard: Shard, *, impatient: bool = False) -> None:
         if shard.phase is not CLOSING or self.shards.get(shard.spot) is not shard:

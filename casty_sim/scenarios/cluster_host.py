@@ -20,6 +20,7 @@ from casty_proto.cluster.records import NodeInfo
 from casty_proto.cluster.registry import ListingChanged
 from casty_proto.machine import MILLISECOND, Instant, Nanoseconds, Note, Persist, Persisted, Reply, Wake
 
+from ..checkers.cluster_copies import ANSWERS
 from ..world import Host, Program, Violation
 from .cluster_clients import Asks, Client
 from .cluster_entities import Application
@@ -120,6 +121,8 @@ class ClusterProgram(Program):
         """One event to the node, and all of its effects; then whatever they have led to here."""
         for effect in self.node.handle(event, self.host.now()):
             if type(effect) is Send:
+                if type(effect.message.body) in ANSWERS:
+                    self.cluster.copies.says(self.host, self.node.key, effect.message.body)
                 self.host.send(effect.to, effect.message, SIZE)
             else:
                 self._carry_out(effect)

@@ -63,6 +63,15 @@ def test_rule_2_a_crash_loses_what_was_not_written_and_keeps_what_was() -> None:
     assert toy(host).count == 5
 
 
+def test_rule_2_a_host_that_is_scrap_never_starts_again() -> None:
+    made = world()
+    host = made.hosts["a"]
+    made.after(TICK, host.start)
+    host.scrap()
+    made.run(2 * TICK)
+    assert not host.up
+
+
 def test_rule_2_nothing_of_an_earlier_life_reaches_the_next() -> None:
     made = world()
     host = made.hosts["a"]
