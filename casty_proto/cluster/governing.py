@@ -5,8 +5,9 @@ Rules
  1. Whoever asks to be taken in becomes a member, unless it was removed or a later life of it is there. It is told.
  2. Every member is in Raft's configuration, and nobody else. A newcomer listens first.
  3. `max_voters` members vote, or as many as there are, but always an odd number. Who is leaving does not count.
- 4. A voter that is down gives its vote to a member that is up, if there is one; otherwise it keeps it, so that votes
-    do not pile up at fewer and fewer. One voter comes or goes at a time, and who comes does so before who goes.
+ 4. A voter that is down gives its vote to a member that is up, if there is one; otherwise it keeps it, so that votes do
+    not pile up at fewer and fewer. One voter comes or goes at a time, and who comes does so before who goes. Of those
+    who go, who is not there does so first: otherwise it might be needed to let others go.
  5. A member is down when SWIM says so. It is down as well when SWIM suspects it and its lease has ended: nothing is at
     risk then, and its work can be taken up earlier. And it is down when it has asked for no lease for long, although
     others find it alive: it does no work, whatever the reason.
@@ -259,7 +260,8 @@ class Governing:
         coming = [key for key in desired if key not in voters and self._resting.get(key, 0) <= self._core.now]
         if coming and len(voters) <= len(desired):
             return (AddVoter(coming[0]),)
-        going = [key for key in voters if key not in desired]
+        # Who is not there goes first: of two voters that are left both are needed to let one go.
+        going = sorted([key for key in voters if key not in desired], key=lambda key: _is_up(there.get(key)))
         if going and len(voters) > len(desired) and (going := [key for key in going if key != self._core.key]):
             return (AddLearner(going[0]) if going[0] in there else Remove(going[0]),)
         return ()
@@ -285,6 +287,11 @@ class Governing:
         for change in changes:
             if type(change) is AddVoter:
                 self._resting[change.node] = self._core.now + self._core.options.silence_ns
+
+
+def _is_up(member: MemberInfo | None) -> tuple[bool, bool]:
+    """To sort by: those who are no members, those who are down, and those who are there."""
+    return (member is not None, member is not None and member.status is not Status.DOWN)
 
 
 def refusal(outcome: object) -> str | None:

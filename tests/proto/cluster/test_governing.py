@@ -127,6 +127,19 @@ def test_rule_4_one_after_the_other_can_crash_while_somebody_is_left_to_vote() -
     assert world.leader.runs
 
 
+def test_rule_4_a_voter_that_was_forgotten_goes_before_one_that_is_there() -> None:
+    """Otherwise it and the leader are all that is left of three, and nobody decides anything any more."""
+    for place in (0, 1):
+        world = three_of(3)
+        leader = world.leader
+        victim = world.crash(world.others(leader)[place].address)
+        world.run(2)
+        leader.ask(lambda token, name=victim.node.info.node_id: ev.ForgetNode(token, name))  # type: ignore[misc]
+        world.run(2)
+        assert world.leader is leader
+        assert leader.node.voters == (leader.key,)
+
+
 def test_rule_3_who_leaves_does_not_count_and_its_vote_goes_to_another() -> None:
     world = three_of(4)
     leaving = next(one for one in world.others(world.leader) if one.key in world.leader.node.voters)
