@@ -98,7 +98,7 @@ class Applying:
         orders: Orders,
         governing: Governing,
         assigning: Assigning,
-        names: dict[str, int],
+        names: dict[tuple[str, int], None],
     ) -> None:
         self._core = core
         self._plans = plans
@@ -109,7 +109,7 @@ class Applying:
         self._governing = governing
         self._assigning = assigning
         self._names = names
-        """Names that actors of this process have, or want: the numbers of the actors."""
+        """Names that actors of this process have, or want, with the numbers of the actors: several may want one."""
         self._members_changed = False
         self._gone: list[NodeKey] = []
         self._regions: dict[str, None] = {}
@@ -164,7 +164,7 @@ class Applying:
             case ShardsMoved():
                 self._on_moved(change)
             case NameTaken(name, entry):
-                if entry.node == self._core.key and self._names.get(name) != entry.number:
+                if entry.node == self._core.key and (name, entry.number) not in self._names:
                     # Nobody here wants it: an order that came late, or that of an earlier process.
                     self._orders.place(UnregisterName(name, entry.node, entry.number), lambda *_: None)
             case RegionClosing() | RegionRemoved() | NameFreed():

@@ -83,8 +83,8 @@ class Inside:
         self._routing = routing
         self._discovering = discovering
         self._watching = watching
-        self._names: dict[str, int] = {}
-        """Names that actors of this process have, or want: the numbers of the actors."""
+        self._names: dict[tuple[str, int], None] = {}
+        """Names that actors of this process have, or want, with the numbers of the actors: several may want one."""
         self._life_waits = False
         """Whether the beginning of this process is still to be marked in the log."""
         self._confers: dict[int, Any] = {}
@@ -189,13 +189,13 @@ class Inside:
     def on_claim_name(self, event: events.ClaimName) -> None:
         """An actor of this node wants a name."""
         core, name, number = self._core, event.name, event.number
-        self._names[name] = number
+        self._names[name, number] = None
 
         def answer(outcome: Outcome | None, index: int, reason: str) -> None:
             entry = core.state.name(name)
             mine = entry is not None and (entry.node, entry.number) == (core.key, number)
-            if self._names.get(name) == number and not mine:
-                del self._names[name]
+            if not mine:
+                self._names.pop((name, number), None)
             if outcome is None and mine:
                 core.out.append(Reply(event.request, Done(index)))
             else:
@@ -205,8 +205,7 @@ class Inside:
 
     def on_release_name(self, event: events.ReleaseName) -> None:
         """It does not want it any more."""
-        if self._names.get(event.name) == event.number:
-            del self._names[event.name]
+        self._names.pop((event.name, event.number), None)
         self._order(event.request, control.UnregisterName(event.name, self._core.key, event.number))
 
     def on_forget(self, event: events.ForgetNode) -> None:

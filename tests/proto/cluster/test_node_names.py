@@ -58,6 +58,22 @@ def test_rule_13_two_actors_of_one_node_are_two() -> None:
     assert entry.number == 1
 
 
+def test_rule_13_of_two_actors_of_one_node_that_claim_at_once_the_winner_keeps_it() -> None:
+    world = World()
+    world.form("abc")
+    node = world.others(world.leader)[0]
+    for number in (1, 2):
+        node.feed(ev.ClaimName(number, "boss", number, "/boss"))
+    world.until(lambda: node.answer(1) is not None and node.answer(2) is not None)
+    assert isinstance(node.answer(1), ev.Done)
+    assert isinstance(node.answer(2), Taken)
+    world.run(2)
+    entry = node.node.state.name("boss")
+    assert entry is not None
+    assert entry.number == 1
+    assert [one.node for one in node.of(ev.NameChanged)] == [node.key]
+
+
 def test_rule_14_a_name_that_is_given_up_is_free_and_everybody_hears_of_both() -> None:
     world = World()
     a, b, c = world.form("abc")
