@@ -70,6 +70,7 @@ def missing(
         elif not program.ready:
             found.append(f"{program.node.key} has not registered its regions")
     found += _leaders(programs)
+    found += _voters(programs)
     gone = [program.node.key for program in dead]
     found += _views(programs, gone)
     found += sick_shards(programs, regions, gone)
@@ -86,6 +87,22 @@ def _leaders(programs: list[ClusterProgram]) -> list[str]:
         for program in programs
         if program.node.leader != leading[0]
     ]
+
+
+def _voters(programs: list[ClusterProgram]) -> list[str]:
+    """As many vote as should, and nobody who is gone while somebody else could."""
+    found: list[str] = []
+    for program in programs:
+        node = program.node
+        status = {one.key: one.status for one in node.state.members()}
+        wanted = min(program.cluster.options.max_voters, len(status))
+        if len(node.voters) != wanted - 1 + wanted % 2:
+            found.append(f"{node.key} has the voters {node.voters}, of {len(status)} members")
+        gone = [key for key in node.voters if status.get(key) is not Status.UP]
+        free = [key for key in status if status[key] is Status.UP and key not in node.voters]
+        if gone and free:
+            found.append(f"{node.key} has {gone} among the voters, and not {free}")
+    return found
 
 
 def _views(programs: list[ClusterProgram], dead: list[NodeKey]) -> list[str]:

@@ -2,7 +2,8 @@
 
 Each run draws, besides its faults, how the cluster is set up: which hosts have a disk, who is a seed, who comes later,
 which options the nodes and the regions have. While the faults last, hosts crash and come back, leave and come back, and
-clients ask entities for things. The policy (`cluster_policy.py`) sees to it that no more is lost at once than may be.
+clients ask entities for things. The policy (`cluster_policy.py`) sees to it that no more is lost at once than may be,
+as far as anybody is asked.
 """
 
 from __future__ import annotations
@@ -64,11 +65,8 @@ OPTIONS = NodeOptions(
 )
 """Times that let a run of ten seconds see several failures, with few messages."""
 
-# A disk that is lost, or fails, does so without asking what the cluster can bear; hosts without a disk stand for these.
 # A clock that leaps breaks leases, as it must.
-FAULTS = FaultOptions(
-    kinds=tuple([kind for kind in KINDS if kind not in ("wipe", "failing disk", "jump", "bandwidth")]), drift=0.04
-)
+FAULTS = FaultOptions(kinds=tuple([kind for kind in KINDS if kind != "jump"]), drift=0.04)
 
 BOUND = 30 * SECOND
 """How long a healed cluster may take until all is well."""
@@ -254,6 +252,10 @@ class ClusterWorld:
         if found is not None:
             self.history.append(found)
 
+    def cannot_be_done(self, ask: Ask) -> bool:
+        """Whether it is no wonder that an ask fails: what all backups are to have needs those who are gone for good."""
+        return bool(self.dead) and self.sync_count == -1 and ask.spot[0] == REGISTERS
+
     def abandoned(self) -> None:
         """What is out now, and what was out when a host lost power, does not end any more."""
         for asks in self._asks:
@@ -317,6 +319,8 @@ class ClusterScenario(Scenario):
         "an ask ended with unknown",
         "more was lost than a write survives",
         "a node was lost for good",
+        "a disk was wiped",
+        "a failed write stopped a host",
     )
 
     def __init__(self, machine: type[Node] = Node) -> None:
@@ -328,7 +332,8 @@ class ClusterScenario(Scenario):
         world = cluster.world
         outcome.reached = world.reached
         outcome.plan = cluster.plan.words()
-        nemesis = Nemesis(world, cluster.hosts, cluster.plan, FAULTS, cluster.policy.may_crash)
+        policy = cluster.policy
+        nemesis = Nemesis(world, cluster.hosts, cluster.plan, FAULTS, policy.may_crash, policy.may_wipe)
         cluster.begin()
         nemesis.begin()
         try:

@@ -151,7 +151,7 @@ class Client:
             wait = PAUSE + int(self._stream.raw() * PAUSE)
             self._program.later(wait, lambda: self._again(ask))
             return
-        if verdict == DONE:
+        if verdict == DONE or self._cluster.cannot_be_done(ask):
             self._cluster.completed[self._host.name] = self._cluster.completed.get(self._host.name, 0) + 1
         self._out -= 1
         if not self._out:
