@@ -127,7 +127,8 @@ class Owning:
         self._from: dict[Spot, NodeKey] = {}
         """Whoever that was."""
         self._given: dict[Spot, int] = {}
-        """Shards that this node has had, and the epochs at which others got them."""
+        """Shards that this node has given away, and the epochs at which others got them. Who takes one by force asks
+        who is there, and is promised nothing: who leaves does not wait for that."""
         self._owners: dict[Spot, deque[tuple[int, NodeKey]]] = {}
         """Of shards whose writes are acknowledged by backups: the last owners, and their epochs."""
         self._fresh: dict[Spot, None] = {}
@@ -205,7 +206,8 @@ class Owning:
                 self._feed_homes(Home(*spot, self._plans.home(region, shard)))
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
             elif self._spots.pop(spot, None) is not None:
-                self._given[spot] = change.epoch
+                if not change.forced:
+                    self._given[spot] = change.epoch
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
                 self._feed_homes(Home(*spot, None))
 
