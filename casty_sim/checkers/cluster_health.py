@@ -71,6 +71,7 @@ def missing(
             found.append(f"{program.node.key} has not registered its regions")
     found += _leaders(programs)
     found += _voters(programs)
+    found += _misplaced(programs)
     gone = [program.node.key for program in dead]
     found += _views(programs, gone)
     found += sick_shards(programs, regions, gone)
@@ -126,6 +127,22 @@ def _views(programs: list[ClusterProgram], dead: list[NodeKey]) -> list[str]:
     return found
 
 
+def _misplaced(programs: list[ClusterProgram]) -> list[str]:
+    """Nodes that are not known as what they are, and entities where they may not live."""
+    found: list[str] = []
+    for program in programs:
+        node = program.node
+        for other in programs:
+            member = node.state.member(other.node.key)
+            if member is not None and member.node != other.node.info:
+                found.append(f"{node.key} takes {other.node.info} for {member.node}")
+        for region, shard in program.app.shards:
+            role = program.cluster.roles.role_of(region)
+            if role is not None and role not in node.info.roles:
+                found.append(f"{region}/{shard} lives at {node.key}, which is no {role}")
+    return found
+
+
 def _registries(programs: list[ClusterProgram], dead: list[ClusterProgram]) -> list[str]:
     """Who is down is a member until it is forgotten, and its list is kept as long."""
     wanted: dict[str, list[tuple[str, int, str]]] = {}
@@ -148,6 +165,9 @@ def unanswered(programs: list[ClusterProgram], before: int) -> list[str]:
         late = [number for number, since in program.asks.told.items() if since < before]
         if late:
             found.append(f"{program.node.key} does not say what became of {len(late)} messages, {late[0]} among them")
+        asked = [number for number, since in program.conferring.items() if since < before]
+        if asked:
+            found.append(f"{program.node.key} does not say whether it knows all that is known")
         owed = [saving for saving in program.app.saving.values() if saving[4] < before]
         if owed:
             found.append(f"{program.node.key} does not say whether {len(owed)} writes are durable: {owed[0][0].spot}")

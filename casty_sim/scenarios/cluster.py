@@ -1,9 +1,9 @@
 """A cluster of nodes with entities, a singleton, names and a registry, under every fault that it must bear.
 
 Each run draws, besides its faults, how the cluster is set up: which hosts have a disk, who is a seed, who comes later,
-which options the nodes and the regions have. While the faults last, hosts crash and come back, leave and come back, and
-clients ask entities for things. The policy (`cluster_policy.py`) sees to it that no more is lost at once than may be,
-as far as anybody is asked.
+which roles and weights there are, which options the nodes and the regions have. While the faults last, hosts crash and
+come back, leave and come back, and clients ask entities for things. The policy (`cluster_policy.py`) sees to it that no
+more is lost at once than may be, as far as anybody is asked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from casty_proto.replica import ReplicaOptions
 from casty_proto.shard.channel import ChannelOptions
 from casty_proto.shard.homes import HomeOptions
 from casty_proto.shard.leases import LeaseOptions
+from casty_proto.shard.plan import DEFAULT_PLACEMENT
+from casty_proto.shard.rendezvous import Rendezvous
 from casty_proto.shard.steward import StewardOptions
 from casty_proto.swim import SwimOptions
 
@@ -41,8 +43,9 @@ from ..trace import Trace
 from ..world import Host, Violation, World
 from .cluster_clients import LONGEST_ASK, Ask, Asks, operation
 from .cluster_host import ClusterProgram
-from .cluster_ops import BOSS, COUNTERS, REGISTERS, regions, state_of
+from .cluster_ops import BOSS, COUNTERS, NAMES, REGISTERS, regions, state_of
 from .cluster_policy import Policy
+from .cluster_roles import Roles
 from .cluster_workload import Workload
 
 OPTIONS = NodeOptions(
@@ -96,6 +99,7 @@ def draw_options(stream: Stream) -> NodeOptions:
         channels=ChannelOptions(window=stream.pick((256, 1, 3)), patience_ns=OPTIONS.channels.patience_ns),
         replica=ReplicaOptions(page_entries=stream.pick((512, 1)), window_messages=stream.pick((256, 2))),
         max_voters=stream.pick((5, 3)),
+        placement=stream.pick((DEFAULT_PLACEMENT, DEFAULT_PLACEMENT, Rendezvous())),
     )
 
 
@@ -120,17 +124,20 @@ class ClusterWorld:
             self.plan = FaultPlan((), world.network.default)
         self.options = draw_options(variety)
         self.sync_count = variety.pick((1, -1))
+        names = tuple([f"n{number}" for number in range(1, settings.nodes + 1)])
+        self.roles = Roles(tape, names, tuple(NAMES))
         self.regions = regions(
             self.sync_count,
             variety.pick((2000, 500)) * MILLISECOND,
             variety.pick((None, 700 * MILLISECOND)),
             remember=variety.chance(0.3),
+            role_of=self.roles.role_of,
         )
         self.loses_one = settings.faults and settings.nodes >= 3 and variety.chance(0.25)
         """Whether one host is gone for good at the end."""
         self.think_ns: Nanoseconds = variety.pick((400, 150)) * MILLISECOND
+        self.longest_handler_ns: Nanoseconds = variety.pick((30, 30, 200)) * MILLISECOND
         self.ask_timeout_ns: Nanoseconds = variety.pick((LONGEST_ASK, LONGEST_ASK // 5))
-        names = tuple([f"n{number}" for number in range(1, settings.nodes + 1)])
         self.hosts = [world.add_host(name, lambda: self.program(self)) for name in names]
         self.first_seeds = tuple(variety.shuffled(names)[: variety.between(1, settings.nodes)])
         self._disks = {name: variety.chance(0.5) for name in names}
@@ -183,8 +190,11 @@ class ClusterWorld:
         return self._generations[name]
 
     def seeds_for(self, host: Host) -> tuple[str, ...]:
-        """At first as was drawn; later all hosts, since the seeds of a cluster that is there are its members."""
-        return self.first_seeds if host.starts == 1 else tuple([each.name for each in self.hosts])
+        """At first as was drawn; later all hosts, since the seeds of a cluster that is there are its members. Who has
+        lost its disk while one was founded starts like the others: all are to have the same seeds then."""
+        if host.starts == 1 or not self.policy.has_begun:
+            return self.first_seeds
+        return tuple([each.name for each in self.hosts])
 
     def clients_at(self, host: Host) -> int:
         """How many clients a host has."""
@@ -312,6 +322,8 @@ class ClusterScenario(Scenario):
         "a write was not durable",
         "a name was given",
         "a name was refused",
+        "a node was as up to date as anybody",
+        "a member said something else of itself",
         "another leader was elected",
         "an entity rested",
         "an entity came back after a rest",

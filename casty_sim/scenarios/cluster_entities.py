@@ -20,8 +20,6 @@ from .cluster_ops import state_of as decoded
 if TYPE_CHECKING:
     from .cluster_host import ClusterProgram
 
-LONGEST = 30 * MILLISECOND
-"""How long a handler takes at most."""
 PATIENCE = 150 * MILLISECOND
 """How long a shard that is to be closed waits for answers about what its handlers have left."""
 
@@ -195,7 +193,7 @@ class Application:
         self._cluster.writes.begins(op)
         entity.running = op
         if self._stream.chance(0.5):
-            delay = int(self._stream.raw() ** 2 * LONGEST)
+            delay = int(self._stream.raw() ** 2 * self._cluster.longest_handler_ns)
             self._program.later(delay, lambda: self._end(shard, entity, op))
         else:
             self._end(shard, entity, op)

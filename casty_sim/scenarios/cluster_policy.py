@@ -35,6 +35,11 @@ class Policy:
         """A node of that host belongs to the cluster."""
         self._were_members[host.name] = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a cluster."""
+        return bool(self._were_members)
+
     def may_crash(self, host: Host) -> bool:
         """Whether this host may lose power."""
         return self._may_be_lost(host, keeps_disk=self._cluster.keeps_disk(host.name))
