@@ -21,6 +21,7 @@ The rules of the parts hold. Besides:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from random import Random
 from typing import Any, assert_never
 
@@ -359,8 +360,12 @@ class Owning:
 
     def deadline(self) -> Instant | None:
         """When `wake` is wanted."""
-        parts = (self._holder.deadline(), self._homes.deadline(), self._keeping.deadline())
-        return min([at for at in parts if at is not None], default=None)
+        return min([at for part in self.deadlines if (at := part()) is not None], default=None)
+
+    @property
+    def deadlines(self) -> tuple[Callable[[], Instant | None], ...]:
+        """What `deadline` is the earliest of."""
+        return (self._holder.deadline, self._homes.deadline, *self._keeping.deadlines)
 
     def invariants(self) -> None:
         """Assert what must hold between two events."""

@@ -48,6 +48,7 @@ class _Wrong(Node):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.spoil()
+        self._deadlines = self._queries()
 
     def spoil(self) -> None:
         """Make the parts wrong that are there from the beginning."""
@@ -55,6 +56,7 @@ class _Wrong(Node):
     def _enter(self, *arguments: Any) -> Inside:
         inside = super()._enter(*arguments)
         self.spoil_inside(inside)
+        self._deadlines = self._queries()
         return inside
 
     def spoil_inside(self, inside: Inside) -> None:
