@@ -17,7 +17,7 @@ from casty_proto.cluster.checks import NodeKey
 from casty_proto.cluster.events import Standing
 from casty_proto.cluster.node import Node
 from casty_proto.cluster.options import NodeOptions
-from casty_proto.machine import MILLISECOND, SECOND, Nanoseconds
+from casty_proto.machine import MILLISECOND, SECOND, Instant, Nanoseconds
 from casty_proto.raft import RaftOptions
 from casty_proto.replica import ReplicaOptions
 from casty_proto.shard.channel import ChannelOptions
@@ -76,6 +76,8 @@ BOUND = 30 * SECOND
 ANSWER = 12 * SECOND
 """How long a node may take to say what became of a message, when all is well."""
 STEP = SECOND // 4
+SETTLED = 2 * SECOND
+"""How long a node may be held to be down for what was late."""
 
 
 def draw_options(stream: Stream) -> NodeOptions:
@@ -150,6 +152,8 @@ class ClusterWorld:
         """Nodes that have left, with nothing left behind, as the cluster has it."""
         self.dead: list[ClusterProgram] = []
         """What ran on hosts that are gone for good."""
+        self.calm_at: Instant = 0
+        """When all has arrived that was late when the faults ended. On an ordered network it holds up the rest."""
         self.quiet = False
         """Whether clients ask for nothing more."""
         self.completed: dict[str, int] = {}
@@ -353,6 +357,7 @@ class ClusterScenario(Scenario):
             cluster.workload.end()
             nemesis.end(cluster.hosts, Link())
             healed_at = world.now
+            cluster.calm_at = healed_at + cluster.plan.link.tail_ns + SETTLED
             await_health(cluster)
             outcome.well_after_ns = world.now - healed_at
             await_progress(cluster)
@@ -414,6 +419,9 @@ def await_loss(cluster: ClusterWorld) -> Nanoseconds:
     Hosts that always come back would hide it where nobody sees to what a dead node owns, or votes on.
     """
     world = cluster.world
+    if world.now < cluster.calm_at:
+        world.run(cluster.calm_at)
+        await_health(cluster)
     cluster.losses.review()
     host = world.tape.stream("loss").pick(cluster.hosts)
     lost_at = world.now
@@ -446,5 +454,7 @@ def await_progress(cluster: ClusterWorld) -> None:
             raise Violation("liveness", f"all is well, but the clients of {stuck} get no further; {said}")
         world.run(world.now + STEP)
     problems = cluster.problems()
-    if problems:
+    if problems and world.now < cluster.calm_at:
+        await_health(cluster)
+    elif problems:
         raise Violation("liveness", f"all was well, and is not any more without faults: {'; '.join(problems[:8])}")
