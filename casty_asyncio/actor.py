@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import Behavior, SupervisionStrategy
@@ -26,6 +26,8 @@ class Actor[M]:
     """
 
     _casty_context: ActorContext[M]
+    __casty_exclude_fields__: Collection[str] = ()
+    """The names of attributes that are no part of the state that is replicated or moved."""
 
     def receive(self, msg: M, ctx: ActorContext[M]) -> Awaitable[Any] | Any:
         """Handle one message. Answer an ask with `ctx.reply(...)`.
@@ -65,6 +67,25 @@ class Actor[M]:
         """
         return None
 
+    def get_state(self) -> Any:
+        """The state that is replicated, and moves with the entity: all that `set_state` needs to make it again.
+
+        By default a dict of the attributes whose names do not begin with `_` and are not excluded. It must be made of
+        what can be sent. `None` means that the entity is no more: its next message makes a new one.
+        """
+        excluded = self.__casty_exclude_fields__
+        names = dict.fromkeys([*_slots_of(type(self)), *getattr(self, "__dict__", ())])
+        return {
+            name: getattr(self, name)
+            for name in names
+            if not name.startswith("_") and name not in excluded and hasattr(self, name)
+        }
+
+    def set_state(self, state: Any) -> None:
+        """Take over what `get_state` gave, on a new instance, before `on_start`. By default sets the attributes."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
     @property
     def context(self) -> ActorContext[M]:
         """The same context that `receive` gets, for the hooks. Raises `UsageError` in `__init__`: not there yet."""
@@ -72,6 +93,15 @@ class Actor[M]:
         if context is None:
             raise UsageError(f"{type(self).__name__}.context is not there yet in __init__; use it from on_start on")
         return context
+
+
+def _slots_of(cls: type) -> list[str]:
+    """The names that the classes of an object have reserved, instead of a dictionary."""
+    found: list[str] = []
+    for base in reversed(cls.__mro__):
+        slots = base.__dict__.get("__slots__", ())
+        found += [slots] if isinstance(slots, str) else slots
+    return found
 
 
 class ClassBody(Body):

@@ -24,6 +24,8 @@ from casty_proto.actor import (
 )
 
 from .arguments import check_behavior, check_callable, check_function, check_ref
+from .cluster.options import NUM_SHARDS
+from .cluster.styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 from .context import ActorContext
 from .errors import UsageError
 from .receptionist import ServiceKey
@@ -122,6 +124,48 @@ class Behaviors:
         if not isinstance(key, ServiceKey):
             raise UsageError(f"Behaviors.discoverable wants a ServiceKey as its key, not {key!r}")
         return Discoverable(behavior, key)
+
+    @staticmethod
+    def sharded[M](
+        factory: Callable[[str], Behavior[M]],
+        *,
+        num_shards: int = NUM_SHARDS,
+        idle_timeout: float | None = None,
+        role: str | None = None,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+    ) -> ShardedBehavior[M]:
+        """A type of entities, for nodes of a cluster: `factory(entity_id)` makes the behavior of one where it belongs.
+
+        `ref = system.spawn(Behaviors.sharded(player), "players")` gives their ref: `ref["alice"]` is one of them, and
+        `ref.tell(ShardEnvelope("alice", message))` tells it something. The state of a behavior is its own affair: it
+        begins anew where it moves to. Keep states in `Actor` classes, or elsewhere, if they must outlive that.
+
+        For the other arguments see the `spawn` of a node.
+        """
+        check_function("the factory given to Behaviors.sharded", factory)
+        return ShardedBehavior(factory, num_shards, idle_timeout, role, mailbox, supervision)
+
+    @staticmethod
+    def singleton[M](
+        factory: Callable[[], Behavior[M]],
+        *,
+        role: str | None = None,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+    ) -> SingletonBehavior[M]:
+        """One actor in the whole cluster: `factory()` makes its behavior where it lives, and anew where it moves to."""
+        check_function("the factory given to Behaviors.singleton", factory)
+        return SingletonBehavior(factory, role, mailbox, supervision)
+
+    @staticmethod
+    def broadcasted[M](behavior: Behavior[M]) -> BroadcastBehavior[M]:
+        """An actor on every node that spawns it under the same name. What its ref is told goes to all of them.
+
+        An ask of the ref gives a tuple with the answers of all.
+        """
+        check_behavior("Behaviors.broadcasted", behavior)
+        return BroadcastBehavior(behavior)
 
     @staticmethod
     def spy[M](behavior: Behavior[M], observer: ActorRef[SpyEvent[Any]], *, spy_children: bool = False) -> Behavior[M]:

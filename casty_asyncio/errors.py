@@ -78,6 +78,33 @@ class ActorFailedError(AskError):
     """
 
 
+class NotHandledError(AskError):
+    """No entity has handled the message, and none will: its shard moved, or has no owner. Asking again is safe."""
+
+
+class OutcomeUnknownError(AskError):
+    """The node that had the message is gone, or had to stop. It may have been handled, before or after."""
+
+
+class ReplicationError(OutcomeUnknownError):
+    """The message was handled, and not enough backups have said in time that they have the state after it.
+
+    Whether it survives a failure of the owner is unknown.
+    """
+
+
+class ClusterError(CastyError):
+    """The cluster refused something, or did not answer in time; the text says which, and what to do."""
+
+
+class ClusterTimeoutError(ClusterError, TimeoutError):
+    """The cluster did not get there in time. What was asked of it may yet happen."""
+
+
+class ExpelledError(ClusterError):
+    """This node is no member of its cluster any more, or cannot go on as one. Start the process again."""
+
+
 class StartError(CastyError):
     """An actor did not start: its start hook failed, and its policy gave up. The cause is chained."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
@@ -115,10 +115,31 @@ class SubscribeListing[M](ReceptionistMsg):
     reply_to: ActorRef[Listing[M]] = field(validator=is_ref)
 
 
+class Elsewhere(Protocol):
+    """What connects the lists of one system with those of others."""
+
+    def listed(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
+        """An actor is listed here."""
+        ...
+
+    def unlisted(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
+        """It is not any more."""
+        ...
+
+    def own_address(self) -> NodeAddress | None:
+        """Where this system can be dialled."""
+        ...
+
+
 class Registry:
-    """The lists of one system. `/_receptionist` is the actor in front of it."""
+    """The lists of one system. `/_receptionist` is the actor in front of it.
+
+    In a cluster they are those of all nodes: who is here comes first, and then the others, node by node.
+    """
 
     def __init__(self) -> None:
+        self._elsewhere: Elsewhere | None = None
+        self._others: dict[ServiceKey[Any], tuple[ServiceInstance[Any], ...]] = {}
         self._services: dict[ServiceKey[Any], dict[ActorRef[Any], ServiceInstance[Any]]] = {}
         self._subscribers: dict[ServiceKey[Any], dict[ActorRef[Any], None]] = {}
         self._keys: dict[ActorRef[Any], dict[ServiceKey[Any], None]] = {}
@@ -126,7 +147,30 @@ class Registry:
 
     def listing[M](self, key: ServiceKey[M]) -> Listing[M]:
         """Who offers `key` at this moment."""
-        return Listing(key, tuple(self._services.get(key, {}).values()))
+        return Listing(key, (*self._services.get(key, {}).values(), *self._others.get(key, ())))
+
+    def connect(self, elsewhere: Elsewhere) -> None:
+        """Tell somebody what is listed here, now and later."""
+        self._elsewhere = elsewhere
+        address = elsewhere.own_address()
+        for key, services in self._services.items():
+            for ref in services:
+                services[ref] = ServiceInstance(ref, address)
+                elsewhere.listed(key, ref)
+
+    def set_elsewhere(self, key: ServiceKey[Any], instances: tuple[ServiceInstance[Any], ...]) -> None:
+        """Others offer a service on other nodes than before."""
+        if instances == self._others.get(key, ()):
+            return
+        if instances:
+            self._others[key] = instances
+        else:
+            self._others.pop(key, None)
+        self._changed(key)
+
+    def all_keys(self) -> tuple[ServiceKey[Any], ...]:
+        """All keys under which anything is listed, in the order of their names."""
+        return tuple(sorted({**self._services, **self._others}, key=lambda key: key.name))
 
     def announce(self, key: ServiceKey[Any], body: Body) -> None:
         """List an actor of this process until it stops."""
@@ -136,7 +180,11 @@ class Registry:
         """List `ref` under `key`. A no-op when it is listed there already, or has stopped."""
         if ref in self._services.get(key, {}) or not self._follow(ref, key):
             return
-        self._services.setdefault(key, {})[ref] = ServiceInstance(ref)
+        elsewhere = self._elsewhere
+        address = None if elsewhere is None else elsewhere.own_address()
+        self._services.setdefault(key, {})[ref] = ServiceInstance(ref, address)
+        if elsewhere is not None:
+            elsewhere.listed(key, ref)
         self._changed(key)
 
     def deregister(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
@@ -146,6 +194,8 @@ class Registry:
             return
         if not services:
             del self._services[key]
+        if self._elsewhere is not None:
+            self._elsewhere.unlisted(key, ref)
         self._changed(key)
 
     def subscribe(self, key: ServiceKey[Any], subscriber: ActorRef[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -27,7 +27,9 @@ from .errors import InvalidNameError, SystemShutDownError, UnreachableError, Usa
 from .event_stream import EventStream
 from .events import EventStreamMsg
 from .generic import Answer, Asked, Plain
+from .health import Health
 from .lookup import Lookup, MissingRef
+from .metrics import Metric, counter
 from .receptionist import Listing, ReceptionistMsg, Registry, ServiceKey, receptionist
 from .refs import ActorRef, LocalRef
 from .remote.asking import ask_remote
@@ -43,7 +45,12 @@ from .threads import ThreadBridge
 from .transport import Remote
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from .actor import Actor
+    from .cluster.options import GossipConfig, RaftConfig
+    from .cluster.system import DistributedSystem
+    from .transport import Contexts, Tls
 
 TASK_RUNNER = "_task_runner"
 EVENT_STREAM = "_event_stream"
@@ -98,7 +105,51 @@ class ActorSystem:
             SCHEDULER: lambda runtime: scheduler(runtime.timers),
             RECEPTIONIST: lambda _: receptionist(self.receptionist),
         }
+        self._for_others: dict[str, None] = {}
+        """Actors of the system itself that others may look up."""
         self._ending: asyncio.Task[tuple[str, ...]] | None = None
+
+    @staticmethod
+    def distributed(
+        host: str,
+        port: int = 0,
+        *,
+        seeds: Sequence[str] = (),
+        name: str = "casty",
+        node_id: str | None = None,
+        advertise: str | None = None,
+        roles: Sequence[str] = (),
+        raft_config: RaftConfig | None = None,
+        gossip_config: GossipConfig | None = None,
+        persistence_dir: str | PathLike[str] | None = None,
+        tls: Tls | Contexts | None = None,
+        secret: str | bytes | None = None,
+        remote: Remote | None = None,
+        shutdown_timeout: float = 10.0,
+        leave_timeout: float = 30.0,
+        seed: int | None = None,
+    ) -> DistributedSystem:
+        """An actor system that is a node of a cluster; see `DistributedSystem`, which has the same arguments."""
+        from .cluster.system import DistributedSystem
+
+        return DistributedSystem(
+            host,
+            port,
+            seeds=seeds,
+            name=name,
+            node_id=node_id,
+            advertise=advertise,
+            roles=roles,
+            raft_config=raft_config,
+            gossip_config=gossip_config,
+            persistence_dir=persistence_dir,
+            tls=tls,
+            secret=secret,
+            remote=remote,
+            shutdown_timeout=shutdown_timeout,
+            leave_timeout=leave_timeout,
+            seed=seed,
+        )
 
     # -- beginning and end -----------------------------------------------------------------------------------------
 
@@ -119,10 +170,13 @@ class ActorSystem:
             remoting = Remoting(runtime, self._remote, self._find_for_others)
             runtime.remoting = remoting
             try:
-                await remoting.start()
+                await self._connect(remoting)
             except BaseException:
                 runtime.remoting = None
                 raise
+
+    async def _connect(self, remoting: Remoting) -> None:
+        await remoting.start()
 
     @property
     def address(self) -> NodeAddress | None:
@@ -160,9 +214,12 @@ class ActorSystem:
             runtime = self._running
             # The task holds a context of its own, so that a handler's variables do not outlive it here.
             self._ending = runtime.loop.create_task(
-                shut_down(runtime), name="casty-shutdown", context=runtime.pool.base.copy()
+                self._end(runtime), name="casty-shutdown", context=runtime.pool.base.copy()
             )
         return self._ending
+
+    async def _end(self, runtime: Runtime) -> tuple[str, ...]:
+        return await shut_down(runtime)
 
     async def wait_shutdown(self) -> None:
         """Wait until somebody has shut the system down. Raises `UsageError` in a handler, which that would wait for."""
@@ -352,6 +409,39 @@ class ActorSystem:
         """How many messages could not be delivered so far. Each was an event on the event stream."""
         return 0 if self._running is None else self._running.dead_letters.count
 
+    def health(self) -> Health:
+        """How the system is: live until it was shut down, and ready from its start until its shutdown begins."""
+        running = self._running
+        if self.stopping:
+            over = running is None or running.ended.is_set()
+            return Health(not over, False, ("it was shut down" if over else "it is shutting down",))
+        if running is None or (self._remote is not None and running.remoting is None):
+            return Health(True, False, ("it was not started yet",))
+        return Health(True, True)
+
+    def status(self) -> dict[str, Any]:
+        """What there is to know about the system, made of what JSON knows."""
+        health = self.health()
+        return {
+            "system": self.name,
+            "address": None if self.address is None else str(self.address),
+            "live": health.live,
+            "ready": health.ready,
+            "dead_letters": self.dead_letters,
+            "services": [{"key": key.name, "count": len(self.lookup(key))} for key in self.receptionist.all_keys()],
+        }
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """The figures of the system. Cheap; to be called as often as somebody collects them."""
+        running = self._running
+        counts = (0, 0, 0) if running is None else (running.started, running.stopped, running.restarted)
+        return (
+            counter("casty_actors_started_total", "Actors that have started.", counts[0]),
+            counter("casty_actors_stopped_total", "Actors that have stopped.", counts[1]),
+            counter("casty_actors_restarted_total", "Restarts of actors that had failed.", counts[2]),
+            counter("casty_dead_letters_total", "Messages that could not be delivered.", self.dead_letters),
+        )
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _runtime(
@@ -409,7 +499,9 @@ class ActorSystem:
             address = ActorAddress(self.name, None, path, incarnation)
         except AddressError:
             return None
-        cell = None if is_reserved(split_path(path)[0]) else self._find(runtime, address)
+        first = split_path(path)[0]
+        is_open = first in self._for_others or not is_reserved(first)
+        cell = self._find(runtime, address) if is_open else None
         return None if cell is None else cell.body.ref
 
     def _find(self, runtime: Runtime, address: ActorAddress) -> Cell | None:

@@ -6,7 +6,7 @@ The handle of the very ask that it is sent with is `None`: whoever has the messa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from casty_proto.actor import Reason
 from casty_proto.address import INCARNATION_MAX, ActorAddress
@@ -25,6 +25,18 @@ _PATH_MAX = 4096
 _NODES_MAX = 1024
 
 
+class Placeless(Protocol):
+    """Refs that mean the same wherever they are, such as those of entities. They are sent with the number 0."""
+
+    def parts_of(self, ref: ActorRef[Any]) -> tuple[str, str, str] | None:
+        """What is sent of a ref; `None` for one of another kind. Raises `ValueError` for one of another system."""
+        ...
+
+    def ref_of(self, kind: str, name: str, entity: str) -> ActorRef[Any]:
+        """The ref. Raises `ValueError` for what is none."""
+        ...
+
+
 class RefCodec:
     """Encodes and decodes refs for one system."""
 
@@ -33,6 +45,8 @@ class RefCodec:
         """The ask whose message is being encoded."""
         self.answering: Ask | None = None
         """The ask whose message is being decoded."""
+        self.placeless: Placeless | None = None
+        """What knows refs that have no place, where there is a cluster."""
         self._remoting = remoting
         self._nodes: dict[tuple[str, int, str], Node] = {}
 
@@ -53,7 +67,10 @@ class RefCodec:
         elif type(ref) is MissingRef and ref.incarnation is not None:
             number = ref.incarnation
         else:
-            raise ValueError(f"{ref!r} is nobody's ref")
+            parts = None if self.placeless is None else self.placeless.parts_of(ref)
+            if parts is None:
+                raise ValueError(f"{ref!r} is nobody's ref")
+            return parts[0], 0, parts[1], parts[2], 0
         return own.node_id, own.generation, own.address, ref.path, number
 
     def decode(self, sent: Any) -> ActorRef[Any]:
@@ -65,6 +82,8 @@ class RefCodec:
         if type(sent) is not tuple or [type(part) for part in sent] != [str, int, str, str, int]:
             raise TypeError("a ref is not made of a node, a path and a number")
         node_id, generation, address, path, number = sent
+        if number == 0 and self.placeless is not None:
+            return self.placeless.ref_of(node_id, address, path)
         if not (path.startswith("/") and len(path) <= _PATH_MAX and path.isprintable()):
             raise ValueError("a ref has a path that is none")
         if not 0 < number <= INCARNATION_MAX:

@@ -58,8 +58,11 @@ class Remoting:
 
     # -- beginning and end ---------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Begin to listen. Raises `UsageError` where that is impossible; nothing was begun then."""
+    async def start(self, before_serving: Callable[[Transport], None] | None = None) -> None:
+        """Begin to listen. Raises `UsageError` where that is impossible; nothing was begun then.
+
+        `before_serving` is called when it is known who this is, and nobody was accepted yet.
+        """
         options, runtime = self.options, self.runtime
         # Microseconds, so that two processes on one machine never have the same one after another.
         generation = time.time_ns() // 1000
@@ -81,6 +84,8 @@ class Remoting:
         self.own = transport.own = Node(options.node_id or str(address), generation, str(address))
         runtime.authority = f"{runtime.name}@{address}"
         runtime.incarnations = self.exports.base
+        if before_serving is not None:
+            before_serving(transport)
         transport.serve()
         if options.is_open and not _is_loopback(options.host):
             runtime.log.warning(

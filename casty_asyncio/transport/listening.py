@@ -122,9 +122,8 @@ class Listening:
             return
         if len(self._strangers) >= options.max_handshakes:
             self._turn_out()
-        connection = Connection(
-            transport, Listener(transport.own, transport.handshake_options, transport.nonce()), peer
-        )
+        handshake = Listener(transport.own, transport.handshake_options, transport.nonce(), transport.kinds)
+        connection = Connection(transport, handshake, peer)
         self._open[connection] = None
         waiting = [sock]
         task = self._start(self._welcome(connection, waiting), f"casty-welcome {peer}")

@@ -62,6 +62,10 @@ class Transport:
         self.spawn = spawn
         self.peers: dict[tuple[str, int], Peer] = {}
         """Those that are remembered, no more than `max_peers`."""
+        self.kinds: tuple[Kind, ...] = (Kind.CONTROL, Kind.DATA, Kind.CLIENT)
+        """Which connections are taken here."""
+        self.on_lane: Callable[[Connection, Established], None] | None = None
+        """Who takes those of the kinds `CLUSTER` and `SHARDS`, if anybody does."""
         self.closing = False
         self.nonces: dict[bytes, bool] = {}
         """Those of the handshakes that were dialled and are not over, and whether each has come back to this node."""
@@ -95,6 +99,10 @@ class Transport:
     def accepted(self, connection: Connection, established: Established) -> None:
         """The handshake of a connection that a peer has dialled is over."""
         self._listening.established(connection)
+        if established.kind in (Kind.CLUSTER, Kind.SHARDS):
+            assert self.on_lane is not None, "such connections are not taken"
+            self.on_lane(connection, established)
+            return
         try:
             peer = self.peer(established.peer, proven=True)
         except NotWelcome as error:
@@ -103,6 +111,11 @@ class Transport:
             connection.close()
             return
         peer.meeting.accept(connection, established)
+
+    def take_lanes(self, on_lane: Callable[[Connection, Established], None]) -> None:
+        """Give connections of the kinds `CLUSTER` and `SHARDS` to somebody, from now on."""
+        self.on_lane = on_lane
+        self.kinds = (*self.kinds, Kind.CLUSTER, Kind.SHARDS)
 
     def over(self, connection: Connection) -> None:
         """A connection is gone."""

@@ -39,6 +39,9 @@ Names
 18. Any exception can be sent, as its name, its arguments if they can be sent, and its text.
 19. A reference is sent as what the driver makes of it, and bound to the receiver by the receiver's driver.
 
+Values that stand for themselves (`items.py`)
+27. Such a body announces all types that it uses, relies on nothing said before, and says nothing about the next one.
+
 Handshake
 20. `Hello`, `Challenge`, `Proof`, `Welcome`: four messages open a connection, and none of them is sent before the one
     that it answers.
@@ -68,6 +71,7 @@ from .events import (
 from .exceptions import RemoteException
 from .frame import FrameDecoder, frame
 from .handshake import Dialer, Listener
+from .items import ItemDecoder, ItemEncoder
 from .messages import HANDSHAKE_FRAME_MAX, NONCE_SIZE, Kind, Node, Reason
 from .options import HandshakeOptions, WireOptions
 from .types import Types, message
@@ -89,6 +93,8 @@ __all__ = [
     "HandshakeEvent",
     "HandshakeOptions",
     "HandshakeRefused",
+    "ItemDecoder",
+    "ItemEncoder",
     "Kind",
     "Listener",
     "Lost",

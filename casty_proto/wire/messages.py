@@ -37,6 +37,10 @@ class Kind(IntEnum):
     CONTROL = 1
     DATA = 2
     CLIENT = 3
+    CLUSTER = 4
+    """What members of a cluster say to each other in few words: who is alive, who leads, who owns what."""
+    SHARDS = 5
+    """What they say in many: messages for shards, and the states of entities."""
 
 
 class Reason(IntEnum):

@@ -102,6 +102,22 @@ class Types:
             raise ValueError(f"{qualified_name(cls)} is registered already")
         self._registered[name] = self._by_class[cls] = custom_schema(cls, name, encode, decode)
 
+    def allow(self, cls: type, name: str) -> None:
+        """Send objects of this class, field by field, under `name`, also where `strict` allows no others.
+
+        Raises `ValueError` for a name or a class that is taken, and `EncodeError` for a class that is no dataclass,
+        attrs class, enum or named tuple. Applies to connections made later.
+        """
+        check_name(name)
+        if name in self._registered or name in _NAMED:
+            raise ValueError(f"the name {name!r} is taken; choose another")
+        schema = _schema(cls, name)
+        if schema is None:
+            raise EncodeError(f"{qualified_name(cls)} is no dataclass, attrs class, enum or named tuple")
+        if any(known.cls is cls for known in self._registered.values()):
+            raise ValueError(f"{qualified_name(cls)} is registered already")
+        self._registered[name] = self._by_class[cls] = schema
+
     def use_refs[T](self, cls: type[T], encode: Callable[[T], Any], decode: Callable[[Any], T]) -> None:
         """Send references, objects of this class and of its subclasses, as what `encode` returns. See `register`."""
         self.ref_class, self.ref_encode, self.ref_decode = cls, encode, decode

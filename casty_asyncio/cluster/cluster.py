@@ -1,0 +1,214 @@
+"""One node of a cluster, put together: its identity, its disk, its lanes, and what it hosts."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from casty_proto.address import AddressError, NodeAddress
+from casty_proto.cluster import events
+from casty_proto.cluster.node import Node, NodeRecovered, recover_node
+from casty_proto.cluster.options import NodeOptions
+from casty_proto.cluster.records import NodeInfo
+from casty_proto.wire import Kind
+
+from ..errors import UsageError
+from ..refs import ActorRef
+from ..remote.remoting import Remoting
+from ..transport.dialing import DialedItself, DialError, dial
+from ..transport.transport import Transport
+from .discovery import Discovery
+from .hosting import Hosting
+from .items import ANSWER_NAME, EntityAnswer, Items, Verdict
+from .lanes import Lanes
+from .member import Member
+from .refs import EntityRef, ShardedRef
+from .regions import Regions
+from .storage import Storage
+from .storage_file import FILE_NAME
+from .views import Views
+
+if TYPE_CHECKING:
+    from .system import DistributedSystem
+
+_ITSELF_SECONDS = 1.0
+"""How long it may take to find out whether a seed is this node under another name."""
+_ENTITY, _REGION = "$entity", "$region"
+
+
+@frozen(kw_only=True)
+class Setup:
+    """What an application has said about a node."""
+
+    seeds: tuple[str, ...]
+    roles: tuple[str, ...]
+    options: NodeOptions
+    directory: Path | None
+
+
+class Cluster:
+    """One node, from its start to its end."""
+
+    def __init__(self, system: DistributedSystem, remoting: Remoting, setup: Setup) -> None:
+        self.system = system
+        self.remoting = remoting
+        self.runtime = remoting.runtime
+        self.setup = setup
+        self.node: Node
+        self.lanes: Lanes
+        self.member: Member
+        self.hosting: Hosting
+        self.regions: Regions
+        self.views: Views
+        self._storage: Storage | None = None
+        self._clears_disk = False
+
+    # -- beginning -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, and look for the cluster. Raises `UsageError` and `StorageError`; nothing was begun then."""
+        seeds = [self._seed(text) for text in self.setup.seeds]
+        recovered: NodeRecovered | None = None
+        if self.setup.directory is not None:
+            self._storage = await Storage.open(self.setup.directory, self.runtime.log)
+            recovered = recover_node(self._storage.records)
+        types = self.remoting.types
+        types.allow(Verdict, f"{ANSWER_NAME}.verdict")
+        types.allow(EntityAnswer, ANSWER_NAME)
+        try:
+            self._check_id(recovered)
+            await self.remoting.start(lambda transport: self._build(transport, recovered))
+            assert self.remoting.address is not None
+            own = self.remoting.address
+            self.member.begin(self.hosting, self.views, await self._known_seeds(seeds, own), self._disk_failed)
+        except BaseException:
+            if self._storage is not None:
+                await self._storage.close()
+            raise
+
+    def _seed(self, text: str) -> NodeAddress:
+        try:
+            return NodeAddress.parse(text)
+        except (AddressError, TypeError, AttributeError) as error:
+            raise UsageError(f"a seed is given as 'host:port', not {text!r}: {error}") from error
+
+    def _check_id(self, recovered: NodeRecovered | None) -> None:
+        wanted = self.remoting.options.node_id
+        if recovered is not None and wanted is not None and recovered.node.node_id != wanted:
+            raise UsageError(
+                f"{self.setup.directory} is the directory of the node {recovered.node.node_id!r}, and this is "
+                f"{wanted!r}; give each node its own"
+            )
+
+    def _build(self, transport: Transport, recovered: NodeRecovered | None) -> None:
+        """It is known who this is, and nobody was accepted yet."""
+        runtime, own = self.runtime, self.remoting.own
+        if recovered is None:
+            info = NodeInfo(own.node_id, own.generation, own.address, self.setup.roles)
+        else:
+            if recovered.node.node_id != own.node_id:
+                raise UsageError(
+                    f"{self.setup.directory} is the directory of the node {recovered.node.node_id!r}, and this is "
+                    f"{own.node_id!r}; give each node its own, or a node_id that does not change with the address"
+                )
+            info = evolve(recovered.node, address=own.address, roles=self.setup.roles)
+        rng = Random(runtime.rng.getrandbits(64))
+        self.node = Node(info, rng, self.setup.options, recovered)
+        self.lanes = Lanes(transport, self._received, self._lost)
+        self.member = Member(runtime, self.node, self.lanes, self._storage)
+        items = Items(self.remoting)
+        self.hosting = Hosting(runtime, self.member, items)
+        self.regions = Regions(runtime, self.member, self.hosting)
+        discovery = Discovery(self.system.receptionist, self.remoting, self.member)
+        self.views = Views(runtime, self.member, self.regions, discovery)
+        self.remoting.refs.placeless = self
+        transport.take_lanes(self.lanes.accept)
+
+    def _received(self, message: object) -> None:
+        self.member.received(message)
+
+    def _lost(self, address: str) -> None:
+        self.member.lost(address)
+
+    async def _known_seeds(self, seeds: list[NodeAddress], own: NodeAddress) -> tuple[str, ...]:
+        """The seeds, with this node itself under the name that it goes by."""
+
+        async def known(seed: NodeAddress) -> str:
+            # Nobody is at another port of this machine but somebody else.
+            if seed == own or seed.port != own.port:
+                return str(seed)
+            with suppress(DialError, TimeoutError):
+                async with asyncio.timeout(_ITSELF_SECONDS):
+                    try:
+                        connection, _ = await dial(self.remoting.transport, seed, Kind.CLUSTER)
+                    except DialedItself:
+                        return str(own)
+                    connection.close()
+            return str(seed)
+
+        found = await asyncio.gather(*(known(seed) for seed in seeds))
+        return tuple(dict.fromkeys(found))
+
+    # -- refs on the wire ----------------------------------------------------------------------------------------------
+
+    def parts_of(self, ref: ActorRef[Any]) -> tuple[str, str, str] | None:
+        """What is sent of a ref to an entity, a singleton or a type."""
+        if isinstance(ref, EntityRef):
+            kind, entity = _ENTITY, ref.entity_id
+        elif isinstance(ref, ShardedRef):
+            kind, entity = _REGION, ""
+        else:
+            return None
+        if ref.region.runtime is not self.runtime:
+            raise ValueError(f"{ref!r} belongs to another actor system of this process")
+        return kind, ref.region.name, entity
+
+    def ref_of(self, kind: str, name: str, entity: str) -> ActorRef[Any]:
+        """The ref, bound to this system."""
+        if kind == _ENTITY:
+            return EntityRef(self.regions.region(name), entity)
+        if kind == _REGION:
+            return ShardedRef(self.regions.region(name))
+        raise ValueError(f"{kind!r} is no kind of ref")
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _disk_failed(self, reason: str) -> None:
+        self.runtime.log.critical("the node stops, since what it has promised cannot be written: %s", reason)
+        self.views.expelled = reason
+        for shard in list(self.hosting.shards.values()):
+            halted = events.HaltShard(shard.region.name, shard.number, shard.epoch, "the disk of its node failed")
+            self.hosting.halt(halted)
+        self.views.end(f"the disk of this node failed: {reason}")
+        self.lanes.close()
+
+    async def leave(self, timeout: float) -> None:
+        """Hand over what is here, and leave; for at most `timeout` seconds and what the last step takes."""
+        views = self.views
+        if not views.gone.is_set():
+            self.member.feed(events.Depart())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout + 1.0):
+                    await views.gone.wait()
+        if not views.gone.is_set():
+            self.runtime.log.warning("the cluster was not left within %g s; others find out by themselves", timeout)
+            views.end("this node is shut down")
+        elif self.node.standing in (events.Standing.DEPARTED, events.Standing.EXPELLED):
+            # What is on the disk is of no use any more: this life of the node is over.
+            self._clears_disk = True
+        self.member.end()
+        self.lanes.close()
+
+    async def close(self) -> None:
+        """Let go of the disk."""
+        storage, self._storage = self._storage, None
+        if storage is None:
+            return
+        await storage.close()
+        if self._clears_disk and self.setup.directory is not None:
+            (self.setup.directory / FILE_NAME).unlink(missing_ok=True)

@@ -1,0 +1,415 @@
+"""Entities: actors that are made when there is a message for them, where the owner of their shard is.
+
+Rules
+-----
+ 1. An entity handles one message of its region at a time. The others wait here, as they came, and go with the shard.
+ 2. Before a handler begins, and when it has ended, the node is asked whether it may act. If not, whoever asked is told
+    that nothing was done, or that nobody knows; the entity is stopped.
+ 3. The state of an entity of a replicated type is taken when a handler has ended, if it is another one than before.
+ 4. What a handler of such an entity answers is said when the state after it is kept, and so is what it has answered
+    since without having changed anything: otherwise somebody could read what is lost afterwards.
+ 5. A new instance of such an entity begins with the state that was taken last, at a restart too: what a handler that
+    failed has changed is not kept.
+ 6. An entity that has stopped by itself, or was stopped by its supervision, comes back with the next message.
+ 7. A message that an instance did not begin to handle, because it stopped first, goes to the next one; once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from casty_proto.actor import READY, Behavior, Cell, Layers, Phase, Stop
+from casty_proto.cluster import events
+
+from ..actor import Actor, ClassBody
+from ..behavior_body import BehaviorBody
+from ..body import Body
+from ..errors import ActorFailedError, NotHandledError, ReplicationError, described
+from .items import EntityAnswer, Form
+from .turns import Turn
+
+if TYPE_CHECKING:
+    from ..refs import LocalRef
+    from ..runtime import Runtime
+    from .hosting import Hosting, Shard
+
+_UNKNOWN = b"\xc1"
+"""Stands for a state of which nobody knows whether it is kept. Nothing is encoded as this."""
+_ATTEMPTS_MAX = 2
+
+
+class Entity:
+    """One entity of a shard that is open here."""
+
+    __slots__ = ("_hosting", "_last_write", "_saving", "body", "name", "ref", "saved", "shard", "turn", "waiting")
+
+    def __init__(self, hosting: Hosting, shard: Shard, name: str, saved: bytes | None) -> None:
+        self._hosting = hosting
+        self.shard = shard
+        self.name = name
+        self.saved = saved
+        """The state that was taken last."""
+        self.ref: LocalRef[Any] | None = None
+        """Its actor, while there is one."""
+        self.body: Body | None = None
+        self.turn: Turn | None = None
+        """The message that its actor has."""
+        self.waiting: deque[Turn] | None = None
+        self._saving = 0
+        """How many writes are under way."""
+        self._last_write: _Write | None = None
+
+    @property
+    def path(self) -> str:
+        """For texts."""
+        return f"{self.shard.region.path}/{self.name}"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is under way, or waits."""
+        return self.turn is not None or bool(self.waiting) or self._saving > 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its actor has a message."""
+        return self.turn is not None
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether the node has not yet said what became of a state."""
+        return self._saving > 0
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    def take(self, turn: Turn) -> None:
+        """A message has come."""
+        turn.entity = self
+        if self.turn is None and not self.waiting:
+            self._begin(turn)
+        else:
+            if self.waiting is None:
+                self.waiting = deque()
+            self.waiting.append(turn)
+            if self.turn is None:
+                self.go_on()
+
+    def go_on(self) -> None:
+        """Give the actor its next message, if it may have one."""
+        if self.turn is None and self.waiting:
+            self._begin(self.waiting.popleft())
+
+    def _begin(self, turn: Turn) -> None:
+        shard, hosting = self.shard, self._hosting
+        cell: Cell | None = None
+        if hosting.may_begin(shard):
+            cell = self._cell(turn)
+            if cell is None and turn.done():
+                return  # It cannot be made, and whoever asked knows.
+        if cell is None:
+            if self.waiting is None:
+                self.waiting = deque()
+            self.waiting.appendleft(turn)
+            return
+        self.turn = turn
+        runtime = hosting.runtime
+        outcome = runtime.deliver(cell, turn.ask)
+        if outcome is READY:
+            runtime.make_ready(cell)
+        elif outcome is not None:
+            runtime.undelivered(outcome)
+
+    def _cell(self, turn: Turn) -> Cell | None:
+        """Its actor, which is made where there is none. `None` while that is impossible."""
+        if self.ref is not None:
+            cell = self.ref._cell
+            # One that stops makes way for another when it has stopped.
+            return cell if cell.phase < Phase.STOPPING else None
+        try:
+            self.ref = self._hosting.spawn(self)
+        except Exception as error:
+            self._hosting.runtime.log.error("%s cannot be made", self.path, exc_info=error, extra={"actor": self.path})
+            failure = ActorFailedError(f"{self.path} cannot be made: {described(error)}")
+            failure.__cause__ = error
+            turn.fail(failure)
+            turn.end()
+            return None
+        return self.ref._cell
+
+    def wake(self) -> None:
+        """Begin without a message."""
+        if self.ref is None:
+            try:
+                self.ref = self._hosting.spawn(self)
+            except Exception as error:
+                log = self._hosting.runtime.log
+                log.error("%s cannot be made", self.path, exc_info=error, extra={"actor": self.path})
+
+    def tries_again(self, turn: Turn) -> bool:
+        """Its actor has stopped before it could handle this. Whether another one does (rule 7)."""
+        turn.attempts += 1
+        if turn.attempts >= _ATTEMPTS_MAX or self._hosting.is_over(self.shard):
+            return False
+        if self.turn is turn:
+            self.turn = None
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.appendleft(turn)
+        self._hosting.soon(self.go_on)
+        return True
+
+    # -- around the handler --------------------------------------------------------------------------------------------
+
+    def begins(self, turn: Turn | None, body: Body) -> bool:
+        """A handler is about to begin. Whether it may (rule 2)."""
+        if not self._hosting.may_begin(self.shard):
+            if turn is not None and self.turn is turn:
+                self.turn = None
+                turn.fail(NotHandledError(f"{self.path} did not handle {turn.ask.kind()}: its shard is being moved"))
+                turn.end()
+            return False
+        if turn is not None:
+            turn.begin()
+            if turn.form is Form.TELL:
+                body.context._ask, body.context._sender = None, turn.sender
+        return True
+
+    def ends(self, turn: Turn | None, body: Body, *, failed: bool) -> None:
+        """A handler has ended. Raises `NotSendableError` for a state that cannot be kept."""
+        shard, hosting = self.shard, self._hosting
+        if turn is not None:
+            if self.turn is turn:
+                self.turn = None
+            if turn.form is Form.TELL:
+                body.context._sender = None
+        try:
+            if not hosting.may_end(shard):
+                if turn is not None:
+                    turn.lose()
+            elif failed:
+                # What it has changed is not kept, and so is what it has said.
+                if turn is not None and turn.answer is not None:
+                    turn.fail(ActorFailedError(f"{self.path} failed after it had answered {turn.ask.kind()}"))
+            elif shard.region.recipe.is_kept:
+                self._keep(turn, body)
+            else:
+                self._end_unkept(turn)
+            if turn is not None and not failed and turn.form is Form.SEND and not turn.done():
+                turn.end()
+        finally:
+            self.go_on()
+            hosting.shard_changed(shard)
+
+    def _end_unkept(self, turn: Turn | None) -> None:
+        shard = self.shard
+        if turn is not None:
+            self._release(turn)
+        if shard.region.recipe.rests:
+            self._hosting.member.feed(events.Touched(shard.region.name, shard.number, shard.epoch, self.name))
+
+    def _keep(self, turn: Turn | None, body: Body) -> None:
+        """Rules 3 and 4."""
+        shard, hosting = self.shard, self._hosting
+        try:
+            data = shard.region.recipe.state_of(body, hosting.items, self.path)
+        except Exception as error:
+            if turn is not None:
+                turn.fail(ActorFailedError(f"{self.path} failed on {turn.ask.kind()}: {described(error)}"))
+            raise
+        place = (shard.region.name, shard.number, shard.epoch, self.name)
+        if data == self.saved and not self._saving:
+            self._end_unkept(turn)
+            return
+        write = _Write(self, turn)
+        self.saved = data
+        self._saving += 1
+        shard.saving += 1
+        self._last_write = write
+        hosting.member.feed(events.Handled(*place, data, write))
+
+    def _release(self, turn: Turn) -> None:
+        answer, turn.answer = turn.answer, None
+        if answer is None and turn.form is Form.SEND:
+            answer = self._hosting.done
+        if answer is not None:
+            turn.say(answer)
+
+    def answers(self, turn: Turn, answer: EntityAnswer) -> None:
+        """The handler, or somebody who has its handle, has answered."""
+        if not self.shard.region.recipe.is_kept:
+            if self._hosting.may_end(self.shard):
+                turn.say(answer)
+            else:
+                turn.answer = answer
+                turn.lose()
+            return
+        turn.answer = answer
+        if self.turn is turn:
+            return  # When the handler has ended.
+        if self._saving and self._last_write is not None:
+            self._last_write.turns.append(turn)
+        elif self._hosting.may_end(self.shard):
+            self._release(turn)
+        else:
+            turn.lose()
+
+    def saved_by(self, write: _Write, error: Exception | None) -> None:
+        """The node has said what became of a state."""
+        self._saving -= 1
+        self.shard.saving -= 1
+        if self._last_write is write:
+            self._last_write = None
+        if error is not None:
+            self.saved = _UNKNOWN
+        for turn in write.turns:
+            if error is None:
+                self._release(turn)
+            elif turn.form is Form.SEND and turn.handle is not None:
+                turn.say(self._hosting.items.failure(error))
+            else:
+                turn.fail(error)
+        self._hosting.shard_changed(self.shard)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def gone(self) -> None:
+        """Its actor has stopped (rule 6)."""
+        turn, self.turn = self.turn, None
+        self.ref = self.body = None
+        if turn is not None and turn.has_begun and not turn.done():
+            turn.lose()
+        self._hosting.entity_gone(self)
+
+    def stop(self) -> None:
+        """Stop its actor, and cancel the handler that runs."""
+        ref = self.ref
+        if ref is None:
+            return
+        runtime = self._hosting.runtime
+        for worker in runtime.pool.running():
+            if worker.cell is ref._cell and worker is not runtime.pool.current:
+                worker.task.cancel()
+        runtime.feed(Stop(ref._cell))
+
+    def refuse_all(self, error_of: Callable[[Turn], Exception]) -> None:
+        """Nothing that waits is handled here."""
+        waiting, self.waiting = self.waiting, None
+        for turn in waiting or ():
+            turn.fail(error_of(turn))
+            turn.end()
+
+
+class _Write:
+    """A state on its way to where it is kept, and the answers that wait for it."""
+
+    __slots__ = ("_entity", "turns")
+
+    def __init__(self, entity: Entity, turn: Turn | None) -> None:
+        self._entity = entity
+        self.turns: list[Turn] = [] if turn is None else [turn]
+
+    def durable(self) -> None:
+        """It is kept."""
+        self._entity.saved_by(self, None)
+
+    def not_durable(self, reason: str) -> None:
+        """Nobody knows."""
+        self._entity.saved_by(self, ReplicationError(f"{self._entity.path}: {reason}"))
+
+    def answered(self, result: Any) -> None:
+        """The node does not own the shard."""
+        self._entity.saved_by(self, ReplicationError(f"{self._entity.path}: {result.reason}"))
+
+
+# The actors of entities ----------------------------------------------------------------------------------------------
+
+
+class EntityClassBody(ClassBody):
+    """Runs an entity that is an instance of an `Actor` class."""
+
+    __slots__ = ("_entity", "_handler", "_restore")
+
+    def __init__(
+        self, runtime: Runtime, cls: type[Actor[Any]], kwargs: dict[str, Any], entity: Entity, restore: Any
+    ) -> None:
+        super().__init__(runtime, cls, kwargs)
+        self._entity = entity
+        self._restore = restore
+
+    async def start(self, error: Exception | None) -> None:
+        if self._instance is None:
+            self._instance = self._cls(**(self._kwargs or {}))
+        entity = self._entity
+        data = entity.saved
+        # A state that is not kept is that of the move by which the entity came, and no good for a restart.
+        if data is not None and data is not _UNKNOWN and (error is None or entity.shard.region.recipe.is_kept):
+            self._restore(self._instance, data)
+        await super().start(error)
+
+    def install(self, handler: Callable[..., Any]) -> None:
+        self._handler = handler
+        super().install(self._guarded)
+
+    def _guarded(self, message: Any, context: Any) -> Any:
+        return _guard(self, self._entity, self._handler, message, context)
+
+    @property
+    def instance(self) -> Actor[Any] | None:
+        """The present one."""
+        return self._instance
+
+    def ended(self, error: Exception | None) -> None:
+        super().ended(error)
+        self._entity.gone()
+
+
+class EntityBehaviorBody(BehaviorBody):
+    """Runs an entity that is a behavior."""
+
+    __slots__ = ("_entity", "_handler")
+
+    def __init__(self, runtime: Runtime, layers: Layers, entity: Entity) -> None:
+        super().__init__(runtime, layers)
+        self._entity = entity
+
+    def install(self, handler: Callable[..., Any]) -> None:
+        self._handler = handler
+        super().install(self._guarded)
+
+    def _guarded(self, context: Any, message: Any) -> Any:
+        return _guard(self, self._entity, self._handler, context, message)
+
+    def ended(self, error: Exception | None) -> None:
+        super().ended(error)
+        self._entity.gone()
+
+
+def _guard(body: Body, entity: Entity, handler: Callable[..., Any], first: Any, second: Any) -> Any:
+    """Call a handler, and see to what comes before and after it."""
+    ask = body.context._ask
+    future: object = None if ask is None else ask.future
+    turn = future if isinstance(future, Turn) else None
+    if not entity.begins(turn, body):
+        return None
+    try:
+        result = handler(first, second)
+    except BaseException:
+        entity.ends(turn, body, failed=True)
+        raise
+    if type(result) is CoroutineType or (not isinstance(result, Behavior) and inspect.isawaitable(result)):
+        return _finish(body, entity, turn, result)
+    entity.ends(turn, body, failed=False)
+    return result
+
+
+async def _finish(body: Body, entity: Entity, turn: Turn | None, result: Any) -> Any:
+    try:
+        result = await result
+    except BaseException:
+        entity.ends(turn, body, failed=True)
+        raise
+    entity.ends(turn, body, failed=False)
+    return result

@@ -1,0 +1,362 @@
+"""What this node owns: the shards that are open here, and their entities. It does what the node says.
+
+Each region has an actor of its own, `/players`, whose children are the entities that are here, `/players/alice`.
+
+Rules
+-----
+ 1. What the node says of a shard counts for the epoch that it names. What comes of another one is past.
+ 2. A shard that is to be closed begins no handler any more. When those that run have ended, and the node has said what
+    became of their states, or after `PATIENCE` when it does not, it is closed: what waits goes with it, in its order.
+ 3. A shard that is halted does nothing from that moment on. Who waits for an answer is told so: that nothing was done,
+    or, for the message in hand, that nobody knows. Handlers that run are cancelled.
+ 4. The actors of a shard stop when it is dropped. If it is resumed instead, they go on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from casty_proto.actor import Phase, Stop
+from casty_proto.address import actor_name_problem
+from casty_proto.cluster import events
+from casty_proto.cluster.records import RegionKind
+from casty_proto.machine import nanoseconds
+
+from ..errors import AskError, NotHandledError
+from ..refs import LocalRef
+from .entities import Entity, EntityClassBody
+from .items import DecodeError, EntityAnswer, Items, Verdict
+from .member import Member
+from .recipes import Recipe
+from .turns import Turn
+
+if TYPE_CHECKING:
+    from ..runtime import Runtime
+
+PATIENCE = 1.0
+"""How long, in seconds, a shard that is to be closed waits for answers about what its handlers have left."""
+_SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~!$&'()*+,;=:@ "
+
+
+class Life(Enum):
+    """What is done in a shard."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    HALTED = "halted"
+    DROPPED = "dropped"
+
+
+class HostedRegion:
+    """One type, or one singleton, whose entities can be here."""
+
+    __slots__ = ("guardian", "name", "path", "recipe")
+
+    def __init__(self, recipe: Recipe, guardian: LocalRef[Any]) -> None:
+        self.name = recipe.name
+        self.recipe = recipe
+        self.guardian = guardian
+        """The parent of its entities."""
+        self.path = guardian.path
+
+
+class Shard:
+    """One shard that was opened here."""
+
+    __slots__ = ("entities", "epoch", "is_impatient", "life", "number", "region", "saving", "states")
+
+    def __init__(self, region: HostedRegion, number: int, epoch: int, states: dict[str, bytes]) -> None:
+        self.region = region
+        self.number = number
+        self.epoch = epoch
+        self.life = Life.OPEN
+        self.entities: dict[str, Entity] = {}
+        self.states = states
+        """Of the entities that have not been needed here yet."""
+        self.saving = 0
+        """How many states are under way."""
+        self.is_impatient = False
+        """Whether it waits no longer to be closed."""
+
+
+class Hosting:
+    """The shards of one node."""
+
+    def __init__(self, runtime: Runtime, member: Member, items: Items) -> None:
+        self.runtime = runtime
+        self.member = member
+        self.items = items
+        self.regions: dict[str, HostedRegion] = {}
+        self.shards: dict[tuple[str, int], Shard] = {}
+        self.done = EntityAnswer(Verdict.ANSWERED, items.state(None, "nothing"))
+        """What is said to whoever only wants to know that it was done."""
+        self._arrivals = 0
+        self._soon: deque[Callable[[], None]] = deque()
+
+    def host(self, recipe: Recipe, guardian: LocalRef[Any]) -> HostedRegion:
+        """Entities of this region can be here from now on."""
+        region = self.regions[recipe.name] = HostedRegion(recipe, guardian)
+        return region
+
+    def soon(self, what: Callable[[], None]) -> None:
+        """Do something when all that is being done is done."""
+        if not self._soon:
+            self.runtime.loop.call_soon(self._do)
+        self._soon.append(what)
+
+    def _do(self) -> None:
+        waiting, self._soon = self._soon, deque()
+        for what in waiting:
+            what()
+
+    # -- what the node says --------------------------------------------------------------------------------------------
+
+    def open(self, effect: events.OpenShard) -> None:
+        """Entities with these states, and these messages first."""
+        spot = (effect.region, effect.shard)
+        region = self.regions.get(effect.region)
+        if region is None:
+            # It is hosted by those who have registered it; so this is of a process before, and it is being moved.
+            self.runtime.log.warning("%s was given to this node, which does not know its class", effect.region)
+            return
+        before = self.shards.pop(spot, None)
+        if before is not None:
+            self._end(before)
+        self.shards[spot] = shard = Shard(region, effect.shard, effect.epoch, dict(effect.entities))
+        self._take(shard, effect.waiting)
+        if effect.unprompted or region.recipe.kind is RegionKind.SINGLETON:
+            names = list(shard.states) if region.recipe.kind is RegionKind.ENTITIES else [region.name]
+            for name in names:
+                self.soon(lambda name=name: self._bring_back(shard, name))  # type: ignore[misc]
+
+    def deliver(self, effect: events.Deliver) -> None:
+        """Messages of one sender."""
+        shard = self._shard(effect)
+        if shard is not None:
+            self._take(shard, effect.items)
+
+    def close(self, effect: events.CloseShard) -> None:
+        """Begin nothing more, and say when all has ended."""
+        shard = self._shard(effect)
+        if shard is None:
+            return
+        shard.life = Life.CLOSING
+        shard.is_impatient = False
+        self.runtime.clock.set_at(_Impatience(self, shard), self.member.now() + nanoseconds(PATIENCE))
+        self.soon(lambda: self.shard_changed(shard))
+
+    def halt(self, effect: events.HaltShard) -> None:
+        """Do nothing more."""
+        shard = self._shard(effect)
+        if shard is None:
+            return
+        shard.life = Life.HALTED
+        reason = effect.reason
+
+        def error_of(turn: Turn) -> Exception:
+            return NotHandledError(f"{turn.path} did not handle {turn.ask.kind()}: {reason}")
+
+        for entity in list(shard.entities.values()):
+            entity.refuse_all(error_of)
+            turn = entity.turn
+            if turn is None:
+                continue
+            if turn.has_begun:
+                turn.lose()
+            else:
+                turn.fail(error_of(turn))
+                turn.end()
+            entity.stop()
+
+    def resume(self, effect: events.ResumeShard) -> None:
+        """Go on."""
+        shard = self._shard(effect)
+        if shard is not None:
+            shard.life = Life.OPEN
+            for entity in list(shard.entities.values()):
+                entity.go_on()
+
+    def drop(self, effect: events.DropShard) -> None:
+        """It is with somebody else."""
+        shard = self._shard(effect)
+        if shard is not None:
+            del self.shards[effect.region, effect.shard]
+            self._end(shard)
+
+    def rest(self, effect: events.Rest) -> None:
+        """Free what an entity takes up, unless it is busy."""
+        shard = self._shard(effect)
+        if shard is None or shard.life is not Life.OPEN:
+            return
+        place = (effect.region, effect.shard, effect.epoch, effect.entity)
+        state = shard.states.get(effect.entity)
+        entity = shard.entities.get(effect.entity)
+        if entity is not None:
+            if entity.is_busy or (entity.body is not None and entity.body._debts):
+                return
+            state = self._state_now(entity)
+            entity.stop()
+            del shard.entities[effect.entity]
+        if state is not None:
+            shard.states.pop(effect.entity, None)
+            self.member.feed(events.Rested(*place, state))
+
+    # -- entities ------------------------------------------------------------------------------------------------------
+
+    def _shard(self, effect: Any) -> Shard | None:
+        shard = self.shards.get((effect.region, effect.shard))
+        return shard if shard is not None and shard.epoch == effect.epoch else None
+
+    def _take(self, shard: Shard, items: tuple[bytes, ...]) -> None:
+        for data in items:
+            self._arrivals += 1
+            turn = Turn(self, data, self._arrivals)
+            try:
+                item = self.items.read(data, turn.ask)
+            except (DecodeError, ValueError, TypeError) as error:
+                self._undecodable(shard, turn, error)
+                continue
+            turn.form, turn.sender, turn.handle = item.form, item.sender, item.handle
+            turn.ask.message = item.message
+            self._entity(shard, item.entity).take(turn)
+
+    def _undecodable(self, shard: Shard, turn: Turn, error: Exception) -> None:
+        """It concerns nobody but whoever sent it."""
+        text = f"a message for {shard.region.path} cannot be decoded here: {error}"
+        self.runtime.log.error("%s", text)
+        name, turn.handle = self.items.salvaged(turn.data)
+        turn.entity = Entity(self, shard, name, None)
+        turn.fail(AskError(text))
+        turn.end()
+
+    def _entity(self, shard: Shard, name: str) -> Entity:
+        entity = shard.entities.get(name)
+        if entity is None:
+            saved = shard.states.pop(name, None)
+            if saved is None:
+                saved = self.member.node.state_of(shard.region.name, shard.number, name)
+            entity = shard.entities[name] = Entity(self, shard, name, saved)
+        return entity
+
+    def _bring_back(self, shard: Shard, name: str) -> None:
+        """An entity comes without having been asked for."""
+        if self.may_begin(shard) and name not in shard.entities:
+            self._entity(shard, name).wake()
+
+    def spawn(self, entity: Entity) -> LocalRef[Any]:
+        """Make the actor of an entity. Raises what its constructor raises, and `SpawnError`."""
+        region = entity.shard.region
+        plan = region.recipe.blueprint(entity, self.items)
+        # Who stops in this moment has the name for a moment longer; and an id can be what no name can.
+        name = quote(entity.name, safe=_SAFE)
+        parent = region.guardian._cell
+        taken = parent.children is not None and name in parent.children
+        ref = self.runtime.spawn_now(parent, plan, None if taken or actor_name_problem(name) is not None else name)
+        entity.body = ref._cell.body
+        return ref
+
+    def entity_gone(self, entity: Entity) -> None:
+        """The actor of an entity has stopped."""
+        shard = entity.shard
+        if entity.waiting and shard.life is Life.OPEN:
+            self.soon(entity.go_on)
+        elif not entity.is_busy and shard.entities.get(entity.name) is entity and shard.region.recipe.is_kept:
+            # Its state is with the node. What is not kept has no other place than this.
+            del shard.entities[entity.name]
+        self.shard_changed(shard)
+
+    # -- what may be done ----------------------------------------------------------------------------------------------
+
+    def may_begin(self, shard: Shard) -> bool:
+        """Whether a handler may begin in a shard right now."""
+        if shard.life is not Life.OPEN:
+            return False
+        member = self.member
+        return member.node.owns(shard.region.name, shard.number, member.now()) == shard.epoch
+
+    def may_end(self, shard: Shard) -> bool:
+        """Whether what a handler says and leaves still counts."""
+        if shard.life is not Life.OPEN and shard.life is not Life.CLOSING:
+            return False
+        member = self.member
+        return member.node.acts(shard.region.name, shard.number, member.now()) == shard.epoch
+
+    def is_over(self, shard: Shard) -> bool:
+        """Whether nothing begins there any more."""
+        return shard.life in (Life.DROPPED, Life.HALTED)
+
+    # -- closing -------------------------------------------------------------------------------------------------------
+
+    def shard_changed(self, shard: Shard) -> None:
+        """A handler has ended, or a state is kept: perhaps it is closed now (rule 2)."""
+        if shard.life is not Life.CLOSING:
+            return
+        if any(entity.is_running for entity in shard.entities.values()):
+            return
+        if shard.saving and not shard.is_impatient:
+            return
+        shard.life = Life.CLOSED
+        states: list[tuple[str, bytes]] = []
+        waiting: list[Turn] = []
+        for entity in shard.entities.values():
+            waiting += entity.waiting or ()
+            if not shard.region.recipe.is_kept and (state := self._state_now(entity)) is not None:
+                states.append((entity.name, state))
+        if not shard.region.recipe.is_kept:
+            states += shard.states.items()
+        waiting.sort(key=lambda turn: turn.arrival)
+        place = (shard.region.name, shard.number, shard.epoch)
+        self.member.feed(events.Closed(*place, tuple(states), tuple([turn.data for turn in waiting])))
+
+    def _state_now(self, entity: Entity) -> bytes | None:
+        """What an entity would have to be made again. One whose state cannot be taken begins anew."""
+        recipe = entity.shard.region.recipe
+        body = entity.body
+        if recipe.is_kept or not isinstance(body, EntityClassBody) or body.instance is None:
+            return entity.saved
+        try:
+            return recipe.state_of(body, self.items, entity.path)
+        except Exception as error:
+            self.runtime.log.error("%s moves without its state: %s", entity.path, error, extra={"actor": entity.path})
+            return None
+
+    def _end(self, shard: Shard) -> None:
+        """Its actors stop."""
+        was, shard.life = shard.life, Life.DROPPED
+
+        def error_of(turn: Turn) -> Exception:
+            return NotHandledError(f"{turn.path} did not handle {turn.ask.kind()}: its shard has moved")
+
+        for entity in list(shard.entities.values()):
+            if was is Life.CLOSED:
+                entity.waiting = None  # It went with the shard.
+            else:
+                entity.refuse_all(error_of)
+            if entity.turn is not None:
+                entity.turn.lose()
+            ref = entity.ref
+            if ref is not None and ref._cell.phase < Phase.STOPPING:
+                if entity.is_running:
+                    entity.stop()
+                else:
+                    self.runtime.feed(Stop(ref._cell))
+
+
+class _Impatience:
+    """The deadline of a shard that is being closed."""
+
+    __slots__ = ("_hosting", "_shard")
+
+    def __init__(self, hosting: Hosting, shard: Shard) -> None:
+        self._hosting = hosting
+        self._shard = shard
+
+    def on_due(self, now: int) -> None:
+        """It has waited long enough for what is being kept."""
+        self._shard.is_impatient = True
+        self._hosting.shard_changed(self._shard)

@@ -1,0 +1,355 @@
+"""The connections over which the nodes of a cluster talk: lanes, one way each.
+
+Theory of operation
+-------------------
+Whoever has something to say to an address dials it, and writes. Nothing but signs comes back over that connection: the
+other node has lanes of its own. So there is nothing to agree upon, and a lane can break at any time and be made anew:
+nodes bear it that messages are lost, and repeat what must not be (`casty_proto/cluster/messages.py`).
+
+1.  There are two lanes to an address, so that bulk never delays a heartbeat: `Kind.CLUSTER` for few words about who is
+    alive, leads, and owns what, and `Kind.SHARDS` for messages of shards and states of entities.
+2.  What is said in one turn of the loop is written at once.
+3.  Nothing waits that would come too late anyhow: while a lane is not open, or its peer does not read, the last
+    `WAITING_MAX` messages are kept, and written when it is.
+4.  A lane that breaks is dialled again when there is something to say, after a back-off that grows to `BACKOFF_MAX`.
+5.  Who receives says so, at most once in `SIGN_SECONDS`. A lane that was written to and gives no sign for
+    `SILENT_SECONDS` is closed: TCP alone would go on for a quarter of an hour.
+6.  A message that cannot be decoded is lost like any other, and logged. What is no message ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from casty_proto.address import AddressError, NodeAddress
+from casty_proto.cluster.messages import Envelope
+from casty_proto.machine import MILLISECOND, SECOND, Instant
+from casty_proto.wire import Decoder, EncodeError, Encoder, Established, Kind, Malformed, Refused, WireOptions
+from casty_proto.wire.frame import HEADER
+
+from ..transport.connection import SILENT, Connection
+from ..transport.dialing import DialedItself, DialError, dial
+from .protocol import lane_of, node_types
+
+if TYPE_CHECKING:
+    from ..transport.transport import Transport
+
+WAITING_MAX = 4096
+BACKOFF_MIN = 0.05
+BACKOFF_MAX = 1.0
+SIGN_SECONDS = 1.0
+SILENT_SECONDS = 5.0
+LANES_MAX = 4096
+"""To more addresses than that nothing is said: strangers may name as many as they like."""
+_CHUNK = 512
+_SIGN = HEADER.pack(1) + b"\xc0"
+
+
+class Lanes:
+    """What one node says to others, and what others say to it.
+
+    `on_message` is given every message that comes, and `on_lost` every address to which a lane has broken.
+    """
+
+    def __init__(
+        self, transport: Transport, on_message: Callable[[object], None], on_lost: Callable[[str], None]
+    ) -> None:
+        self.transport = transport
+        self.on_message = on_message
+        self.on_lost = on_lost
+        self.types = node_types()
+        self.wire_options = WireOptions(max_frame=transport.options.max_message)
+        self.closing = False
+        self.sent = 0
+        self.received = 0
+        self._out: dict[tuple[str, Kind], _Lane] = {}
+        self._in: dict[_Incoming, None] = {}
+
+    def send(self, to: str, message: Envelope) -> None:
+        """Say something to whoever listens at an address. It may be lost."""
+        if self.closing:
+            return
+        kind = lane_of(message)
+        lane = self._out.get((to, kind))
+        if lane is None:
+            lane = self._open(to, kind)
+            if lane is None:
+                return
+        self.sent += 1
+        lane.say(message)
+
+    def lane(self, to: str, kind: Kind) -> object:
+        """The lane that leads there, if there is one."""
+        return self._out.get((to, kind))
+
+    def _open(self, to: str, kind: Kind) -> _Lane | None:
+        try:
+            address = NodeAddress.parse(to)
+        except AddressError as error:
+            self.transport.complain(to, "address", f"nothing can be said to {to!r}: {error}")
+            return None
+        if len(self._out) >= LANES_MAX:
+            self._forget_closed()
+        if len(self._out) >= LANES_MAX:
+            self.transport.complain("this machine", "lanes", f"nothing is said to {to}: too many addresses are known")
+            return None
+        lane = self._out[to, kind] = _Lane(self, to, address, kind)
+        return lane
+
+    def _forget_closed(self) -> None:
+        self._out = {key: lane for key, lane in self._out.items() if lane.is_open}
+
+    def accept(self, connection: Connection, established: Established) -> None:
+        """Another node has dialled."""
+        if self.closing:
+            connection.close()
+            return
+        incoming = _Incoming(self)
+        self._in[incoming] = None
+        incoming.connection = connection
+        connection.give_to(incoming)
+
+    def over(self, incoming: _Incoming) -> None:
+        """A connection that another node has dialled is gone."""
+        self._in.pop(incoming, None)
+
+    def forget(self, address: str) -> None:
+        """Nobody is there any more to whom anything would have to be said."""
+        for kind in (Kind.CLUSTER, Kind.SHARDS):
+            lane = self._out.pop((address, kind), None)
+            if lane is not None:
+                lane.close()
+
+    def flush(self) -> None:
+        """Write what waits now, and not in the next turn of the loop."""
+        for lane in self._out.values():
+            lane.flush()
+
+    def close(self) -> None:
+        """Close all lanes, after what was written."""
+        self.flush()
+        self.closing = True
+        for lane in self._out.values():
+            lane.close()
+        for incoming in list(self._in):
+            incoming.close()
+        self._out.clear()
+        self._in.clear()
+
+
+class _Lane:
+    """What is said to one address over one kind of connection."""
+
+    __slots__ = (
+        "_address",
+        "_attempts",
+        "_connection",
+        "_dialing",
+        "_encode",
+        "_expects_sign",
+        "_flushing",
+        "_kind",
+        "_lanes",
+        "_not_before",
+        "_timer",
+        "_transport",
+        "_waiting",
+        "to",
+    )
+
+    def __init__(self, lanes: Lanes, to: str, address: NodeAddress, kind: Kind) -> None:
+        self.to = to
+        self._lanes = lanes
+        self._transport = lanes.transport
+        self._address = address
+        self._kind = kind
+        self._connection: Connection | None = None
+        self._encode: Callable[[object], bytes] | None = None
+        """What is said about classes is said once for each connection."""
+        self._waiting: deque[Envelope] = deque(maxlen=WAITING_MAX)
+        self._flushing = False
+        self._dialing = False
+        self._attempts = 0
+        self._not_before: Instant = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._expects_sign = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, or will be."""
+        return self._connection is not None or self._dialing
+
+    def say(self, message: Envelope) -> None:
+        """Say something, soon."""
+        self._waiting.append(message)
+        if not self._flushing:
+            self._flushing = True
+            self._transport.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits, as much as the connection takes."""
+        self._flushing = False
+        connection = self._connection
+        if connection is None:
+            if self._waiting and not self._dialing and not self._lanes.closing:
+                self._dial()
+            return
+        waiting = self._waiting
+        encode = self._encode
+        assert encode is not None
+        while waiting and connection.writable:
+            frames = bytearray()
+            for _ in range(min(len(waiting), _CHUNK)):
+                try:
+                    frames += encode(waiting.popleft())
+                except EncodeError as error:
+                    self._transport.complain(self.to, "encode", f"a message to {self.to} cannot be sent: {error}")
+            connection.write(bytes(frames))
+            if not self._expects_sign:
+                self._expects_sign = True
+                connection.must_speak_within(SILENT_SECONDS)
+
+    # -- the connection ------------------------------------------------------------------------------------------------
+
+    def _dial(self) -> None:
+        self._dialing = True
+        delay = self._not_before - self._transport.clock.now()
+        if delay > 0:
+            self._timer = self._transport.loop.call_later(delay / SECOND, self._begin_to_dial)
+        else:
+            self._begin_to_dial()
+
+    def _begin_to_dial(self) -> None:
+        self._timer = None
+        self._transport.spawn(self._connect(), f"casty-lane {self.to}")
+
+    async def _connect(self) -> None:
+        transport = self._transport
+        try:
+            connection, _ = await dial(transport, self._address, self._kind)
+        except DialedItself:
+            self._waiting.clear()
+            self._delay(BACKOFF_MAX)
+            return
+        except DialError as error:
+            transport.log.debug("no lane to %s: %s", self.to, error)
+            self._attempts += 1
+            self._delay(min(BACKOFF_MAX, BACKOFF_MIN * 2 ** min(self._attempts - 1, 10)))
+            self._waiting.clear()
+            self._lanes.on_lost(self.to)
+            return
+        finally:
+            self._dialing = False
+        if self._lanes.closing or self._lanes.lane(self.to, self._kind) is not self:
+            connection.close()
+            return
+        self._attempts = 0
+        self._connection = connection
+        self._encode = Encoder(self._lanes.types, self._lanes.wire_options).encode_frame
+        self._expects_sign = False
+        connection.give_to(self)
+        self.flush()
+
+    def _delay(self, seconds: float) -> None:
+        # A little of it is left to chance, so that nodes that lose each other do not dial in step.
+        jitter = 0.75 + 0.5 * self._transport.rng.random()
+        self._not_before = self._transport.clock.now() + int(seconds * jitter * 1000) * MILLISECOND
+
+    def close(self) -> None:
+        """Close it, after what was written."""
+        connection, self._connection = self._connection, None
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._dialing = False
+        if connection is not None:
+            connection.must_speak_within(None)
+            connection.close()
+
+    # -- the sink ------------------------------------------------------------------------------------------------------
+
+    def received(self, connection: Connection, bodies: list[bytes]) -> None:
+        """A sign (rule 5)."""
+        self._expects_sign = False
+        connection.must_speak_within(None)
+
+    def writable(self, connection: Connection) -> None:
+        """There is room again."""
+        self.flush()
+
+    def broken(self, connection: Connection, text: str) -> None:
+        """What comes back is no sign."""
+        connection.close()
+        self.closed(connection, text)
+
+    def closed(self, connection: Connection, text: str) -> None:
+        """The connection is gone."""
+        if connection is not self._connection:
+            return
+        self._connection = self._encode = None
+        level = 30 if text == SILENT else 10
+        self._transport.report(self.to, f"lane {self._kind.name}", f"the lane to {self.to} is gone: {text}", level)
+        self._delay(BACKOFF_MIN)
+        if not self._lanes.closing:
+            self._lanes.on_lost(self.to)
+            if self._waiting:
+                self._dial()
+
+
+class _Incoming:
+    """What another node says over one connection. Equal to itself only."""
+
+    __slots__ = ("_decode", "_lanes", "_sign", "connection")
+
+    def __init__(self, lanes: Lanes) -> None:
+        self.connection: Connection
+        self._lanes = lanes
+        self._decode = Decoder(lanes.types, lanes.wire_options).decode
+        self._sign: asyncio.TimerHandle | None = None
+
+    def received(self, connection: Connection, bodies: list[bytes]) -> None:
+        """Messages."""
+        lanes = self._lanes
+        if self._sign is None:
+            self._sign = lanes.transport.loop.call_later(SIGN_SECONDS, self._give_sign)
+        for body in bodies:
+            try:
+                message = self._decode(body)
+            except Refused as error:
+                lanes.transport.complain(connection.machine, "decode", f"{connection.peer}: {error}")
+                continue
+            except Malformed as error:
+                lanes.transport.complain(connection.machine, "malformed", f"{connection.peer}: {error}")
+                self.close()
+                return
+            lanes.received += 1
+            lanes.on_message(message)
+
+    def _give_sign(self) -> None:
+        self._sign = None
+        if self.connection.writable:
+            self.connection.write(_SIGN)
+
+    def writable(self, connection: Connection) -> None:
+        """Signs are not worth waiting for."""
+
+    def broken(self, connection: Connection, text: str) -> None:
+        """What comes are no frames."""
+        self._lanes.transport.complain(connection.machine, "malformed", f"{connection.peer}: {text}")
+        self.close()
+
+    def closed(self, connection: Connection, text: str) -> None:
+        """The connection is gone."""
+        self._lanes.over(self)
+        if self._sign is not None:
+            self._sign.cancel()
+            self._sign = None
+
+    def close(self) -> None:
+        """Hear no more of it."""
+        self.connection.close()
+        self.closed(self.connection, "")

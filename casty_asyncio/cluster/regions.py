@@ -1,0 +1,185 @@
+"""The types and singletons of the cluster, as this node uses them: how messages get to their entities."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from casty_proto.cluster import events
+from casty_proto.cluster.records import RegionKind, RegionSettings
+from casty_proto.machine import SECOND, Rejected
+
+from ..errors import ClusterError, ClusterTimeoutError, NotHandledError
+from .asking import Accepting, EntityAsk, EntityAsks
+from .items import Form
+from .recipes import Recipe
+from .refs import SINGLETON_ID, EntityRef, ShardedRef
+
+if TYPE_CHECKING:
+    from ..refs import ActorRef, LocalRef
+    from ..runtime import Runtime
+    from .hosting import Hosting
+    from .member import Member, Request
+
+WAITING_MAX = 4096
+"""How many messages wait here for a type that is not known yet."""
+SEND_SECONDS = 10.0
+"""How long a send waits besides what its type gives to the backups."""
+REGISTER_SECONDS = 30.0
+_AGAIN_SECONDS = 0.1
+
+
+class Region:
+    """One type, or one singleton, known here or not yet."""
+
+    def __init__(self, regions: Regions, name: str) -> None:
+        self.name = name
+        self.runtime = regions.runtime
+        self.items = regions.asks.items
+        self.asks = regions.asks
+        self._member = regions.member
+        self._waiting: deque[tuple[str, bytes, Request]] = deque()
+
+    @property
+    def settings(self) -> RegionSettings | None:
+        """What all nodes have agreed upon; `None` while this one does not know it."""
+        known = self._member.node.state.region(self.name)
+        return None if known is None else known.settings
+
+    @property
+    def waits_for_backups(self) -> bool:
+        """Whether a send is over only when backups have the state."""
+        settings = self.settings
+        return settings is not None and settings.sync_count != 0
+
+    @property
+    def send_timeout(self) -> float:
+        """How long such a send may take."""
+        settings = self.settings
+        return SEND_SECONDS + (0.0 if settings is None else settings.timeout_ns / SECOND)
+
+    def tell(self, entity: str, data: bytes, request: Request) -> int:
+        """Send a message. Returns the shard; -1 while it waits for the type to become known."""
+        known = self._member.node.state.region(self.name)
+        if known is None:
+            if len(self._waiting) >= WAITING_MAX or self._member.has_ended:
+                request.answered(Rejected(f"{self.name!r} is not known here"))
+            else:
+                self._waiting.append((entity, data, request))
+            return -1
+        shard = self._member.node.shard_of(self.name, entity)
+        self._member.feed(events.Tell(request, self.name, shard, data))
+        return shard
+
+    async def accepted(self, ref: EntityRef[Any], message: Any, sender: ActorRef[Any] | None) -> None:
+        """Send a message and wait until an owner has it. Raises `NotHandledError` or `OutcomeUnknownError`."""
+        self.runtime.check_thread()
+        loop = self.runtime.loop
+        data = self.items.message(ref.path, ref.entity_id, Form.TELL, sender, None, message)
+        until = loop.time() + SEND_SECONDS
+        while True:
+            future: asyncio.Future[None] = loop.create_future()
+            self.tell(ref.entity_id, data, Accepting(future, f"{ref.path}, {type(message).__name__}"))
+            try:
+                await future
+            except NotHandledError:
+                if loop.time() + _AGAIN_SECONDS >= until or self.runtime.system.stopping:
+                    raise
+            else:
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    def became_known(self) -> None:
+        """Send what has waited."""
+        waiting, self._waiting = self._waiting, deque()
+        for entity, data, request in waiting:
+            shard = self.tell(entity, data, request)
+            if isinstance(request, EntityAsk):
+                self.asks.sent(request, shard)
+
+    def give_up(self, reason: str) -> None:
+        """It will not become known."""
+        waiting, self._waiting = self._waiting, deque()
+        for _, _, request in waiting:
+            request.answered(Rejected(reason))
+
+
+class Answered:
+    """A request to the node, for whoever awaits its answer."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[Any] = loop.create_future()
+
+    def answered(self, result: Any) -> None:
+        """The node has answered."""
+        if not self.future.done():
+            self.future.set_result(result)
+
+
+class Regions:
+    """All of them."""
+
+    def __init__(self, runtime: Runtime, member: Member, hosting: Hosting) -> None:
+        self.runtime = runtime
+        self.member = member
+        self.hosting = hosting
+        self.asks = EntityAsks(runtime, hosting.items)
+        self._regions: dict[str, Region] = {}
+
+    def region(self, name: str) -> Region:
+        """The one of that name, known or not."""
+        found = self._regions.get(name)
+        if found is None:
+            found = self._regions[name] = Region(self, name)
+        return found
+
+    def ref(self, name: str, kind: RegionKind) -> ShardedRef[Any] | EntityRef[Any]:
+        """What stands for it."""
+        region = self.region(name)
+        return EntityRef(region, SINGLETON_ID) if kind is RegionKind.SINGLETON else ShardedRef(region)
+
+    def known(self, name: str) -> ShardedRef[Any] | EntityRef[Any] | None:
+        """What stands for one that the cluster has; `None` where this node knows of none."""
+        found = self.member.node.state.region(name)
+        return None if found is None else self.ref(name, found.kind)
+
+    async def register(self, recipe: Recipe, guardian: LocalRef[Any], joined: asyncio.Event) -> None:
+        """Tell the cluster of it, and host it here. Raises `ClusterError`, with nothing hosted here."""
+        name = recipe.name
+        self.hosting.host(recipe, guardian)
+        reason = "this node has not become a member of a cluster yet; are its seeds right, and do they run?"
+        try:
+            async with asyncio.timeout(REGISTER_SECONDS):
+                await joined.wait()
+                while True:
+                    request = Answered(self.runtime.loop)
+                    self.member.feed(events.AddRegion(request, name, recipe.kind, recipe.settings))
+                    result = await request.future
+                    if type(result) is events.Done:
+                        return
+                    reason = result.reason
+                    known = self.member.node.state.region(name)
+                    if known is not None and (known.kind, known.settings) != (recipe.kind, recipe.settings):
+                        self.hosting.regions.pop(name, None)
+                        raise ClusterError(f"{name!r} is known in the cluster with other settings: {reason}")
+                    await asyncio.sleep(_AGAIN_SECONDS)
+        except TimeoutError as error:
+            self.hosting.regions.pop(name, None)
+            raise ClusterTimeoutError(
+                f"{name!r} could not be registered within {REGISTER_SECONDS:g} s: {reason}"
+            ) from error
+
+    def added(self, name: str) -> None:
+        """The cluster has one more."""
+        region = self._regions.get(name)
+        if region is not None:
+            region.became_known()
+
+    def give_up(self, reason: str) -> None:
+        """This node belongs to no cluster any more."""
+        for region in self._regions.values():
+            region.give_up(reason)
+        self.asks.fail_all(reason)

@@ -1,0 +1,508 @@
+"""The actor system of a node of a cluster: what an application starts on every machine."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from attrs import evolve
+
+from casty_proto.actor import Behavior, Mailbox
+from casty_proto.cluster import events as said
+from casty_proto.cluster.checks import split_key
+from casty_proto.cluster.records import RegionKind, RegionSettings
+from casty_proto.machine import Rejected, nanoseconds
+
+from ..behaviors import Behaviors
+from ..errors import (
+    ClusterError,
+    ClusterTimeoutError,
+    DuplicateNameError,
+    ExpelledError,
+    InvalidNameError,
+    UnreachableError,
+    UsageError,
+)
+from ..generic import Answer, Asked
+from ..health import Health
+from ..lookup import Lookup, MissingRef
+from ..metrics import Metric
+from ..refs import ActorRef, LocalRef
+from ..remote.remoting import Remoting
+from ..runtime import Runtime
+from ..supervision import SupervisorConfig
+from ..system import ActorSystem
+from ..transport import Contexts, Remote, Tls
+from .broadcast import BroadcastRef, broadcast_key
+from .cluster import Cluster, Setup
+from .events import ClusterMember
+from .items import Form
+from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
+from .recipes import Recipe, recipe_of_class, recipe_of_factory
+from .refs import EntityRef, ShardedRef, ShardEnvelope
+from .regions import Answered
+from .status import STATUS, health_of, metrics_of, status_actor, status_of
+from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
+
+if TYPE_CHECKING:
+    from ..actor import Actor
+
+_WAIT_SECONDS = 30.0
+_LOOK_SECONDS = 0.02
+"""How often it is looked whether a node has become ready: a lease begins and ends without an event."""
+
+
+class DistributedSystem(ActorSystem):
+    """An actor system that is a node of a cluster.
+
+    `async with ActorSystem.distributed("0.0.0.0", 25520, seeds=["node-1:25520"]) as system:`. It listens, looks for its
+    cluster, and goes on looking until it is a member. Without seeds, or with itself as the only one, it founds one. At
+    the end it hands over what it has, and leaves.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int = 0,
+        *,
+        seeds: Sequence[str] = (),
+        name: str = "casty",
+        node_id: str | None = None,
+        advertise: str | None = None,
+        roles: Sequence[str] = (),
+        raft_config: RaftConfig | None = None,
+        gossip_config: GossipConfig | None = None,
+        persistence_dir: str | PathLike[str] | None = None,
+        tls: Tls | Contexts | None = None,
+        secret: str | bytes | None = None,
+        remote: Remote | None = None,
+        shutdown_timeout: float = 10.0,
+        leave_timeout: float = 30.0,
+        seed: int | None = None,
+    ) -> None:
+        """`host` and `port` are where to listen; port 0 takes one that is free.
+
+        `seeds` are nodes, as `"host:port"`, through which the cluster is found; `name` is that of the system, the same
+        on all nodes. `node_id` names this node, and is its address if not given. `advertise` is the `host:port`, or the
+        host alone, that others are to dial. With `persistence_dir` the node comes back as itself after a crash; without
+        one, it is a new node each time. `roles` say what may live here. `secret` and `tls` say who may come in. What
+        else can be set for the connections is in `remote`, whose own host, port and so on are not used.
+        `leave_timeout` is how long, in seconds, a shutdown waits until others have taken what is here.
+
+        Raises `UsageError` and `InvalidNameError`.
+        """
+        if isinstance(seeds, str) or isinstance(roles, str):
+            raise UsageError("seeds and roles are lists of texts, not one text")
+        check_timeout("leave_timeout", leave_timeout)
+        base = remote or Remote()
+        given = evolve(
+            base,
+            host=host,
+            port=port,
+            advertise=advertise,
+            node_id=node_id,
+            secret=base.secret if secret is None else secret,
+            tls=base.tls if tls is None else tls,
+        )
+        super().__init__(name, shutdown_timeout=shutdown_timeout, seed=seed, remote=given)
+        self._setup = Setup(
+            seeds=tuple(seeds),
+            roles=tuple(roles),
+            options=evolve(node_options(raft_config, gossip_config), leave_ns=nanoseconds(leave_timeout)),
+            directory=None if persistence_dir is None else Path(persistence_dir),
+        )
+        self._cluster: Cluster | None = None
+        self._services[STATUS] = lambda _: status_actor(self)
+        self._for_others[STATUS] = None
+        self._leave_timeout = leave_timeout
+
+    # -- beginning and end ---------------------------------------------------------------------------------------------
+
+    async def _connect(self, remoting: Remoting) -> None:
+        cluster = Cluster(self, remoting, self._setup)
+        await cluster.start()
+        self._cluster = cluster
+
+    async def _end(self, runtime: Runtime) -> tuple[str, ...]:
+        cluster = self._cluster
+        if cluster is None:
+            return await super()._end(runtime)
+        try:
+            await cluster.leave(self._leave_timeout)
+            return await super()._end(runtime)
+        finally:
+            await cluster.close()
+
+    async def serve(self) -> None:
+        """Run until somebody shuts the system down, or the process is told to end by SIGTERM or Ctrl-C.
+
+        The node leaves the cluster then, and hands over what it has. Raises `ExpelledError`, after the shutdown, where
+        the node is no member any more and did not ask for that.
+        """
+        await self.start()
+        runtime, cluster = self._runtime("never"), self._joined()
+        loop = runtime.loop
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        taken = []
+        for number in numbers:
+            with suppress(RuntimeError, ValueError):  # Not on every system, and in the main thread alone.
+                loop.add_signal_handler(number, self.request_shutdown)
+                taken.append(number)
+        watch = loop.create_task(cluster.views.gone.wait(), name="casty-serve")
+        try:
+            ended = loop.create_task(runtime.ended.wait(), name="casty-serve")
+            await asyncio.wait([watch, ended], return_when=asyncio.FIRST_COMPLETED)
+            await self.shutdown()
+            await ended
+        finally:
+            watch.cancel()
+            for number in taken:
+                loop.remove_signal_handler(number)
+        if cluster.views.expelled is not None:
+            raise ExpelledError(f"{self.node_id} is no member of its cluster any more: {cluster.views.expelled}")
+
+    # -- the cluster ---------------------------------------------------------------------------------------------------
+
+    def _joined(self) -> Cluster:
+        if self._cluster is None:
+            raise UsageError(
+                f"actor system {self.name!r} was not started yet; use `async with`, or await system.start()"
+            )
+        return self._cluster
+
+    @property
+    def node_id(self) -> str:
+        """The name of this node. Raises `UsageError` before the start."""
+        return self._joined().node.info.node_id
+
+    @property
+    def members(self) -> tuple[ClusterMember, ...]:
+        """All members, as this node knows them: those included that are unreachable. Empty before it is one itself."""
+        return self._joined().views.members()
+
+    @property
+    def leader_id(self) -> str | None:
+        """The node that this one takes for the leader, if it knows of one."""
+        leader = self._joined().node.leader
+        return None if leader is None else split_key(leader)[0]
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node takes itself for the leader."""
+        return self._joined().node.is_leader
+
+    def health(self) -> Health:
+        """How the node is: live until it is expelled or shut down, and ready while it can act as a member."""
+        health = super().health()
+        return health if self._cluster is None or not health.ready else health_of(self._cluster)
+
+    def status(self) -> dict[str, Any]:
+        """The cluster as this node sees it, made of what JSON knows. `python -m casty_asyncio inspect` shows it."""
+        return super().status() if self._cluster is None else status_of(self._cluster)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """The figures of the system, and of the node."""
+        return (*super().metrics(), *(() if self._cluster is None else metrics_of(self._cluster)))
+
+    async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
+        """Wait until the cluster has at least `count` members that are up, and a leader.
+
+        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        """
+        check_timeout("the timeout of wait_for", timeout)
+        await self.start()
+        views = self._joined().views
+        try:
+            async with asyncio.timeout(timeout):
+                await views.wait_for(count)
+        except TimeoutError as error:
+            known = ", ".join(member.node_id for member in views.members()) or "none"
+            raise ClusterTimeoutError(
+                f"{self.node_id} waited {timeout:g} s for {count} members and a leader, and knows of {views.count()} "
+                f"that are up: {known}; its leader is {self.leader_id}"
+            ) from error
+        if views.gone.is_set():
+            raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
+
+    async def wait_ready(self, timeout: float = _WAIT_SECONDS) -> None:
+        """Wait until the node can act as a member, which `health().ready` says. Raises `ClusterTimeoutError`."""
+        check_timeout("the timeout of wait_ready", timeout)
+        await self.start()
+        loop = self._runtime("ended").loop
+        until = loop.time() + timeout
+        while not (health := self.health()).ready:
+            if loop.time() >= until or not health.live:
+                raise ClusterTimeoutError(f"the node is not ready after {timeout:g} s: {'; '.join(health.reasons)}")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def forget(self, node_id: str, timeout: float = _WAIT_SECONDS) -> None:
+        """Forget a member that is unreachable and does not come back: it counts for durability no more.
+
+        What was kept by it alone is lost. Raises `ClusterError` where there is no such member, or where it is there,
+        and `ClusterTimeoutError`.
+        """
+        check_timeout("the timeout of forget", timeout)
+        cluster = self._joined()
+        request = Answered(self._runtime("ended").loop)
+        cluster.member.feed(said.ForgetNode(request, node_id))
+        try:
+            async with asyncio.timeout(timeout):
+                result = await request.future
+        except TimeoutError as error:
+            raise ClusterTimeoutError(f"{node_id!r} could not be forgotten within {timeout:g} s") from error
+        if type(result) is not said.Done:
+            kind = ClusterError if isinstance(result, Rejected) else ClusterTimeoutError
+            raise kind(f"{node_id!r} was not forgotten: {result.reason}")
+
+    # -- actors --------------------------------------------------------------------------------------------------------
+
+    @overload  # type: ignore[override]
+    def spawn[M](self, actor: ShardedBehavior[M], name: str) -> ShardedRef[M]: ...
+
+    @overload
+    def spawn[M](self, actor: SingletonBehavior[M], name: str) -> EntityRef[M]: ...
+
+    @overload
+    def spawn[M](self, actor: BroadcastBehavior[M], name: str) -> BroadcastRef[M]: ...
+
+    @overload
+    def spawn[M](
+        self,
+        actor: Behavior[M],
+        name: str | None = None,
+        *,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+    ) -> ActorRef[M]: ...
+
+    @overload
+    def spawn[M](
+        self,
+        actor: type[Actor[M]],
+        name: str,
+        *,
+        sharded: Literal[True],
+        replication: ReplicationConfig | None = None,
+        num_shards: int = NUM_SHARDS,
+        idle_timeout: float | None = None,
+        role: str | None = None,
+        remember: bool = False,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, ShardedRef[M]]: ...
+
+    @overload
+    def spawn[M](
+        self,
+        actor: type[Actor[M]],
+        name: str,
+        *,
+        singleton: Literal[True],
+        replication: ReplicationConfig | None = None,
+        role: str | None = None,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, EntityRef[M]]: ...
+
+    @overload
+    def spawn[M](
+        self,
+        actor: type[Actor[M]],
+        name: str | None = None,
+        *,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, ActorRef[M]]: ...
+
+    def spawn(
+        self,
+        actor: Any,
+        name: str | None = None,
+        *,
+        sharded: bool = False,
+        singleton: bool = False,
+        replication: ReplicationConfig | None = None,
+        num_shards: int | None = None,
+        idle_timeout: float | None = None,
+        role: str | None = None,
+        remember: bool = False,
+        mailbox: Mailbox | None = None,
+        supervision: SupervisorConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Spawn an actor, a type of entities, or a singleton.
+
+        With `sharded=True` the class is a type: `players["alice"]` is one of its entities, made where it belongs when
+        it gets its first message. With `singleton=True` there is one actor of it in the whole cluster. Both live on
+        nodes that have spawned them under the same name, with the same settings, and that have the `role`, if one is
+        given. The coroutine ends when the cluster knows of them, and the ref can be used on every node.
+
+        `replication` says how states are kept. `idle_timeout` is after how many seconds without a message an entity
+        goes to sleep, where its state is safe elsewhere. With `remember` entities come back unprompted after a failure.
+        `Behaviors.sharded(...)` and `Behaviors.singleton(...)` are the same for behaviors, with refs at once.
+
+        Raises what `ActorSystem.spawn` raises, and `ClusterError` where the cluster has the name with other settings.
+        """
+        if isinstance(actor, BroadcastBehavior):
+            self._joined()
+            given = self._region_name(name)
+            super().spawn(Behaviors.discoverable(actor.behavior, key=broadcast_key(given)), given)
+            return BroadcastRef(self, given)
+        if isinstance(actor, ShardedBehavior | SingletonBehavior):
+            return self._spawn_style(actor, name)
+        if not sharded and not singleton:
+            for word, value in (
+                ("replication", replication),
+                ("num_shards", num_shards),
+                ("idle_timeout", idle_timeout),
+                ("role", role),
+                ("remember", remember or None),
+            ):
+                if value is not None:
+                    raise UsageError(f"spawn of {actor!r}: {word} is for sharded=True or singleton=True")
+            return super().spawn(actor, name, mailbox=mailbox, supervision=supervision, **kwargs)
+        if sharded and singleton:
+            raise UsageError(f"spawn of {actor!r}: it is sharded or a singleton, not both")
+        kind = RegionKind.SINGLETON if singleton else RegionKind.ENTITIES
+        settings = _settings(kind, replication, num_shards, idle_timeout, role, remember)
+        recipe = recipe_of_class(actor, self._region_name(name), kind, settings, mailbox, supervision, kwargs)
+        return self._register(recipe, self._guardian(recipe))
+
+    def _spawn_style(self, actor: Any, name: str | None) -> Any:
+        kind = RegionKind.SINGLETON if isinstance(actor, SingletonBehavior) else RegionKind.ENTITIES
+        shards = actor.num_shards if isinstance(actor, ShardedBehavior) else None
+        settings = _settings(kind, None, shards, actor.idle_timeout, actor.role, remember=False)
+        recipe = recipe_of_factory(
+            actor.factory, self._region_name(name), kind, settings, actor.mailbox, actor.supervision
+        )
+        cluster = self._joined()
+        runtime = self._runtime()
+        work = self._register(recipe, self._guardian(recipe))
+        runtime.tracker.start(_logged(work, runtime, recipe.name), f"casty-register {recipe.name}")
+        return cluster.regions.ref(recipe.name, kind)
+
+    def _region_name(self, name: str | None) -> str:
+        if not isinstance(name, str) or not name:
+            raise InvalidNameError("a sharded type, a singleton or a broadcasted actor needs a name")
+        return name
+
+    def _guardian(self, recipe: Recipe) -> LocalRef[Any]:
+        """The parent of the entities that are here. Its name must be free, and is taken from now on."""
+        cluster = self._joined()
+        if recipe.name in cluster.hosting.regions:
+            raise DuplicateNameError(f"{recipe.name!r} was spawned on this node already")
+        region = cluster.regions.region(recipe.name)
+
+        def receive(_: Any, message: Any) -> Behavior[Any]:
+            if isinstance(message, ShardEnvelope) and recipe.kind is RegionKind.ENTITIES:
+                ShardedRef[Any](region).tell(message)
+                return Behaviors.same()
+            if recipe.kind is RegionKind.SINGLETON:
+                EntityRef[Any](region, "").tell(message)
+                return Behaviors.same()
+            return Behaviors.unhandled()
+
+        guardian = super().spawn(Behaviors.receive(receive), recipe.name)
+        assert isinstance(guardian, LocalRef)
+        return guardian
+
+    async def _register(self, recipe: Recipe, guardian: LocalRef[Any]) -> Any:
+        cluster = self._joined()
+        try:
+            await cluster.regions.register(recipe, guardian, cluster.views.joined)
+        except BaseException:
+            if not self.stopping:
+                self.stop(guardian)
+            raise
+        return cluster.regions.ref(recipe.name, recipe.kind)
+
+    async def ask(
+        self, ref: ActorRef[Asked], build: Callable[[ActorRef[Answer]], Asked], timeout: float = 5.0
+    ) -> Answer:
+        if isinstance(ref, ShardedRef):
+            raise UsageError(f"{ref!r} is all entities of a type; ask one of them, {ref.region.name}[entity_id]")
+        if isinstance(ref, BroadcastRef):
+            answers: Any = await ref.gather(lambda one: super(DistributedSystem, self).ask(one, build, timeout))
+            return answers  # type: ignore[no-any-return]
+        if not isinstance(ref, EntityRef):
+            return await super().ask(ref, build, timeout)
+        if not callable(build):
+            raise UsageError(f"system.ask of {ref!r} wants a function that makes the message, not {build!r}")
+        answer: Answer = await ref.region.asks.ask(ref, None, build, Form.ASK, timeout)
+        return answer
+
+    def lookup(self, key: Any) -> Any:
+        """Find actors; see `ActorSystem.lookup`.
+
+        A name is that of an actor of this node, of a sharded type or of a singleton of the cluster; when the answer is
+        awaited, also that of an actor of another node. The listing of a service has those of all nodes.
+        """
+        found = super().lookup(key)
+        cluster = self._cluster
+        if cluster is None or not isinstance(found, Lookup) or "://" in key:
+            return found
+        name = key.removeprefix("/")
+        region = cluster.regions.known(name)
+        if region is not None:
+            return Lookup(region, MissingRef(self._runtime("ended"), self._parse(key)))
+        if found.ref is not None:
+            return found
+        address = self._parse(key)
+        return Lookup(None, MissingRef(self._runtime("ended"), address), lambda: self._find_somewhere(name))
+
+    async def _find_somewhere(self, path: str) -> ActorRef[Any] | None:
+        """Ask all members, and take the first in their order that has it."""
+        cluster = self._joined()
+        own = cluster.node.info.address
+
+        async def at(address: str) -> ActorRef[Any] | None:
+            with suppress(UnreachableError):
+                return await super(DistributedSystem, self).lookup(f"casty://{self.name}@{address}/{path}")
+            return None
+
+        members = [member.address for member in self.members if member.address != own]
+        found = await asyncio.gather(*(at(address) for address in members))
+        return next((ref for ref in found if ref is not None), None)
+
+
+def _settings(
+    kind: RegionKind,
+    replication: ReplicationConfig | None,
+    num_shards: int | None,
+    idle_timeout: float | None,
+    role: str | None,
+    remember: bool,
+) -> RegionSettings:
+    replication = replication or ReplicationConfig()
+    if not isinstance(replication, ReplicationConfig):
+        raise UsageError(f"replication must be a ReplicationConfig, not {replication!r}")
+    if idle_timeout is not None:
+        check_timeout("idle_timeout", idle_timeout)
+    try:
+        return RegionSettings(
+            num_shards=1 if kind is RegionKind.SINGLETON else num_shards or NUM_SHARDS,
+            role=role,
+            factor=replication.factor,
+            sync_count=replication.sync_count,
+            timeout_ns=nanoseconds(replication.timeout),
+            idle_timeout_ns=None if idle_timeout is None else max(1, nanoseconds(idle_timeout)),
+            remember=remember,
+            hosted=True,
+        )
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"what was said of the type makes no sense: {error}") from error
+
+
+async def _logged(work: Coroutine[Any, Any, Any], runtime: Runtime, name: str) -> None:
+    try:
+        await work
+    except ClusterError as error:
+        runtime.log.error("%s: %s", name, error)
