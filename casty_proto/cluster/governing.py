@@ -297,6 +297,11 @@ class Governing:
                 self._resting[change.node] = self._core.now + self._core.options.silence_ns
 
 
+def _is_up(member: MemberInfo | None) -> tuple[bool, bool]:
+    """To sort by: those who are no members, those who are down, and those who are there."""
+    return (member is not None, member is not None and member.status is not Status.DOWN)
+
+
 def refusal(outcome: object) -> str | None:
     """Why a join was refused, or `None`."""
     return outcome.reason if type(outcome) is Refused else None

@@ -14,6 +14,7 @@ leave a cluster that can decide nothing. The leader hands the leadership over fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -436,7 +437,9 @@ class Inside:
 
     def deadline(self) -> Instant | None:
         """When `wake` is wanted."""
-        raft, moving = self.consensus.deadline(), self.assigning.deadline()
-        if raft is None or moving is None:
-            return moving if raft is None else raft
-        return min(raft, moving)
+        return min([at for part in self.deadlines if (at := part()) is not None], default=None)
+
+    @property
+    def deadlines(self) -> tuple[Callable[[], Instant | None], ...]:
+        """What `deadline` is the earliest of."""
+        return (self.consensus.raft.deadline, *self.assigning.deadlines)
