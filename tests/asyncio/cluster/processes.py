@@ -92,7 +92,10 @@ class Processes:
         """So many nodes that have found each other, `node-1` and so on."""
         first = await self.start("node-1", members=1, **options)
         await first.ready()
-        others = [await self.start(f"node-{number}", first.address, members=count, **options) for number in range(2, count + 1)]
+        others = [
+            await self.start(f"node-{number}", first.address, members=count, **options)
+            for number in range(2, count + 1)
+        ]
         for each in others:
             await each.ready()
         return [first, *others]

@@ -43,3 +43,17 @@ def test_rule_5_a_founder_that_dies_before_its_join_is_on_its_disk_goes_on(writt
     world.crash("a")
     world.start("a", disk=True)
     world.settle()
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("apart", [0.0, 0.002, 0.02])
+def test_rule_6_all_can_leave_at_once_though_the_leader_goes_before_it_has_heard_of_everybody(
+    seed: int, apart: float
+) -> None:
+    world = World(seed)
+    nodes = world.form("abc")
+    for number, each in enumerate(world.rng.sample(nodes, 3)):
+        if number and apart:
+            world.run(apart)
+        each.feed(ev.Depart())
+    world.until(lambda: all(each.node.standing is Standing.DEPARTED for each in nodes), 4)
