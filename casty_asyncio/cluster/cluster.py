@@ -130,9 +130,9 @@ class Cluster:
             if recovered.node.address != own.address and _others_know(recovered):
                 # Failure detection takes an address for part of who a process is.
                 raise UsageError(
-                    f"{recovered.node.node_id!r} is known to the others of its cluster at {recovered.node.address}, and "
-                    f"would come back at {own.address}, where they do not look for it; advertise the address that it "
-                    f"had, or empty {self.setup.directory}, and it joins as a new process"
+                    f"{recovered.node.node_id!r} is known to the others of its cluster at {recovered.node.address}, "
+                    f"and would come back at {own.address}, where they do not look for it; advertise the address that "
+                    f"it had, or empty {self.setup.directory}, and it joins as a new process"
                 )
             info = evolve(recovered.node, address=own.address, roles=self.setup.roles)
         rng = Random(runtime.rng.getrandbits(64))

@@ -6,7 +6,8 @@ Rules
  2. Every member is in Raft's configuration, and nobody else. A newcomer listens first.
  3. `max_voters` members vote, or as many as there are, but always an odd number. Who is leaving does not count.
  4. A voter that is down gives its vote to a member that is up, if there is one; otherwise it keeps it, so that votes
-    do not pile up at fewer and fewer. One voter comes or goes at a time, and who comes does so before who goes.
+    do not pile up at fewer and fewer. One voter comes or goes at a time, and who comes does so before who goes; of
+    those who go, whoever is down is the first.
  5. A member is down when SWIM says so. It is down as well when SWIM suspects it and its lease has ended: nothing is at
     risk then, and its work can be taken up earlier. And it is down when it has asked for no lease for long, although
     others find it alive: it does no work, whatever the reason.
@@ -259,7 +260,9 @@ class Governing:
         coming = [key for key in desired if key not in voters and self._resting.get(key, 0) <= self._core.now]
         if coming and len(voters) <= len(desired):
             return (AddVoter(coming[0]),)
+        # Who does not answer goes first: without those who do, the step after it might have no majority.
         going = [key for key in voters if key not in desired]
+        going.sort(key=lambda key: key in there and there[key].status is not Status.DOWN)
         if going and len(voters) > len(desired) and (going := [key for key in going if key != self._core.key]):
             return (AddLearner(going[0]) if going[0] in there else Remove(going[0]),)
         return ()

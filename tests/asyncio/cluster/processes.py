@@ -28,7 +28,8 @@ class NodeProcess:
     async def line(self) -> str:
         """The next line that it prints; empty when it has ended."""
         assert self._process.stdout is not None
-        return (await within(self._process.stdout.readline())).decode().strip()
+        line: bytes = await within(self._process.stdout.readline())
+        return line.decode().strip()
 
     async def ready(self) -> None:
         """Wait until it says that it is."""

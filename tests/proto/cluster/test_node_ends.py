@@ -7,8 +7,9 @@ from attrs import evolve
 
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.events import Standing
+from casty_proto.cluster.records import Status
 
-from .kit_node import FAST, World
+from .kit_node import FAST, Process, World
 
 
 def test_rule_6_a_voter_goes_when_its_vote_is_counted_no_more_so_leaders_can_leave_in_a_row() -> None:
@@ -57,3 +58,24 @@ def test_rule_6_all_can_leave_at_once_though_the_leader_goes_before_it_has_heard
             world.run(apart)
         each.feed(ev.Depart())
     world.until(lambda: all(each.node.standing is Standing.DEPARTED for each in nodes), 4)
+
+
+@pytest.mark.parametrize(("dead", "leaving"), [("b", "c"), ("c", "b")])
+def test_governing_rule_4_one_that_is_down_loses_its_vote_before_one_that_leaves(dead: str, leaving: str) -> None:
+    world = World(1)
+    world.form("abc")
+    leader = world.leader
+    assert leader.address == "a"
+    gone = world.crash(dead)
+    world.until(lambda: status_of(leader, gone) is Status.DOWN)
+    world[leaving].feed(ev.Depart())
+    world.until(lambda: world.processes[leaving].node.standing is Standing.DEPARTED, 2)
+    world.run(2)
+    assert leader.node.is_leader
+    assert leader.node.voters == (leader.key,)
+
+
+def status_of(process: Process, other: Process) -> Status | None:
+    """What a node takes another one for."""
+    member = process.node.state.member(other.key)
+    return None if member is None else member.status
