@@ -15,6 +15,7 @@ from casty_proto.cluster import events
 from casty_proto.cluster.node import Node, NodeRecovered, recover_node
 from casty_proto.cluster.options import NodeOptions
 from casty_proto.cluster.records import NodeInfo
+from casty_proto.raft import Configuration
 from casty_proto.wire import Kind
 
 from ..errors import UsageError
@@ -42,6 +43,15 @@ _DRAIN_SECONDS = 1.0
 """How long a node that leaves waits until the messages of outside clients are with the owners."""
 _ITSELF_SECONDS = 1.0
 """How long it may take to find out whether a seed is this node under another name."""
+
+
+def _others_know(recovered: NodeRecovered) -> bool:
+    """Whether the cluster had other members than this node, as far as the disk tells."""
+    configuration = recovered.raft.base.configuration
+    for entry in recovered.raft.entries:
+        if type(entry.payload) is Configuration:
+            configuration = entry.payload
+    return any(key != recovered.node.key for key in (*configuration.voters, *configuration.learners))
 
 
 @frozen(kw_only=True)
@@ -89,6 +99,7 @@ class Cluster:
             own = self.remoting.address
             self.member.begin(self.hosting, self.views, await self._known_seeds(seeds, own), self._disk_failed)
         except BaseException:
+            await self.remoting.close()
             if self._storage is not None:
                 await self._storage.close()
             raise
@@ -117,6 +128,13 @@ class Cluster:
                 raise UsageError(
                     f"{self.setup.directory} is the directory of the node {recovered.node.node_id!r}, and this is "
                     f"{own.node_id!r}; give each node its own, or a node_id that does not change with the address"
+                )
+            if recovered.node.address != own.address and _others_know(recovered):
+                # Failure detection takes an address for part of who a process is.
+                raise UsageError(
+                    f"{recovered.node.node_id!r} is known to the others of its cluster at {recovered.node.address}, "
+                    f"and would come back at {own.address}, where they do not look for it; advertise the address that "
+                    f"it had, or empty {self.setup.directory}, and it joins as a new process"
                 )
             info = evolve(recovered.node, address=own.address, roles=self.setup.roles)
         rng = Random(runtime.rng.getrandbits(64))

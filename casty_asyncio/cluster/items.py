@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
-from attrs import frozen
+from attrs import evolve, frozen
 
 from casty_proto.wire import DecodeError, EncodeError, ItemDecoder, ItemEncoder
 from casty_proto.wire.encoder import ANNOUNCED
@@ -27,6 +27,10 @@ from ..remote.failures import failure_of, failure_parts
 
 if TYPE_CHECKING:
     from ..remote.remoting import Remoting
+
+
+_AROUND = 4096
+"""More bytes than the names, addresses and numbers that are sent around an item."""
 
 
 class Form(IntEnum):
@@ -74,7 +78,10 @@ class Items:
 
     def __init__(self, remoting: Remoting) -> None:
         self._refs = remoting.refs
-        self._encode = ItemEncoder(remoting.types, remoting.wire_options).encode
+        # An item is sent within a message of a node, and what is around it takes room as well.
+        whole = remoting.wire_options.max_frame
+        options = evolve(remoting.wire_options, max_frame=max(whole // 2, whole - _AROUND))
+        self._encode = ItemEncoder(remoting.types, options).encode
         self._decode = ItemDecoder(remoting.types, remoting.wire_options).decode
 
     def message(

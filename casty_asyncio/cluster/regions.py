@@ -11,7 +11,7 @@ from casty_proto.cluster import events
 from casty_proto.cluster.records import RegionKind, RegionSettings
 from casty_proto.machine import SECOND, Rejected
 
-from ..errors import ClusterError, ClusterTimeoutError, NotHandledError
+from ..errors import AskTimeoutError, ClusterError, ClusterTimeoutError, NotHandledError
 from .asking import Accepting, EntityAsk, EntityAsks
 from .items import Form
 from .recipes import Recipe
@@ -62,9 +62,12 @@ class Region:
 
     def tell(self, entity: str, data: bytes, request: Request) -> int:
         """Send a message. Returns the shard; -1 while it waits for the type to become known."""
+        if self._member.has_ended:
+            request.answered(Rejected("this node belongs to no cluster any more"))
+            return -1
         known = self._member.node.state.region(self.name)
         if known is None:
-            if len(self._waiting) >= WAITING_MAX or self._member.has_ended:
+            if len(self._waiting) >= WAITING_MAX:
                 request.answered(Rejected(f"{self.name!r} is not known here"))
             else:
                 self._waiting.append((entity, data, request))
@@ -74,7 +77,10 @@ class Region:
         return shard
 
     async def accepted(self, ref: EntityRef[Any], message: Any, sender: ActorRef[Any] | None) -> None:
-        """Send a message and wait until an owner has it. Raises `NotHandledError` or `OutcomeUnknownError`."""
+        """Send a message and wait until an owner has it.
+
+        Raises `NotHandledError`, `OutcomeUnknownError` or `AskTimeoutError`.
+        """
         self.runtime.check_thread()
         loop = self.runtime.loop
         data = self.items.message(ref.path, ref.entity_id, Form.TELL, sender, None, message)
@@ -83,7 +89,12 @@ class Region:
             future: asyncio.Future[None] = loop.create_future()
             self.tell(ref.entity_id, data, Accepting(future, f"{ref.path}, {type(message).__name__}"))
             try:
-                await future
+                async with asyncio.timeout_at(until):
+                    await future
+            except TimeoutError as error:
+                raise AskTimeoutError(
+                    f"nobody has taken {type(message).__name__} for {ref.path} within {SEND_SECONDS:g} s"
+                ) from error
             except NotHandledError:
                 if loop.time() + _AGAIN_SECONDS >= until or self.runtime.system.stopping:
                     raise

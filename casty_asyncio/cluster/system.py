@@ -15,6 +15,7 @@ from attrs import evolve
 from casty_proto.actor import Behavior, Mailbox
 from casty_proto.cluster import events as said
 from casty_proto.cluster.checks import split_key
+from casty_proto.cluster.options import NodeOptions
 from casty_proto.cluster.records import RegionKind, RegionSettings
 from casty_proto.machine import Rejected, nanoseconds
 
@@ -113,7 +114,11 @@ class DistributedSystem(ActorSystem):
         self._setup = Setup(
             seeds=tuple(seeds),
             roles=tuple(roles),
-            options=evolve(node_options(raft_config, gossip_config), leave_ns=nanoseconds(leave_timeout)),
+            options=evolve(
+                node_options(raft_config, gossip_config),
+                leave_ns=nanoseconds(leave_timeout),
+                post_bytes=min(NodeOptions().post_bytes, max(1, given.max_message // 4)),
+            ),
             directory=None if persistence_dir is None else Path(persistence_dir),
         )
         self._cluster: Cluster | None = None

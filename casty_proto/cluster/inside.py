@@ -325,11 +325,17 @@ class Inside:
         elif core.standing is Standing.SEEKING and not self._life_waits and core.state.member(core.key) is not None:
             core.stand(Standing.MEMBER)
             self.applying.tell_all()
-        elif core.standing is Standing.LEAVING and not self._said_left:
+        elif core.standing is Standing.LEAVING and not self._has_said_goodbye:
             self._leave()
 
     def _leave(self) -> None:
         core = self._core
+        if self._is_left_alone():
+            # Who leaves at the same time may have gone before what this node said was in the log.
+            core.note(Severity.WARNING, f"{core.key} leaves, and all others have left")
+            self._go()
+        if self._said_left:
+            return
         member = core.state.member(core.key)
         if self.applying.removed is not None or self._watching.is_replaced:
             self._go()
@@ -360,6 +366,13 @@ class Inside:
             self._alone_since = core.now if self._alone_since is None else self._alone_since
             by = min(by, self._alone_since + 2 * core.options.silence_ns)
         core.deadlines.set(LEAVE, by)
+
+    def _is_left_alone(self) -> bool:
+        """Whether somebody has said goodbye, and nobody is there who has not, or wants to."""
+        core = self._core
+        others = [one for one in core.state.members() if one.key != core.key]
+        gone = [one for one in others if core.seen.get(one.key) is State.LEFT]
+        return bool(gone) and all(one in gone or one.status is not Status.UP for one in others)
 
     def _votes(self) -> bool:
         """Whether this node's vote may still be counted."""

@@ -152,9 +152,8 @@ class Routing:
         for effect in effects:
             match effect:
                 case ToSend(to, message):
-                    if type(message) is Post:
-                        message = evolve(message, items=tuple([item.data for item in message.items]))
-                    core.send(to, Routed(*spot, message))
+                    for part in self._parts(message) if type(message) is Post else (message,):
+                        core.send(to, Routed(*spot, part))
                 case Settled(items):
                     for item in items:
                         self._answer(item.request, Done(core.state.changed))
@@ -171,6 +170,21 @@ class Routing:
             self._deadlines.cancel(spot)
         else:
             self._deadlines.set(spot, deadline)
+
+    def _parts(self, post: Post) -> list[Post]:
+        """The same as several messages, none of which is too long to be sent."""
+        most = self._core.options.post_bytes
+        parts: list[Post] = []
+        data: list[bytes] = []
+        first, size = post.first, 0
+        for item in post.items:
+            if data and size + len(item.data) > most:
+                parts.append(evolve(post, first=first, items=tuple(data)))
+                first, size, data = first + len(data), 0, []
+            data.append(item.data)
+            size += len(item.data)
+        parts.append(evolve(post, first=first, items=tuple(data)))
+        return parts
 
     def _answer(self, request: Any, result: Done | Unknown | Rejected) -> None:
         if request is not None:

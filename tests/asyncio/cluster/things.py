@@ -111,3 +111,10 @@ def counting(entity_id: str) -> Behavior[Any]:
         return Behaviors.receive(receive)
 
     return counts(0)
+
+
+class Boss(Actor[Any]):
+    """A singleton that says where it is."""
+
+    def receive(self, msg: Any, ctx: ActorContext[Any]) -> None:
+        ctx.reply(node_of(ctx))

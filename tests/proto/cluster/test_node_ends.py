@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 
@@ -9,12 +11,13 @@ from casty_proto.cluster import events as ev
 from casty_proto.cluster.commands import Left, decode_command
 from casty_proto.cluster.events import Standing
 from casty_proto.cluster.messages import Envelope, Order
+from casty_proto.cluster.records import Status
 from casty_proto.machine import SECOND, Wake
 from casty_proto.shard.leases import LeaseRequest
 from casty_proto.swim import Identity, State
 from casty_proto.swim.messages import Gossip, Update
 
-from .kit_node import FAST, World
+from .kit_node import FAST, Process, World
 
 
 def test_rule_6_a_voter_goes_when_its_vote_is_counted_no_more_so_leaders_can_leave_in_a_row() -> None:
@@ -100,7 +103,7 @@ def test_rule_6_who_leaves_waits_for_members_that_are_down_for_a_while() -> None
 
 
 @pytest.mark.parametrize("settings", [{}, {"factor": 3, "sync_count": 1}])
-def test_rule_6_who_leaves_does_not_wait_for_those_who_have_said_goodbye(settings: dict[str, int]) -> None:
+def test_rule_6_who_leaves_does_not_wait_for_those_who_have_said_goodbye(settings: dict[str, Any]) -> None:
     world = World(1)
     world.form("abc")
     world.add_region(world["a"], **settings)
@@ -120,6 +123,41 @@ def test_rule_6_who_leaves_last_waits_for_the_dead_for_a_while_only() -> None:
     world.run(2)
     last.feed(ev.Depart())
     world.run(0.3)
-    assert last.node.standing is Standing.LEAVING
+    assert [last.node.standing] == [Standing.LEAVING]
     world.run(1)
-    assert last.node.standing is Standing.DEPARTED
+    assert [last.node.standing] == [Standing.DEPARTED]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("apart", [0.0, 0.002, 0.02])
+def test_rule_6_all_can_leave_at_once_though_the_leader_goes_before_it_has_heard_of_everybody(
+    seed: int, apart: float
+) -> None:
+    world = World(seed)
+    nodes = world.form("abc")
+    for number, each in enumerate(world.rng.sample(nodes, 3)):
+        if number and apart:
+            world.run(apart)
+        each.feed(ev.Depart())
+    world.until(lambda: all(each.node.standing is Standing.DEPARTED for each in nodes), 4)
+
+
+@pytest.mark.parametrize(("dead", "leaving"), [("b", "c"), ("c", "b")])
+def test_governing_rule_4_one_that_is_down_loses_its_vote_before_one_that_leaves(dead: str, leaving: str) -> None:
+    world = World(1)
+    world.form("abc")
+    leader = world.leader
+    assert leader.address == "a"
+    gone = world.crash(dead)
+    world.until(lambda: status_of(leader, gone) is Status.DOWN)
+    world[leaving].feed(ev.Depart())
+    world.until(lambda: world.processes[leaving].node.standing is Standing.DEPARTED, 2)
+    world.run(2)
+    assert leader.node.is_leader
+    assert leader.node.voters == (leader.key,)
+
+
+def status_of(process: Process, other: Process) -> Status | None:
+    """What a node takes another one for."""
+    member = process.node.state.member(other.key)
+    return None if member is None else member.status

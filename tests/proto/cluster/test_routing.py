@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from casty_proto.cluster import Applied, Assign, Gift, RegionKind, RegionSettings, RegisterRegion, ShardsMoved
 from casty_proto.cluster.core import Core
@@ -286,3 +287,15 @@ def test_who_ends_says_of_what_was_sent_that_nobody_knows_and_returns_the_rest()
     bench.core.now += 100 * SECOND
     bench.tell("z")
     assert isinstance(dict(replies(bench.core))["z"], Rejected)
+
+
+def test_what_is_too_much_for_one_message_is_sent_in_parts_that_follow_each_other() -> None:
+    bench = Bench()
+    bench.core.options = evolve(FAST, post_bytes=4)
+    for request in ("a", "bb", "ccc", "too long", "d", "e"):
+        bench.tell(request)
+    epoch = bench.give("b.1", 0)
+    posts = [(body.first, body.items) for _, body in bench.sent() if type(body) is Post]
+    assert posts == [(1, (b"a", b"bb")), (3, (b"ccc",)), (4, (b"too long",)), (5, (b"d", b"e"))]
+    bench.answer("b.1", Accepted(epoch, C, 6))
+    assert len(replies(bench.core)) == 6
