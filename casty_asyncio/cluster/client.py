@@ -147,6 +147,7 @@ class ClusterClient(ActorSystem):
     async def _end(self, runtime: Runtime) -> tuple[str, ...]:
         # Handlers that still run may use what is connected.
         await self._stop_following()
+        self._notify()
         try:
             return await super()._end(runtime)
         finally:

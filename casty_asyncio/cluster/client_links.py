@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 BACKOFF_MIN, BACKOFF_MAX = 0.05, 5.0
 """How long, in seconds, it takes until a member is tried again."""
+WARN_AFTER = 5
+"""After how many attempts the log says that a member cannot be reached."""
 SUSPECT_SECONDS = 10.0
 """How long a node that did not answer is the last to be asked again."""
 
@@ -49,6 +52,8 @@ class Link:
         self.gateway: RemoteRef[Any] | None = None
         self.peer: Peer | None = None
         """The process that was there last."""
+        self.attempts = 0
+        """How often it was tried in vain."""
         self.is_closing = False
         """Whether it takes no messages any more."""
         self.suspect_until = 0.0
@@ -192,11 +197,17 @@ class Links:
                 problem, gateway = f"{gateway.node} is there", None
             except (UnreachableError, NoClusterError) as error:
                 problem = str(error)
-            self._runtime.log.debug("member %s is not connected: %s", link.node_id, problem)
+            self._complain(link, problem)
             await asyncio.sleep(pause * (0.75 + 0.5 * self._runtime.rng.random()))
             pause = min(2 * pause, BACKOFF_MAX)
         link.connecting = None
         self._open(link, gateway)
+
+    def _complain(self, link: Link, problem: str) -> None:
+        link.attempts += 1
+        text = "member %s cannot be connected: %s; its actors cannot answer this client (see address_map)"
+        level = logging.WARNING if link.attempts == WARN_AFTER else logging.DEBUG
+        self._runtime.log.log(level, text, link.node_id, problem)
 
     def _stop_connecting(self, link: Link) -> None:
         task, link.connecting = link.connecting, None
@@ -221,6 +232,7 @@ class Links:
                 self._on_change()
 
         body.call_at_end(lost)
+        link.attempts = 0
         link.gateway, link.is_closing, link.peer = gateway, False, gateway.conversation.peer
         link.undo = lambda: body.forget_at_end(lost)
         self._on_change()

@@ -47,8 +47,10 @@ WAITING_MAX = 4096
 UNDER_WAY_MAX = 2**16
 """How many messages may be on their way at a time. More wait as well."""
 _AGAIN_SECONDS = 0.05
-_FRAME_ROOM = 1024
-"""What a message needs besides itself, in bytes."""
+_FRAME_ROOM = 256
+"""What a message needs besides itself and the names in its address, in bytes."""
+_BYTES_MAX = 4
+"""The most that a character of a name takes."""
 
 type Spot = tuple[str, int]
 
@@ -151,10 +153,11 @@ class Routes:
 
     def tell(self, message: _Message) -> int:
         """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`."""
-        if len(message.item) > self._limit:
+        size = len(message.item) + _BYTES_MAX * (len(message.entity) + len(message.region))
+        if size > self._limit:
             raise NotSendableError(
-                f"a message to /{message.region}/{message.entity} cannot be sent: it is {len(message.item)} bytes "
-                f"long, and {self._limit} are allowed (Remote.max_message)"
+                f"a message to /{message.region}/{message.entity} cannot be sent: with its address it takes up to "
+                f"{size} bytes, and {self._limit} are allowed (Remote.max_message)"
             )
         known = None if self.view is None else self.view.regions.get(message.region)
         if known is None:

@@ -21,6 +21,7 @@ from casty_asyncio import (
     MemberStatus,
     MemberUp,
     Remote,
+    ReplicationConfig,
     ServiceKey,
     ShardEnvelope,
     SubscribeListing,
@@ -292,8 +293,6 @@ async def test_what_is_sent_to_a_type_before_it_is_known_waits_for_it() -> None:
 
 
 async def test_send_to_a_replicated_entity_ends_when_its_backups_have_the_state() -> None:
-    from casty_asyncio import ReplicationConfig
-
     async with cluster(2) as systems:
         for system in systems:
             await system.spawn(
@@ -316,6 +315,8 @@ async def test_a_client_that_reaches_nobody_names_each_contact_point_and_why() -
     assert lines[0] == "no node of cluster 'casty' within 0.3 s:"
     assert [line.split(": ")[0].strip() for line in lines[1:]] == ["127.0.0.1:1", "127.0.0.1:2"]
     assert all("cannot be reached" in line for line in lines[1:])
+    with pytest.raises(ContactError, match=r"127\.0\.0\.1:2"):
+        await client.start()
     await client.shutdown()
 
 

@@ -160,6 +160,40 @@ async def test_asks_go_on_while_nodes_come_and_go_gracefully_and_each_is_handled
                 await asyncio.gather(*asking)
 
 
+async def test_what_was_acknowledged_is_there_when_the_contact_has_crashed_under_load() -> None:
+    replication = ReplicationConfig(factor=2, sync_count=1)
+    async with cluster(3, leave_timeout=0.2) as systems:
+        for system in systems:
+            await system.spawn(Counter, name="counters", sharded=True, num_shards=16, replication=replication)
+        async with client_of(systems[0]) as client:
+            await linked(client, 3)
+            events = member_events(client)
+            acknowledged = {f"e{number}": 0 for number in range(6)}
+            unknown = dict.fromkeys(acknowledged, 0)
+            over = False
+
+            async def ask(entity: str) -> None:
+                ref = client.entity_ref("counters", entity)
+                while not over:
+                    try:
+                        await ref.ask(Add(1), PATIENCE)
+                        acknowledged[entity] += 1
+                    except OutcomeUnknownError:
+                        unknown[entity] += 1
+
+            asking = [asyncio.ensure_future(ask(entity)) for entity in acknowledged]
+            await until(lambda: min(acknowledged.values()) > 5)
+            await crash(systems[0])
+            await next_connection(events)
+            before = dict(acknowledged)
+            await until(lambda: all(acknowledged[entity] > before[entity] for entity in before))
+            over = True
+            await asyncio.gather(*asking)
+            for entity, count in acknowledged.items():
+                there = await client.entity_ref("counters", entity).ask(Get(), PATIENCE)
+                assert count <= there <= count + unknown[entity]
+
+
 async def test_an_ask_of_which_nobody_knows_what_became_fails_and_the_next_one_finds_the_new_owner() -> None:
     async with cluster(3, leave_timeout=0.2) as systems:
         for system in systems:
