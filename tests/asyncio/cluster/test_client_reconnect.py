@@ -263,19 +263,24 @@ async def test_what_is_told_while_no_node_is_there_waits_within_limits(monkeypat
 async def test_what_was_on_its_way_to_a_node_that_is_lost_is_a_dead_letter_as_it_was_told() -> None:
     async with cluster(1) as (only,):
         await only.spawn(Counter, name="counters", sharded=True, num_shards=8)
-        async with client_of(only) as client:
-            ref = client.entity_ref("counters", "a")
-            assert await ref.ask(Add(1)) == 1
-            letters = dead_letters(client)
-            assert not await letters.all()
-            # Nothing can be told any more before the loop goes on.
-            ending = asyncio.ensure_future(crash(only))
-            ref.tell(Note(1))
-            await ending
-            letter = await letters.next()
-            assert letter.message == Note(1)
-            assert letter.ref == ref
-            assert not await letters.all()
+        proxy = Proxy()
+        assert only.address is not None
+        port = await proxy.listen(only.address.port)
+        try:
+            async with client_of(only, address_map={str(only.address): f"127.0.0.1:{port}"}) as client:
+                ref = client.entity_ref("counters", "a")
+                assert await ref.ask(Add(1)) == 1
+                letters = dead_letters(client)
+                assert not await letters.all()
+                proxy.stall("there")
+                ref.tell(Note(1))
+                await proxy.close()
+                letter = await letters.next()
+                assert letter.message == Note(1)
+                assert letter.ref == ref
+                assert not await letters.all()
+        finally:
+            await proxy.close()
 
 
 # -- members -----------------------------------------------------------------------------------------------------------
