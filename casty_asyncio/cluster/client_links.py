@@ -105,13 +105,17 @@ class Links:
     def of(self, key: str | None) -> Link | None:
         """The link to a member, if it can be used."""
         link = None if key is None else self._by_key.get(key)
-        return link if link is not None and link.is_open else None
+        return link if link is not None and link.is_open and not link.is_down else None
 
     def best(self) -> Link | None:
         """The one to ask for anything, if there is one: of a member that is up, and that answered when last asked."""
         now = self._runtime.loop.time()
         open_ones = [link for link in self._by_id.values() if link.is_open]
         return min(open_ones, key=lambda link: _rank(link, now), default=None)
+
+    def has_other(self, link: Link) -> bool:
+        """Whether there is another one that could be used instead."""
+        return any(each.is_open and not each.is_down for each in self._by_id.values() if each is not link)
 
     def addresses(self) -> tuple[str, ...]:
         """Where members can be dialled."""

@@ -304,6 +304,18 @@ async def test_send_to_a_replicated_entity_ends_when_its_backups_have_the_state(
             assert await ref.ask(Get()) == 5
 
 
+async def test_what_lives_on_nodes_cannot_be_spawned_on_a_client() -> None:
+    async with cluster(1) as (only,), client_of(only) as client:
+        for spawn in (
+            lambda: client.spawn(Counter, name="x", sharded=True),
+            lambda: client.spawn(Counter, name="x", singleton=True),
+            lambda: client.spawn(Behaviors.sharded(lambda _: echo()), "x"),  # type: ignore[call-overload]
+            lambda: client.spawn(Behaviors.broadcasted(echo()), "x"),  # type: ignore[call-overload]
+        ):
+            with pytest.raises(UsageError, match="live on the nodes of a cluster"):
+                spawn()
+
+
 # -- nobody there ------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from attrs import evolve
 
 from casty_asyncio import (
     ActorSystem,
@@ -15,6 +16,7 @@ from casty_asyncio import (
     OutcomeUnknownError,
     ReplicationConfig,
 )
+from casty_asyncio.cluster.client_wire import Changes, Outside
 
 from ..probe import Probe
 from ..remote.kit import Proxy, peers_of
@@ -35,6 +37,7 @@ from .client_kit import (
     crash,
     dead_letters,
     ids_owned_by,
+    inside_of,
     joined,
     linked,
     member_events,
@@ -109,6 +112,25 @@ async def test_a_node_that_says_nothing_is_left_for_another(monkeypatch: pytest.
                 proxy.resume()
         finally:
             await proxy.close()
+
+
+async def test_a_node_that_knows_of_no_leader_is_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("casty_asyncio.cluster.client_feed.LEADERLESS_SECONDS", 0.05)
+    monkeypatch.setattr("casty_asyncio.cluster.gateway.HOLD_SECONDS", 0.1)
+    async with cluster(2) as systems:
+        gateway = inside_of(systems[0]).gateway
+        news_of = gateway._news
+
+        def without_leader(seen: int) -> Changes | Outside:
+            news = news_of(seen)
+            if isinstance(news, Changes) and news.head is not None:
+                return evolve(news, head=evolve(news.head, leader=None))
+            return news
+
+        monkeypatch.setattr(gateway, "_news", without_leader)
+        async with client_of(systems[0]) as client:
+            await until(lambda: client.connected_to == "node-2")
+            await until(lambda: client.leader_id is not None)
 
 
 async def test_a_client_that_is_cut_off_for_a_moment_loses_nothing() -> None:
@@ -212,6 +234,35 @@ async def test_an_ask_of_which_nobody_knows_what_became_fails_and_the_next_one_f
             assert await ref.ask(Where(), PATIENCE) in ("node-1", "node-2")
             RELEASED.set()
             await crashing
+
+
+async def test_a_node_that_is_held_to_be_dead_and_still_connected_holds_up_nothing() -> None:
+    async with cluster(3, leave_timeout=0.2) as systems:
+        for system in systems:
+            await system.spawn(Counter, name="counters", sharded=True, num_shards=16)
+        proxy = Proxy()
+        assert systems[2].address is not None
+        known = {str(systems[2].address): ("127.0.0.1", await proxy.listen(systems[2].address.port))}
+        try:
+            async with client_of(systems[0], address_map=known) as client:
+                await linked(client, 3)
+                (entity,) = await ids_owned_by(client, systems[2], "counters", 1)
+                ref = client.entity_ref("counters", entity)
+                assert await ref.ask(Where()) == "node-3"
+                # The client's connection stays open, and nothing comes through. The others see a node that is gone.
+                proxy.stall()
+                asked = asyncio.ensure_future(ref.ask(Add(1), PATIENCE))
+                await asyncio.sleep(0)
+                inside = inside_of(systems[2])
+                inside.member.end()
+                inside.lanes.close()
+                with pytest.raises(OutcomeUnknownError, match="holds it to be dead"):
+                    await asked
+                assert await ref.ask(Where(), PATIENCE) in ("node-1", "node-2")
+                proxy.resume()
+                inside.views.gone.set()
+        finally:
+            await proxy.close()
 
 
 async def test_messages_stay_in_order_while_their_shard_moves() -> None:
