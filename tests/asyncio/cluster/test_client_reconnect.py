@@ -249,6 +249,7 @@ async def test_a_node_that_is_held_to_be_dead_and_still_connected_holds_up_nothi
                 (entity,) = await ids_owned_by(client, systems[2], "counters", 1)
                 ref = client.entity_ref("counters", entity)
                 assert await ref.ask(Where()) == "node-3"
+                letters = dead_letters(client)
                 # The client's connection stays open, and nothing comes through. The others see a node that is gone.
                 proxy.stall()
                 asked = asyncio.ensure_future(ref.ask(Add(1), PATIENCE))
@@ -261,6 +262,13 @@ async def test_a_node_that_is_held_to_be_dead_and_still_connected_holds_up_nothi
                 assert await ref.ask(Where(), PATIENCE) in ("node-1", "node-2")
                 proxy.resume()
                 inside.views.gone.set()
+                links = client._links
+                assert links is not None
+                gateway = links._by_id["node-3"].gateway
+                assert gateway is not None
+                # What the node says of it in the end is news to nobody.
+                await until(lambda: not len(gateway.conversation.asking))
+                assert not await letters.all()
         finally:
             await proxy.close()
 
