@@ -25,7 +25,10 @@ from casty_proto.wire import RemoteException, message
 from .actor import Actor
 from .behaviors import Behaviors
 from .cluster.broadcast import BroadcastRef
+from .cluster.client import ClusterClient
 from .cluster.events import (
+    ClientConnected,
+    ClientDisconnected,
     ClusterEvent,
     ClusterMember,
     LeaderChanged,
@@ -52,6 +55,7 @@ from .errors import (
     CastyError,
     ClusterError,
     ClusterTimeoutError,
+    ContactError,
     DuplicateNameError,
     ExpelledError,
     HandlerCancelledError,
@@ -90,7 +94,9 @@ from .events import (
     Terminated,
     UnhandledMessage,
 )
+from .health import Health, HealthServer
 from .lookup import Lookup
+from .metrics import Metric
 from .receptionist import (
     Deregister,
     Find,
@@ -141,12 +147,16 @@ __all__ = [
     "CancelSchedule",
     "CancelTask",
     "CastyError",
+    "ClientConnected",
+    "ClientDisconnected",
+    "ClusterClient",
     "ClusterError",
     "ClusterEvent",
     "ClusterMember",
     "ClusterTimeoutError",
     "Codec",
     "CompleteStream",
+    "ContactError",
     "Context",
     "Contexts",
     "DeadLetter",
@@ -166,6 +176,8 @@ __all__ = [
     "GossipConfig",
     "HandlerCancelledError",
     "HandlerExitError",
+    "Health",
+    "HealthServer",
     "InvalidBehaviorError",
     "InvalidNameError",
     "LeaderChanged",
@@ -181,6 +193,7 @@ __all__ = [
     "MemberStatus",
     "MemberUnreachable",
     "MemberUp",
+    "Metric",
     "MultiChildStrategy",
     "NodeAddress",
     "NodeExpelled",

@@ -28,6 +28,13 @@ _EXPENDABLE = (StreamDemand, StreamCancel, StreamReleased, InputReady)
 """A producer that has ended its stream ignores what a consumer had sent before it knew (stream rule 21): that crosses
 the end on its way, and loses nothing."""
 
+
+class Unmissed:
+    """The base of messages whose sender is told what becomes of them, and reports their loss by itself."""
+
+    __slots__ = ()
+
+
 _GONE = (Reason.STOPPED, Reason.UNREACHABLE)
 
 _NEWS = (events.SystemEvent, SpyEvent)
@@ -62,6 +69,8 @@ class DeadLetters:
                 return
             letter = evolve(letter, message=message)
         if letter.reason in _GONE and isinstance(message, (*_EXPENDABLE, *_unmissed_by(letter.ref))):
+            return
+        if isinstance(message, Unmissed):
             return
         if isinstance(message, RunTask):
             message.discard()

@@ -168,7 +168,7 @@ class Registry:
             self._others.pop(key, None)
         self._changed(key)
 
-    def keys(self) -> tuple[ServiceKey[Any], ...]:
+    def all_keys(self) -> tuple[ServiceKey[Any], ...]:
         """All keys under which anything is listed, in the order of their names."""
         return tuple(sorted({**self._services, **self._others}, key=lambda key: key.name))
 

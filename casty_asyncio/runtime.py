@@ -102,6 +102,8 @@ class Runtime:
         """Set when everything below that guardian has stopped."""
         self.ended = asyncio.Event()
         """Set when the shutdown is complete."""
+        self.started = self.stopped = self.restarted = 0
+        """How many actors of the application have, so far."""
 
     async def close(self) -> None:
         """Let go of everything that the loop holds for this system. The actors have stopped before."""
@@ -198,10 +200,12 @@ class Runtime:
             case Started(cell):
                 self._settle_start(cell, None)
                 if cell.parent is not self.machine.system:
+                    self.started += 1
                     self.publish(events.ActorStarted(cell.body.ref))
             case Restarted(cell, error):
                 self._settle_start(cell, None)
                 if cell.parent is not self.machine.system:
+                    self.restarted += 1
                     self.publish(events.ActorRestarted(cell.body.ref, error))
             case Stopped(cell, error):
                 self._on_stopped(cell, error)
@@ -223,6 +227,7 @@ class Runtime:
             return  # It stood for an actor elsewhere.
         self._settle_start(cell, error)
         if cell.parent is not self.machine.system:
+            self.stopped += 1
             self.publish(events.ActorStopped(cell.body.ref))
 
     def _on_failure(self, failure: Failure) -> None:

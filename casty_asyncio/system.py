@@ -27,7 +27,9 @@ from .errors import InvalidNameError, SystemShutDownError, UnreachableError, Usa
 from .event_stream import EventStream
 from .events import EventStreamMsg
 from .generic import Answer, Asked, Plain
+from .health import Health
 from .lookup import Lookup, MissingRef
+from .metrics import Metric, counter
 from .receptionist import Listing, ReceptionistMsg, Registry, ServiceKey, receptionist
 from .refs import ActorRef, LocalRef
 from .remote.asking import ask_remote
@@ -103,6 +105,8 @@ class ActorSystem:
             SCHEDULER: lambda runtime: scheduler(runtime.timers),
             RECEPTIONIST: lambda _: receptionist(self.receptionist),
         }
+        self._for_others: dict[str, None] = {}
+        """Actors of the system itself that others may look up."""
         self._ending: asyncio.Task[tuple[str, ...]] | None = None
 
     @staticmethod
@@ -405,6 +409,39 @@ class ActorSystem:
         """How many messages could not be delivered so far. Each was an event on the event stream."""
         return 0 if self._running is None else self._running.dead_letters.count
 
+    def health(self) -> Health:
+        """How the system is: live until it was shut down, and ready from its start until its shutdown begins."""
+        running = self._running
+        if self.stopping:
+            over = running is None or running.ended.is_set()
+            return Health(not over, False, ("it was shut down" if over else "it is shutting down",))
+        if running is None or (self._remote is not None and running.remoting is None):
+            return Health(True, False, ("it was not started yet",))
+        return Health(True, True)
+
+    def status(self) -> dict[str, Any]:
+        """What there is to know about the system, made of what JSON knows."""
+        health = self.health()
+        return {
+            "system": self.name,
+            "address": None if self.address is None else str(self.address),
+            "live": health.live,
+            "ready": health.ready,
+            "dead_letters": self.dead_letters,
+            "services": [{"key": key.name, "count": len(self.lookup(key))} for key in self.receptionist.all_keys()],
+        }
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """The figures of the system. Cheap; to be called as often as somebody collects them."""
+        running = self._running
+        counts = (0, 0, 0) if running is None else (running.started, running.stopped, running.restarted)
+        return (
+            counter("casty_actors_started_total", "Actors that have started.", counts[0]),
+            counter("casty_actors_stopped_total", "Actors that have stopped.", counts[1]),
+            counter("casty_actors_restarted_total", "Restarts of actors that had failed.", counts[2]),
+            counter("casty_dead_letters_total", "Messages that could not be delivered.", self.dead_letters),
+        )
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _runtime(
@@ -462,7 +499,9 @@ class ActorSystem:
             address = ActorAddress(self.name, None, path, incarnation)
         except AddressError:
             return None
-        cell = None if is_reserved(split_path(path)[0]) else self._find(runtime, address)
+        first = split_path(path)[0]
+        is_open = first in self._for_others or not is_reserved(first)
+        cell = self._find(runtime, address) if is_open else None
         return None if cell is None else cell.body.ref
 
     def _find(self, runtime: Runtime, address: ActorAddress) -> Cell | None:

@@ -16,6 +16,7 @@ from casty_proto.cluster.events import Done, OwnersChanged, Unknown
 
 from ..asks import Ask, _Handled, check_ask_timeout, over
 from ..errors import AskError, NotHandledError, OutcomeUnknownError
+from ..metrics import SECONDS, Histogram
 from ..refs import ActorRef
 from .items import DecodeError, EntityAnswer, Form, Items
 
@@ -111,6 +112,9 @@ class EntityAsks:
         self._runtime = runtime
         self.items = items
         self._out: dict[str, dict[EntityAsk, None]] = {}
+        self.durations = Histogram(SECONDS)
+        """Of those that were answered."""
+        self.failed = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._out.values()))
@@ -123,14 +127,22 @@ class EntityAsks:
         runtime.check_thread()
         check_ask_timeout(timeout, ref.path)
         loop = runtime.loop
-        until, pause = loop.time() + timeout, _AGAIN_MIN
+        begun, pause = loop.time(), _AGAIN_MIN
+        until = begun + timeout
         while True:
             try:
-                return await self._ask(ref, message, build, form, timeout, max(0.0, until - loop.time()))
+                answer = await self._ask(ref, message, build, form, timeout, max(0.0, until - loop.time()))
             except NotHandledError:
                 # What lives in the exception must not outlive it.
                 if loop.time() + pause >= until or runtime.system.stopping:
+                    self.failed += 1
                     raise
+            except Exception:
+                self.failed += 1
+                raise
+            else:
+                self.durations.add(loop.time() - begun)
+                return answer
             await asyncio.sleep(pause)
             pause = min(2 * pause, _AGAIN_MAX)
 

@@ -10,7 +10,7 @@ from ..receptionist import ServiceKey
 from ..refs import ActorRef
 
 if TYPE_CHECKING:
-    from .system import DistributedSystem
+    from ..system import ActorSystem
 
 _PREFIX = "casty.broadcast/"
 
@@ -29,7 +29,7 @@ class BroadcastRef[M](ActorRef[M]):
 
     __slots__ = ("_key", "_name", "_system")
 
-    def __init__(self, system: DistributedSystem, name: str) -> None:
+    def __init__(self, system: ActorSystem, name: str) -> None:
         self._system = system
         self._name = name
         self._key = broadcast_key(name)

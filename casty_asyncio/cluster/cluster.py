@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
@@ -19,16 +19,18 @@ from casty_proto.raft import Configuration
 from casty_proto.wire import Kind
 
 from ..errors import UsageError
-from ..refs import ActorRef
 from ..remote.remoting import Remoting
 from ..transport.dialing import DialedItself, DialError, dial
 from ..transport.transport import Transport
+from .client_wire import GATEWAY, allow_types
 from .discovery import Discovery
+from .gateway import Gateway
 from .hosting import Hosting
-from .items import ANSWER_NAME, EntityAnswer, Items, Verdict
+from .items import EntityAnswer, Items
 from .lanes import Lanes
 from .member import Member
-from .refs import EntityRef, ShardedRef
+from .placeless import PlacelessRefs
+from .refs import EntityRef
 from .regions import Regions
 from .storage import Storage
 from .storage_file import FILE_NAME
@@ -37,9 +39,10 @@ from .views import Views
 if TYPE_CHECKING:
     from .system import DistributedSystem
 
+_DRAIN_SECONDS = 1.0
+"""How long a node that leaves waits until the messages of outside clients are with the owners."""
 _ITSELF_SECONDS = 1.0
 """How long it may take to find out whether a seed is this node under another name."""
-_ENTITY, _REGION = "$entity", "$region"
 
 
 def _others_know(recovered: NodeRecovered) -> bool:
@@ -75,6 +78,7 @@ class Cluster:
         self.hosting: Hosting
         self.regions: Regions
         self.views: Views
+        self.gateway: Gateway
         self._storage: Storage | None = None
         self._clears_disk = False
 
@@ -87,9 +91,7 @@ class Cluster:
         if self.setup.directory is not None:
             self._storage = await Storage.open(self.setup.directory, self.runtime.log)
             recovered = recover_node(self._storage.records)
-        types = self.remoting.types
-        types.allow(Verdict, f"{ANSWER_NAME}.verdict")
-        types.allow(EntityAnswer, ANSWER_NAME)
+        allow_types(self.remoting.types)
         try:
             self._check_id(recovered)
             await self.remoting.start(lambda transport: self._build(transport, recovered))
@@ -146,7 +148,10 @@ class Cluster:
         self.hosting.ref_of = lambda name, entity: EntityRef(self.regions.region(name), entity)
         discovery = Discovery(self.system.receptionist, self.remoting, self.member)
         self.views = Views(runtime, self.member, self.regions, discovery)
-        self.remoting.refs.placeless = self
+        self.remoting.refs.placeless = PlacelessRefs(runtime, self.regions.region)
+        self.gateway = Gateway(runtime, self.member, self.views, self.system.receptionist)
+        self.system._services[GATEWAY] = lambda _: self.gateway.behavior()
+        self.system._for_others[GATEWAY] = None
         transport.take_lanes(self.lanes.accept)
 
     def _received(self, message: object) -> None:
@@ -174,28 +179,6 @@ class Cluster:
         found = await asyncio.gather(*(known(seed) for seed in seeds))
         return tuple(dict.fromkeys(found))
 
-    # -- refs on the wire ----------------------------------------------------------------------------------------------
-
-    def parts_of(self, ref: ActorRef[Any]) -> tuple[str, str, str] | None:
-        """What is sent of a ref to an entity, a singleton or a type."""
-        if isinstance(ref, EntityRef):
-            kind, entity = _ENTITY, ref.entity_id
-        elif isinstance(ref, ShardedRef):
-            kind, entity = _REGION, ""
-        else:
-            return None
-        if ref.region.runtime is not self.runtime:
-            raise ValueError(f"{ref!r} belongs to another actor system of this process")
-        return kind, ref.region.name, entity
-
-    def ref_of(self, kind: str, name: str, entity: str) -> ActorRef[Any]:
-        """The ref, bound to this system."""
-        if kind == _ENTITY:
-            return EntityRef(self.regions.region(name), entity)
-        if kind == _REGION:
-            return ShardedRef(self.regions.region(name))
-        raise ValueError(f"{kind!r} is no kind of ref")
-
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _disk_failed(self, reason: str) -> None:
@@ -211,6 +194,7 @@ class Cluster:
         """Hand over what is here, and leave; for at most `timeout` seconds and what the last step takes."""
         views = self.views
         if not views.gone.is_set():
+            await self.gateway.drain(min(timeout, _DRAIN_SECONDS))
             self.member.feed(events.Depart())
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout + 1.0):

@@ -57,21 +57,26 @@ class Discovery:
             if key == own:
                 continue
             member = node.state.member(key)
-            if member is not None and (instance := self._instance(key, member.node.address, number, text)) is not None:
+            if member is None:
+                continue
+            instance = instance_of(self._remoting, key, member.node.address, number, text)
+            if instance is not None:
                 found.append(instance)
         return tuple(found)
-
-    def _instance(self, key: str, address: str, number: int, text: str) -> ServiceInstance[Any] | None:
-        generation, slash, path = text.partition("/")
-        if not slash or not generation.isdecimal():
-            return None
-        try:
-            where = NodeAddress.parse(address)
-        except AddressError:
-            return None
-        process = Node(split_key(key)[0], int(generation), address)
-        return ServiceInstance(RemoteRef(self._remoting, process, slash + path, number), where)
 
     def own_address(self) -> NodeAddress | None:
         """Where this node can be dialled."""
         return self._remoting.address
+
+
+def instance_of(remoting: Remoting, key: str, address: str, number: int, text: str) -> ServiceInstance[Any] | None:
+    """Whom an entry means, of the node `key` at `address`; `None` for an entry that makes no sense."""
+    generation, slash, path = text.partition("/")
+    if not slash or not generation.isdecimal():
+        return None
+    try:
+        where = NodeAddress.parse(address)
+    except AddressError:
+        return None
+    process = Node(split_key(key)[0], int(generation), address)
+    return ServiceInstance(RemoteRef(remoting, process, slash + path, number), where)

@@ -24,7 +24,7 @@ class MemberStatus(Enum):
     """It is held to be dead; its work is done elsewhere. It counts for durability until it is back, or forgotten."""
 
 
-_STATUS = {
+MEMBER_STATUS = {
     Status.UP: MemberStatus.UP,
     Status.LEAVING: MemberStatus.LEAVING,
     Status.DOWN: MemberStatus.UNREACHABLE,
@@ -47,7 +47,7 @@ class ClusterMember:
 def member_of(info: MemberInfo) -> ClusterMember:
     """A member, as users see it."""
     node = info.node
-    return ClusterMember(node.node_id, node.generation, node.address, node.roles, _STATUS[info.status])
+    return ClusterMember(node.node_id, node.generation, node.address, node.roles, MEMBER_STATUS[info.status])
 
 
 @frozen
@@ -124,3 +124,47 @@ class NodeExpelled(ClusterEvent):
     """This node is no member any more, and did not ask for that, or cannot go on as one. It does no more work."""
 
     reason: str
+
+
+@frozen
+class ClientConnected(ClusterEvent):
+    """An outside client follows the cluster, through the node at `address`."""
+
+    address: str
+    """As `host:port`; what that node calls itself."""
+
+
+@frozen
+class ClientDisconnected(ClusterEvent):
+    """No node tells an outside client what happens. It looks for another one, and uses what it knows meanwhile."""
+
+    reason: str
+
+
+def member_changes(before: tuple[ClusterMember, ...], after: tuple[ClusterMember, ...]) -> list[ClusterEvent]:
+    """What has happened between two lists of members, as far as the lists tell."""
+    old = {member.node_id: member for member in before}
+    new = {member.node_id: member for member in after}
+    found: list[ClusterEvent] = []
+    for node_id, was in old.items():
+        now = new.get(node_id)
+        if now is None:
+            found.append(MemberLeft(was, "left" if was.status is not MemberStatus.UNREACHABLE else "forgotten"))
+        elif now.generation != was.generation:
+            found.append(MemberLeft(was, "replaced"))
+    for node_id, member in new.items():
+        known = old.get(node_id)
+        if known is None or known.generation != member.generation:
+            found.append(MemberUp(member))
+        elif known.status is not member.status:
+            found.append(_STATUS_EVENTS[member.status](member))
+        elif known != member:
+            found.append(MemberChanged(member))
+    return found
+
+
+_STATUS_EVENTS = {
+    MemberStatus.UP: MemberReachable,
+    MemberStatus.LEAVING: MemberLeaving,
+    MemberStatus.UNREACHABLE: MemberUnreachable,
+}

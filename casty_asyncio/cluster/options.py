@@ -10,6 +10,7 @@ from attrs import Attribute, evolve, field, frozen
 from casty_proto.cluster.options import NodeOptions
 from casty_proto.machine import nanoseconds
 from casty_proto.raft import RaftOptions
+from casty_proto.shard.channel import ChannelOptions
 from casty_proto.swim import SwimOptions
 
 from ..clock import MAX_SECONDS
@@ -19,7 +20,10 @@ NUM_SHARDS = 1024
 """How many shards a type has unless it is told otherwise: enough for some thirty nodes. Each shard costs a node some
 50 microseconds when it moves, so few nodes are better off with few; a hundred want 16384 for an even load."""
 
-_FASTEST, _SLOWEST = NodeOptions.fast(), NodeOptions()
+_CHANNELS = {"window": 256, "max_waiting": 2**16}
+"""Enough messages for one shard that a fast sender need not wait for every turn of the owner's loop."""
+_SLOWEST = NodeOptions(channels=ChannelOptions(**_CHANNELS))
+_FASTEST = NodeOptions.fast(channels=evolve(NodeOptions.fast().channels, **_CHANNELS))
 
 
 def _seconds(owner: Any, attribute: Attribute[Any], value: Any) -> None:

@@ -30,7 +30,9 @@ from ..errors import (
     UsageError,
 )
 from ..generic import Answer, Asked
+from ..health import Health
 from ..lookup import Lookup, MissingRef
+from ..metrics import Metric
 from ..refs import ActorRef, LocalRef
 from ..remote.remoting import Remoting
 from ..runtime import Runtime
@@ -45,12 +47,15 @@ from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, ch
 from .recipes import Recipe, recipe_of_class, recipe_of_factory
 from .refs import EntityRef, ShardedRef, ShardEnvelope
 from .regions import Answered
+from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
 if TYPE_CHECKING:
     from ..actor import Actor
 
 _WAIT_SECONDS = 30.0
+_LOOK_SECONDS = 0.02
+"""How often it is looked whether a node has become ready: a lease begins and ends without an event."""
 
 
 class DistributedSystem(ActorSystem):
@@ -117,6 +122,8 @@ class DistributedSystem(ActorSystem):
             directory=None if persistence_dir is None else Path(persistence_dir),
         )
         self._cluster: Cluster | None = None
+        self._services[STATUS] = lambda _: status_actor(self)
+        self._for_others[STATUS] = None
         self._leave_timeout = leave_timeout
 
     # -- beginning and end ---------------------------------------------------------------------------------------------
@@ -194,6 +201,19 @@ class DistributedSystem(ActorSystem):
         """Whether this node takes itself for the leader."""
         return self._joined().node.is_leader
 
+    def health(self) -> Health:
+        """How the node is: live until it is expelled or shut down, and ready while it can act as a member."""
+        health = super().health()
+        return health if self._cluster is None or not health.ready else health_of(self._cluster)
+
+    def status(self) -> dict[str, Any]:
+        """The cluster as this node sees it, made of what JSON knows. `python -m casty_asyncio inspect` shows it."""
+        return super().status() if self._cluster is None else status_of(self._cluster)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """The figures of the system, and of the node."""
+        return (*super().metrics(), *(() if self._cluster is None else metrics_of(self._cluster)))
+
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until the cluster has at least `count` members that are up, and a leader.
 
@@ -213,6 +233,17 @@ class DistributedSystem(ActorSystem):
             ) from error
         if views.gone.is_set():
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
+
+    async def wait_ready(self, timeout: float = _WAIT_SECONDS) -> None:
+        """Wait until the node can act as a member, which `health().ready` says. Raises `ClusterTimeoutError`."""
+        check_timeout("the timeout of wait_ready", timeout)
+        await self.start()
+        loop = self._runtime("ended").loop
+        until = loop.time() + timeout
+        while not (health := self.health()).ready:
+            if loop.time() >= until or not health.live:
+                raise ClusterTimeoutError(f"the node is not ready after {timeout:g} s: {'; '.join(health.reasons)}")
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def forget(self, node_id: str, timeout: float = _WAIT_SECONDS) -> None:
         """Forget a member that is unreachable and does not come back: it counts for durability no more.

@@ -39,6 +39,8 @@ class Views:
         """Why it is none any more, where it did not ask for that."""
         self.changed: Callable[[], None] = _nothing
         """Called when what an outside client sees of the cluster has changed."""
+        self.taken: Callable[[said.OwnersChanged], None] = _nobody_asks
+        """Called with shards that were taken from their owners, before `changed`."""
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     # -- for users -----------------------------------------------------------------------------------------------------
@@ -151,6 +153,8 @@ class Views:
     def owners_changed(self, effect: said.OwnersChanged) -> None:
         """Shards have another owner."""
         self._regions.asks.owners_changed(effect)
+        if effect.forced:
+            self.taken(effect)
         owner_id = None if effect.to is None else split_key(effect.to)[0]
         shards = tuple([shard for shard, _ in effect.shards])
         self._publish(events.ShardsMoved(effect.region, shards, owner_id, effect.forced))
@@ -167,4 +171,8 @@ class Views:
 
 
 def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+def _nobody_asks(_: said.OwnersChanged) -> None:
     """Nobody wants to know."""

@@ -43,9 +43,13 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= NAME_MAX
 
 
-def _addresses(value: Mapping[str, str]) -> dict[NodeAddress, NodeAddress]:
+def _address(value: str | NodeAddress) -> NodeAddress:
+    return value if isinstance(value, NodeAddress) else NodeAddress.parse(value)
+
+
+def _addresses(value: Mapping[str, str] | Mapping[NodeAddress, NodeAddress]) -> dict[NodeAddress, NodeAddress]:
     try:
-        return {NodeAddress.parse(known): NodeAddress.parse(dialled) for known, dialled in value.items()}
+        return {_address(known): _address(dialled) for known, dialled in value.items()}
     except (AddressError, AttributeError, TypeError) as error:
         raise UsageError(
             f"Remote.address_map must map 'host:port' to the 'host:port' that is to be dialled instead: {error}"

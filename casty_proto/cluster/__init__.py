@@ -29,7 +29,7 @@ Regions: entity types and singletons
     members that have registered it. A process that starts again has to do that again.
 11. Whoever owns a shard owns it in name until an `Assign`, member or not: its lease may last.
 12. A region that is to be removed goes with its last owner. Until then its shards are given to nobody, and its name is
-    not free.
+    not free. Its owners close their shards as if these moved, and nothing is kept of what was in them.
 
 Names
 13. A name belongs to one actor. Whoever wants it too learns who that is.
@@ -44,7 +44,8 @@ All of it
 18. Whatever changes is in the outcome of the command that changed it, once, in the order in which users should hear of
     it. `version` is the index of the last change of members or regions.
 19. A command that is applied twice does nothing the second time. One that comes late does nothing when what it is based
-    on has changed.
+    on has changed. What members order is applied once, since it belongs to a session; its outcome is kept for whoever
+    asks again (`orders.py`, rule 1).
 
 What owners of shards must know of the past
 20. When a shard moves, it is said who owned it before, and at which epoch, and whether it was taken from an owner that

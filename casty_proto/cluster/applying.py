@@ -98,7 +98,7 @@ class Applying:
         orders: Orders,
         governing: Governing,
         assigning: Assigning,
-        names: dict[str, int],
+        names: dict[tuple[str, int], int],
     ) -> None:
         self._core = core
         self._plans = plans
@@ -109,7 +109,7 @@ class Applying:
         self._governing = governing
         self._assigning = assigning
         self._names = names
-        """Names that actors of this process have, or want: the numbers of the actors."""
+        """Names that actors of this process have, or want, with the numbers of the actors."""
         self._members_changed = False
         self._gone: list[NodeKey] = []
         self._regions: dict[str, None] = {}
@@ -121,7 +121,6 @@ class Applying:
 
     def applied(self, command: Command | None, outcome: Outcome, index: int) -> None:
         """A command was applied; `None` for bytes that were none."""
-        self._orders.applied(outcome, index)
         if type(outcome) is Applied:
             if any(isinstance(change, _OF_MEMBERS) for change in outcome.changes):
                 self._plans.remember(index)
@@ -158,16 +157,24 @@ class Applying:
         match change:
             case RegionAdded(region):
                 self._regions[region] = None
+                self._owning.region_ended(region)
             case HostsChanged():
                 self._plans.hosts_changed()
                 self._members_changed = True
             case ShardsMoved():
                 self._on_moved(change)
             case NameTaken(name, entry):
-                if entry.node == self._core.key and self._names.get(name) != entry.number:
+                if entry.node == self._core.key and (name, entry.number) not in self._names:
                     # Nobody here wants it: an order that came late, or that of an earlier process.
                     self._orders.place(UnregisterName(name, entry.node, entry.number), lambda *_: None)
-            case RegionClosing() | RegionRemoved() | NameFreed():
+            case RegionClosing(region):
+                self._regions[region] = None
+                self._owning.region_closing(region)
+            case RegionRemoved(region):
+                self._regions[region] = None
+                self._owning.region_removed(region)
+                self._routing.region_removed(region)
+            case NameFreed():
                 pass
             case _:
                 self._on_member(change)
@@ -224,6 +231,8 @@ def _said(change: Change) -> tuple[NodeEffect, ...]:
             return (events.MemberGone(member, reason),)
         case RegionAdded(region):
             return (events.RegionAdded(region),)
+        case RegionRemoved(region):
+            return (events.RegionRemoved(region),)
         case ShardsMoved(region, to, epoch, shards, forced):
             pairs = tuple([(shard, before) for shard, before, _ in shards])
             return (events.OwnersChanged(region, to, epoch, pairs, forced),)
@@ -231,7 +240,7 @@ def _said(change: Change) -> tuple[NodeEffect, ...]:
             return (events.NameChanged(name, entry.node, entry.path),)
         case NameFreed(name, _):
             return (events.NameChanged(name, None, None),)
-        case RegionClosing() | RegionRemoved() | HostsChanged() | MemberRestarted():
+        case RegionClosing() | HostsChanged() | MemberRestarted():
             return ()
         case _:
             assert_never(change)

@@ -26,6 +26,7 @@ from ..shard.steward import (
     End,
     Present,
     ProposeGifts,
+    RegionGone,
     Released,
     ReleaseReceived,
     Settled,
@@ -115,13 +116,16 @@ class Assigning:
             self._feed(Present(tuple(there)))
 
     def regions_changed(self, names: tuple[str, ...]) -> None:
-        """The owners or the plans of these regions are others."""
+        """The owners or the plans of these regions are others, or the regions are gone."""
         if not self._begun:
             return
         for name in names:
             region = self._core.state.region(name)
-            if region is not None:
-                self._feed(Survey(name, region.owners, region.epochs, self._plans.homes(region)))
+            if region is None:
+                self._feed(RegionGone(name))
+            else:
+                homes = self._plans.homes(region)
+                self._feed(Survey(name, region.owners, region.epochs, homes, region.closing))
 
     # -- messages ------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from .outcomes import (
     NameFreed,
     NameTaken,
     RegionAdded,
+    RegionClosing,
     RegionRemoved,
     Removal,
     ShardsMoved,
@@ -97,6 +98,8 @@ def _regions(before: ControlState, after: ControlState) -> list[Change]:
             # Epoch 0 was nobody's: nothing was given, and whoever had it before may have left copies.
             unknown = tuple([(shard, owner, 0) for shard, owner, _ in shards])
             changes.append(ShardsMoved(region.name, to, epoch, unknown, True))
+        if region.closing and not (known is not None and known.closing):
+            changes.append(RegionClosing(region.name))
     return changes
 
 

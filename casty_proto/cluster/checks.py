@@ -19,6 +19,8 @@ from ..swim.messages import ADDRESS_MAX, NODE_ID_MAX, NUMBER_MAX, PAYLOAD_MAX
 
 __all__ = ["ADDRESS_MAX", "NODE_ID_MAX", "NUMBER_MAX", "PAYLOAD_MAX"]
 
+SEEDS_MAX = 1024
+"""The most seeds of a node, and the most addresses in a message."""
 MEMBERS_MAX = 1024
 """The most members, those that are down included."""
 GRAVES_MAX = 4096
@@ -39,6 +41,8 @@ PATH_MAX = 4096
 """The longest path of an actor, in bytes of UTF-8."""
 RECIPE_MAX = 16_384
 """The longest recipe of a region, in bytes."""
+REASON_MAX = 4096
+"""The longest reason that is kept, or told to another node, in bytes of UTF-8. What is longer is cut off."""
 GIFTS_MAX = 1024
 """The most gifts in one `Assign`."""
 ASSIGNED_MAX = 2**16

@@ -6,8 +6,8 @@ bytes alike. What another version adds has a tag of its own.
 
 Commands say what they are based on, so that one that comes late or twice does nothing: the generation in a node key,
 the epoch of a shard, the index at which a member changed last (`since`) or a region was registered. `since=None` means
-whatever it is now. Against a repetition of `RegisterName` or `RegisterRegion` after what it registered has been given
-up again, only the sessions of Raft help: propose these two in one.
+whatever it is now. Against a repetition of what does not say so, such as a `RegisterName` after the name has been given
+up again, only the sessions of Raft help: members propose all of their orders in one (`orders.py`).
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 A node that founds a cluster writes down what it is a member of, and the configuration with itself as the only voter.
 One that joins writes down the former, and gets everything else from the leader. All other records are those of Raft,
 with tickets that come after these two.
+
+Between one voter and three there are two, for a moment. A leader of two that loses the other one goes on alone
+(raft/membership.py, rule 7): so a cluster that has just been founded does not end with the second node.
 """
 
 from __future__ import annotations
@@ -13,14 +16,15 @@ from contextlib import suppress
 from random import Random
 from typing import Any, assert_never
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ..machine import Instant, Note, Persist, Persisted, Reply
+from ..machine import Instant, Nanoseconds, Note, Persist, Persisted, Reply
 from ..raft import (
     Apply,
     Command,
     Configuration,
     ConfigurationChanged,
+    OpenSession,
     Proposal,
     Propose,
     Raft,
@@ -43,6 +47,7 @@ from .commands import Command as ControlCommand
 from .commands import decode_command, encode_command
 from .core import Core
 from .events import Membership
+from .messages import Order
 from .outcomes import Outcome
 from .records import NodeInfo
 from .state import ControlState, StateError
@@ -111,7 +116,8 @@ class Consensus:
         self._core = core
         self._events: deque[RaftEvent] = deque()
         self._busy = False
-        self.raft = Raft(core.key, rng, core.options.raft, recovered)
+        options = core.options.raft
+        self.raft = Raft(core.key, rng, evolve(options, goes_on_alone=options.check_quorum), recovered)
 
     def tell(
         self,
@@ -143,10 +149,18 @@ class Consensus:
         commands = [Proposal(answer, Command(encode_command(command))) for command, answer in proposals]
         self.feed(Propose(tuple(commands)))
 
-    def propose(self, command: ControlCommand | bytes, answer: Answer) -> None:
+    def propose(self, command: ControlCommand, answer: Answer) -> None:
         """Propose a command. `answer` is called with a result of Raft: after it was applied, if it is `Committed`."""
-        data = command if isinstance(command, bytes) else encode_command(command)
-        self.feed(Propose((Proposal(answer, Command(data)),)))
+        self.feed(Propose((Proposal(answer, Command(encode_command(command))),)))
+
+    def order(self, order: Order, answer: Answer) -> None:
+        """Propose what a member has ordered, in its session: it is applied once."""
+        command = Command(order.command, order.session, order.number, order.floor)
+        self.feed(Propose((Proposal(answer, command),)))
+
+    def open_session(self, ttl_ns: Nanoseconds, answer: Answer) -> None:
+        """Open a session, which is over when it was not used for so long. Its number is the index of the result."""
+        self.feed(Propose((Proposal(answer, OpenSession(ttl_ns)),)))
 
     def feed(self, event: RaftEvent) -> None:
         """One event, and all that follows. What is fed meanwhile comes after that."""
@@ -175,7 +189,7 @@ class Consensus:
             case Apply(entries):
                 for entry in entries:
                     assert type(entry.payload) is Command
-                    self._execute(entry.payload.data, entry.index)
+                    self._execute(entry.payload, entry.index)
                 self._on_settled(entries[-1].index)
             case Reply(request, result):
                 request(result)
@@ -188,7 +202,9 @@ class Consensus:
                 self._on_role(effect)
             case Note():
                 self._core.out.append(effect)
-            case ConfigurationChanged() | SessionsEnded():
+            case SessionsEnded(sessions):
+                self._core.state.end_sessions(sessions)
+            case ConfigurationChanged():
                 pass
             case _:
                 assert_never(effect)
@@ -208,12 +224,12 @@ class Consensus:
         self._on_restored(before, index)
         self._on_settled(index)
 
-    def _execute(self, data: bytes, index: int) -> None:
-        command = decode_command(data)
-        if command is None:
-            self._on_applied(None, self._core.state.apply(data, index), index)
-            return
-        self._on_applied(command, self._core.state.execute(command, index), index)
+    def _execute(self, payload: Command, index: int) -> None:
+        state, command = self._core.state, decode_command(payload.data)
+        outcome = state.apply(payload.data, index) if command is None else state.execute(command, index)
+        if payload.session:
+            state.keep(payload.session, payload.serial, payload.floor, index, outcome)
+        self._on_applied(command, outcome, index)
 
 
 def founding_records(core: Core) -> tuple[Recovered, tuple[Persist, ...]]:

@@ -24,7 +24,8 @@ LIFE = "life"
 BATCH = "batch"
 
 _HINTS_MAX = 4096
-"""How many addresses are remembered of those who are no members."""
+"""How many addresses are remembered of those who are no members, and of how many nodes what SWIM has found. More than
+there can be members."""
 
 
 class Core:
@@ -99,6 +100,13 @@ class Core:
         if len(self._hints) > _HINTS_MAX:
             del self._hints[next(iter(self._hints))]
 
+    def see(self, node: NodeKey, state: State) -> None:
+        """Remember what SWIM has found. Strangers may become members, and may be made up: the oldest of them go."""
+        self.seen.pop(node, None)
+        self.seen[node] = state
+        if len(self.seen) > _HINTS_MAX:
+            del self.seen[next(one for one in self.seen if self.state.member(one) is None)]
+
     def address_of(self, node: NodeKey) -> str | None:
         """Where a node listens, as far as is known."""
         member = self.state.member(node)
@@ -118,3 +126,8 @@ class Core:
     def send_to(self, address: str, body: Any, to: NodeKey | None = None) -> None:
         """Say something to whoever listens at an address."""
         self.out.append(Send(address, Envelope(self.key, self.info.address, self.cluster, to, body)))
+
+
+def is_due(deadline: Instant | None, now: Instant) -> bool:
+    """Whether the deadline of a part has come."""
+    return deadline is not None and deadline <= now

@@ -14,7 +14,7 @@ from .. import raft, replica, swim
 from ..shard.channel import Accepted, Hello, Moved, Post, Welcome
 from ..shard.leases import LeaseGrant, LeaseRequest
 from ..shard.steward import Released
-from .checks import ADDRESS_MAX, NUMBER_MAX, split_key
+from .checks import ADDRESS_MAX, NUMBER_MAX, REASON_MAX, SEEDS_MAX, split_key
 from .messages import (
     Agreed,
     Belongs,
@@ -23,9 +23,11 @@ from .messages import (
     Expelled,
     JoinAnswer,
     JoinRequest,
+    OpenOrders,
     Order,
     OrderDone,
     OrderRefused,
+    OrdersOpened,
     Routed,
     Seek,
     Seeking,
@@ -33,8 +35,6 @@ from .messages import (
 from .outcomes import AlreadySo, Applied, Outdated, Refused, Taken
 from .records import NameEntry, NodeInfo
 from .registry import Difference, Part, Versions, Want
-
-SEEDS_MAX = 1024
 
 
 class Door(Enum):
@@ -52,6 +52,8 @@ class Door(Enum):
     RELEASED = "released"
     TO_OWNER = "to owner"
     TO_SENDER = "to sender"
+    OPEN_ORDERS = "open orders"
+    ORDERS_OPENED = "orders opened"
     ORDER = "order"
     ORDER_DONE = "order done"
     ORDER_REFUSED = "order refused"
@@ -77,6 +79,8 @@ _DOORS: dict[type[Any], Door] = {
     Released: Door.RELEASED,
     JoinRequest: Door.JOIN,
     Expelled: Door.EXPELLED,
+    OpenOrders: Door.OPEN_ORDERS,
+    OrdersOpened: Door.ORDERS_OPENED,
     Order: Door.ORDER,
     OrderDone: Door.ORDER_DONE,
     OrderRefused: Door.ORDER_REFUSED,
@@ -116,11 +120,11 @@ def _is_number(thing: Any) -> bool:
     return type(thing) is int and 0 <= thing <= NUMBER_MAX
 
 
-def _is_text(thing: Any) -> bool:
+def _is_text(thing: Any, most: int = ADDRESS_MAX) -> bool:
     if type(thing) is not str:
         return False
     try:
-        return 0 < len(thing.encode()) <= ADDRESS_MAX
+        return 0 < len(thing.encode()) <= most
     except UnicodeEncodeError:
         return False
 
@@ -134,7 +138,7 @@ def _is_key(thing: Any) -> bool:
 
 
 def _is_reason(thing: Any) -> bool:
-    return thing == "" or _is_text(thing)
+    return thing == "" or _is_text(thing, REASON_MAX)
 
 
 def _are_texts(thing: Any) -> bool:
@@ -161,12 +165,21 @@ _CHECKS: dict[type[Any], Callable[[Any], bool]] = {
         _is_key(one.cluster) and type(one.accepted) is bool and _is_reason(one.reason) and _are_texts(one.contacts)
     ),
     Expelled: lambda one: _is_key(one.node) and _is_reason(one.reason),
-    Order: lambda one: _is_number(one.life) and _is_number(one.number) and type(one.command) is bytes,
+    OpenOrders: lambda one: _is_number(one.life),
+    OrdersOpened: lambda one: _is_number(one.life) and _is_number(one.session),
+    Order: lambda one: (
+        all(map(_is_number, (one.life, one.number, one.session, one.floor)))
+        and 0 < one.floor <= one.number
+        and one.session > 0
+        and type(one.command) is bytes
+    ),
     OrderDone: lambda one: (
         _is_number(one.life) and _is_number(one.number) and _is_number(one.index) and _is_outcome(one.outcome)
     ),
     OrderRefused: lambda one: (
-        _is_number(one.life) and _is_number(one.number) and (one.leader is None or _is_key(one.leader))
+        all(map(_is_number, (one.life, one.number, one.session)))
+        and (one.leader is None or _is_key(one.leader))
+        and type(one.over) is bool
     ),
 }
 _CHANNEL: dict[type[Any], Callable[[Any], bool]] = {

@@ -5,13 +5,14 @@ Effects are to be carried out in order. `request` is the driver's own token, and
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from enum import Enum
 from typing import Any
 
-from attrs import field
+from attrs import Attribute, field
 from attrs.validators import deep_iterable, instance_of, optional
 
-from ..machine import Note, Persist, Persisted, Reply, Wake
+from ..machine import Note, Persist, Persisted, Reply, Wake, shown
 from ..values import value
 from . import checks
 from .checks import NodeKey
@@ -19,6 +20,27 @@ from .messages import Envelope
 from .outcomes import Removal
 from .records import MemberInfo, NodeInfo, RegionKind, RegionSettings
 from .registry import Deregister, ListingChanged, Register
+
+# What parts of events may be: what others would take for rubbish is not sent to them ----------------------------------
+
+_TEXT = checks.exactly(str)
+_BYTES = checks.exactly(bytes)
+_WHOLE = checks.exactly(int)
+
+
+def _are_states(_: object, attribute: Attribute[Any], states: object) -> None:
+    if type(states) is not tuple or not all(map(_is_state, states)):
+        raise TypeError(f"{attribute.name} must be names of entities and their states, not {shown(states)}")
+
+
+def _is_state(pair: object) -> bool:
+    return type(pair) is tuple and [type(part) for part in pair] == [str, bytes]
+
+
+def _few(_: object, attribute: Attribute[Any], seeds: Sized) -> None:
+    if len(seeds) > checks.SEEDS_MAX:
+        raise ValueError(f"{attribute.name} must be at most {checks.SEEDS_MAX}, not {len(seeds)}")
+
 
 # Events --------------------------------------------------------------------------------------------------------------
 
@@ -30,7 +52,9 @@ class Start:
     Without seeds but itself it founds a cluster at once. Its own disk, if there is something on it, comes before seeds.
     """
 
-    seeds: tuple[str, ...] = field(default=(), validator=deep_iterable(checks.text(checks.ADDRESS_MAX)))
+    seeds: tuple[str, ...] = field(
+        default=(), validator=[_few, deep_iterable(checks.text(checks.ADDRESS_MAX), instance_of(tuple))]
+    )
 
 
 @value
@@ -66,6 +90,20 @@ class AddRegion:
     kind: RegionKind = field(validator=checks.exactly(RegionKind))
     settings: RegionSettings = field(validator=checks.exactly(RegionSettings))
     recipe: bytes = field(default=b"", validator=checks.data(checks.RECIPE_MAX))
+
+
+@value
+class RemoveRegion:
+    """End an entity type or a singleton everywhere, with all of its states. Answered with `Done`, `Rejected` or
+    `Unknown`.
+
+    `Done` says that it is being removed: its owners close their shards, messages for it are rejected, and its name is
+    not free yet. `RegionRemoved` says that it is gone, when the last owner has closed its last shard, or is down.
+    `Rejected` where this node knows of no such region.
+    """
+
+    request: Any
+    name: str = field(validator=checks.text(checks.NAME_MAX))
 
 
 @value
@@ -114,9 +152,9 @@ class Tell:
     """
 
     request: Any
-    region: str
-    shard: int
-    item: bytes
+    region: str = field(validator=_TEXT)
+    shard: int = field(validator=_WHOLE)
+    item: bytes = field(validator=_BYTES)
 
 
 @value
@@ -128,11 +166,11 @@ class Handled:
     to anybody is to wait for that.
     """
 
-    region: str
-    shard: int
-    epoch: int
-    entity: str = field(validator=instance_of(str))
-    state: bytes | None = field(validator=optional(instance_of(bytes)))
+    region: str = field(validator=_TEXT)
+    shard: int = field(validator=_WHOLE)
+    epoch: int = field(validator=_WHOLE)
+    entity: str = field(validator=_TEXT)
+    state: bytes | None = field(validator=optional(_BYTES))
     request: Any = None
 
 
@@ -140,21 +178,21 @@ class Handled:
 class Touched:
     """The entity has handled a message, and its state need not be told. For regions with an idle timeout."""
 
-    region: str
-    shard: int
-    epoch: int
-    entity: str = field(validator=instance_of(str))
+    region: str = field(validator=_TEXT)
+    shard: int = field(validator=_WHOLE)
+    epoch: int = field(validator=_WHOLE)
+    entity: str = field(validator=_TEXT)
 
 
 @value
 class Rested:
     """The answer to `Rest`: the entity takes up nothing any more, and this is its state. Not given where it is busy."""
 
-    region: str
-    shard: int
-    epoch: int
-    entity: str = field(validator=instance_of(str))
-    state: bytes = field(validator=instance_of(bytes))
+    region: str = field(validator=_TEXT)
+    shard: int = field(validator=_WHOLE)
+    epoch: int = field(validator=_WHOLE)
+    entity: str = field(validator=_TEXT)
+    state: bytes = field(validator=_BYTES)
 
 
 @value
@@ -162,11 +200,11 @@ class Closed:
     """The answer to `CloseShard`: no handler runs. These are the states of all entities that were not told of by
     `Handled` as they are now, and the messages that were delivered and not handled, in their order."""
 
-    region: str
-    shard: int
-    epoch: int
-    states: tuple[tuple[str, bytes], ...] = ()
-    waiting: tuple[bytes, ...] = ()
+    region: str = field(validator=_TEXT)
+    shard: int = field(validator=_WHOLE)
+    epoch: int = field(validator=_WHOLE)
+    states: tuple[tuple[str, bytes], ...] = field(default=(), validator=_are_states)
+    waiting: tuple[bytes, ...] = field(default=(), validator=deep_iterable(_BYTES, instance_of(tuple)))
 
 
 type NodeEvent = (
@@ -177,6 +215,7 @@ type NodeEvent = (
     | ConnectionLost
     | Depart
     | AddRegion
+    | RemoveRegion
     | ClaimName
     | ReleaseName
     | ForgetNode
@@ -387,6 +426,13 @@ class RegionAdded:
 
 
 @value
+class RegionRemoved:
+    """There is no entity type, or singleton, of this name any more. Nothing of it is left, and the name is free."""
+
+    region: str
+
+
+@value
 class OwnersChanged:
     """Shards of a region have another owner, or the same one again, at the epoch `epoch`."""
 
@@ -431,6 +477,7 @@ type NodeEffect = (
     | MemberGone
     | LeaderChanged
     | RegionAdded
+    | RegionRemoved
     | OwnersChanged
     | NameChanged
     | ListingChanged

@@ -26,7 +26,9 @@ Rules
  3. A founder has the consent of more than half of the founders. Each consents to one at a time.
  4. It asks for that if its address is the lowest of those that answer, and these are more than half, for some time.
  5. Consent lasts until the one who has it withdraws its claim, or is another process than it was.
- 6. Whoever belongs to a cluster says so to all who ask. Then nobody founds anything who has heard of that.
+ 6. Whoever belongs to a cluster says so to all who ask. Then nobody founds anything who has heard of that, unless that
+    one says later that it belongs to none: it was started again.
+ 7. Only a cluster that was heard of can take a node in, or turn it away.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ _SLOWEST = 8
 """By how much the questions slow down."""
 _FORGET = 4
 """After so many questions without an answer somebody does not count as there."""
+_CONTACTS_MAX = 64
+"""So many addresses are remembered, besides the seeds, of those who say that they belong to a cluster."""
 _EXPLAIN_NS = 10 * SECOND
 
 
@@ -135,10 +139,10 @@ class Forming:
         if self._contacts:
             contacts = list(self._contacts)
             core.send_to(contacts[self._asked % len(contacts)], JoinRequest(core.info))
-        else:
-            for seed in self._founders:
-                if seed != own:
-                    core.send_to(seed, self._question())
+        # Also of who knows of a cluster: those who belong to it may be others by the time that its contacts are gone.
+        for seed in self._founders:
+            if seed != own and seed not in self._contacts:
+                core.send_to(seed, self._question())
         self._asked += 1
         slower = min(1 << min(self._asked // 4, 16), _SLOWEST)
         self._ask_at = core.now + core.options.seek_ns * slower
@@ -169,6 +173,7 @@ class Forming:
 
     def _on_seeking(self, sender: NodeKey, address: str, seeds: tuple[str, ...], withdrawn: int) -> None:
         own = self._core.info.address
+        self._contacts.pop(address, None)
         promise = self._promise
         if promise is not None and promise[0] == address and (promise[1] != sender or promise[2] <= withdrawn):
             self._promise = None
@@ -181,6 +186,8 @@ class Forming:
     def _on_belongs(self, address: str, cluster: str) -> None:
         """Rule 6. Somebody of that cluster takes part in it; whom we have consented to is settled."""
         new = address not in self._contacts
+        if new and len(self._contacts) >= _CONTACTS_MAX and address not in self._seeds:
+            return
         self._contacts[address] = cluster
         self._withdraw()
         if new:
@@ -202,6 +209,9 @@ class Forming:
         core.send_to(address, Agreed(number), sender)
 
     def _on_join_answer(self, address: str, answer: JoinAnswer) -> Verdict | None:
+        """Rule 7."""
+        if answer.cluster not in self._contacts.values():
+            return None
         if not answer.accepted:
             return TurnedAway(answer.reason)
         return Admitted(answer.cluster, tuple(dict.fromkeys((address, *answer.contacts))))

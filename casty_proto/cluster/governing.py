@@ -6,8 +6,9 @@ Rules
  2. Every member is in Raft's configuration, and nobody else. A newcomer listens first.
  3. `max_voters` members vote, or as many as there are, but always an odd number. Who is leaving does not count.
  4. A voter that is down gives its vote to a member that is up, if there is one; otherwise it keeps it, so that votes
-    do not pile up at fewer and fewer. One voter comes or goes at a time, and who comes does so before who goes; of
-    those who go, whoever is down is the first.
+    do not pile up at fewer and fewer. One voter comes or goes at a time. Those who are down, or gone, go first: without
+    one of them as many are needed for a majority as before, or fewer, and each of the others may be. Then who comes
+    does so before who goes.
  5. A member is down when SWIM says so. It is down as well when SWIM suspects it and its lease has ended: nothing is at
     risk then, and its work can be taken up earlier. And it is down when it has asked for no lease for long, although
     others find it alive: it does no work, whatever the reason.
@@ -22,12 +23,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..machine import MILLISECOND, Instant, Nanoseconds
+from ..machine import MILLISECOND, Instant, Nanoseconds, Rejected
 from ..raft import AddLearner, AddVoter, Change, Changed, ChangeMembership, Configuration, Remove, TransferLeadership
 from ..raft import Role as RaftRole
 from ..shard.leases import LeaseGiver
 from ..swim import State
-from .checks import NodeKey
+from .checks import MEMBERS_MAX, NodeKey
 from .commands import Command, Forget, Join, MarkDown, MarkUp
 from .consensus import Answer, Consensus
 from .core import BATCH, REVIEW, Core
@@ -121,6 +122,8 @@ class Governing:
         if member is not None and member.node == node:
             self._welcome(node)
             return
+        if len(self._joining) >= MEMBERS_MAX and node.key not in self._joining:
+            return  # It asks again.
         self._joining[node.key] = node
         self._propose(node.key, Join(node))
 
@@ -217,7 +220,12 @@ class Governing:
         self._consensus.propose_all([(command, self._forgetting(about)) for about, command in batch])
 
     def _forgetting(self, about: NodeKey) -> Answer:
-        return lambda _: self._proposed.pop(about, None)
+        def forget(result: Any) -> None:
+            self._proposed.pop(about, None)
+            if isinstance(result, Rejected):
+                self._joining.pop(about, None)  # It was not proposed, and asks again.
+
+        return forget
 
     # -- who votes -----------------------------------------------------------------------------------------------------
 
@@ -258,14 +266,12 @@ class Governing:
         voters = configuration.voters
         desired = self._desired(members, voters)
         coming = [key for key in desired if key not in voters and self._resting.get(key, 0) <= self._core.now]
-        if coming and len(voters) <= len(desired):
-            return (AddVoter(coming[0]),)
-        # Who does not answer goes first: without those who do, the step after it might have no majority.
-        going = [key for key in voters if key not in desired]
-        going.sort(key=lambda key: key in there and there[key].status is not Status.DOWN)
-        if going and len(voters) > len(desired) and (going := [key for key in going if key != self._core.key]):
-            return (AddLearner(going[0]) if going[0] in there else Remove(going[0]),)
-        return ()
+        going = [key for key in voters if key not in desired and key != self._core.key]
+        dead = [key for key in going if key not in there or there[key].status is Status.DOWN]
+        if going and (len(voters) > len(desired) or (dead and coming)):
+            first = (*dead, *going)[0]
+            return (AddLearner(first) if first in there else Remove(first),)
+        return (AddVoter(coming[0]),) if coming and len(voters) <= len(desired) else ()
 
     def _desired(self, members: tuple[MemberInfo, ...], voters: tuple[NodeKey, ...]) -> list[NodeKey]:
         """Rules 3 and 4: who should vote, in the order in which they should."""
@@ -278,6 +284,7 @@ class Governing:
             return (member.status is not Status.UP, not votes, member.key != self._core.key, member.key)
 
         fit = [one for one in staying if one.status is Status.UP or one.key in voters]
+        count = min(count, len(fit) - 1 + len(fit) % 2)
         return [one.key for one in sorted(fit, key=rank)[: max(count, 0)]]
 
     def _on_changed(self, changes: tuple[Change, ...], result: Any) -> None:

@@ -5,6 +5,8 @@ Requests of the driver become orders. Roles of Raft are told to whom they concer
     Depart --> an order: Leave --> plans without this node --> its shards move, its copies are dropped, its vote goes to
         another --> nothing is left, or `leave_ns` are over --> an order: Left --> SWIM says goodbye --> DEPARTED
 
+Where all who are members leave, nobody waits. Who is down may be up again: that is waited for.
+
 A vote that is still counted when the voter has gone is one that is missing: several who leave one after the other would
 leave a cluster that can decide nothing. The leader hands the leadership over first; see governing.py.
 """
@@ -24,7 +26,7 @@ from . import events
 from .applying import Applying, Discovering
 from .assigning import Assigning
 from .consensus import Consensus
-from .core import LEAVE, LIFE, Core
+from .core import LEAVE, LIFE, Core, is_due
 from .events import Done, Standing, Unknown
 from .governing import Governing
 from .orders import Orders
@@ -51,12 +53,15 @@ class Inside:
         "_confers",
         "_core",
         "_discovering",
+        "_has_ended",
         "_has_said_goodbye",
+        "_last_claim",
         "_last_confer",
         "_leave_waits",
         "_life_waits",
         "_names",
         "_owning",
+        "_releasing",
         "_routing",
         "_said_left",
         "_watching",
@@ -84,8 +89,11 @@ class Inside:
         self._routing = routing
         self._discovering = discovering
         self._watching = watching
-        self._names: dict[str, int] = {}
-        """Names that actors of this process have, or want: the numbers of the actors."""
+        self._names: dict[tuple[str, int], int] = {}
+        """Names that actors of this process have, or want, with the numbers of the actors: the claim that came last."""
+        self._last_claim = 0
+        self._releasing: dict[tuple[str, int], list[events.ClaimName | events.ReleaseName]] = {}
+        """Names that are being given up, and what comes next for each."""
         self._life_waits = False
         """Whether the beginning of this process is still to be marked in the log."""
         self._confers: dict[int, Any] = {}
@@ -94,6 +102,8 @@ class Inside:
         self._said_left = False
         """Whether the command that ends this membership was ordered, or will never be."""
         self._has_said_goodbye = False
+        self._has_ended = False
+        """What is given up at the end may itself be what ends it: the first reason counts."""
         self._leave_waits = False
         """Whether nobody has said yet what became of the wish to leave."""
         self.consensus = Consensus(core, rng, recovered)
@@ -168,7 +178,6 @@ class Inside:
             self.governing.elected()
         elif led:
             self.governing.deposed()
-            self.orders.deposed()
         if leads or led:
             self.assigning.on_role(leads, effect.term)
         if changed:
@@ -187,16 +196,29 @@ class Inside:
             return
         self._order(event.request, command)
 
+    def on_remove_region(self, event: events.RemoveRegion) -> None:
+        """An entity type or a singleton is to end."""
+        region = self._core.state.region(event.name)
+        if region is None:
+            reason = f"there is no {event.name!r}, as far as {self._core.key} knows"
+            self._core.out.append(Reply(event.request, Rejected(reason)))
+            return
+        self._order(event.request, control.RemoveRegion(event.name, region.registered))
+
     def on_claim_name(self, event: events.ClaimName) -> None:
         """An actor of this node wants a name."""
         core, name, number = self._core, event.name, event.number
-        self._names[name] = number
+        if self._is_to_wait(event):
+            return
+        # Another actor of this process may want it too: which of them gets it is not known yet.
+        self._last_claim += 1
+        claim = self._names[name, number] = self._last_claim
 
         def answer(outcome: Outcome | None, index: int, reason: str) -> None:
             entry = core.state.name(name)
             mine = entry is not None and (entry.node, entry.number) == (core.key, number)
-            if self._names.get(name) == number and not mine:
-                del self._names[name]
+            if self._names.get((name, number)) == claim and not mine:
+                del self._names[name, number]
             if outcome is None and mine:
                 core.out.append(Reply(event.request, Done(index)))
             else:
@@ -205,10 +227,31 @@ class Inside:
         self.orders.place(control.RegisterName(name, core.key, number, event.path), answer)
 
     def on_release_name(self, event: events.ReleaseName) -> None:
-        """It does not want it any more."""
-        if self._names.get(event.name) == event.number:
-            del self._names[event.name]
-        self._order(event.request, control.UnregisterName(event.name, self._core.key, event.number))
+        """It does not want it any more. An order to free a name that came late would free what was claimed since: so
+        what the actor wants next with that name waits."""
+        if self._is_to_wait(event):
+            return
+        key = (event.name, event.number)
+        self._names.pop(key, None)
+        self._releasing[key] = []
+
+        def answer(outcome: Outcome | None, index: int, reason: str) -> None:
+            self._answer(event.request, outcome, index, reason)
+            for one in self._releasing.pop(key):
+                if isinstance(one, events.ClaimName):
+                    self.on_claim_name(one)
+                else:
+                    self.on_release_name(one)
+
+        self.orders.place(control.UnregisterName(event.name, self._core.key, event.number), answer)
+
+    def _is_to_wait(self, event: events.ClaimName | events.ReleaseName) -> bool:
+        waiting = self._releasing.get((event.name, event.number))
+        if self._has_ended:
+            self._core.out.append(Reply(event.request, Unknown(f"{self._core.key} has ended")))
+        elif waiting is not None:
+            waiting.append(event)
+        return self._has_ended or waiting is not None
 
     def on_forget(self, event: events.ForgetNode) -> None:
         """A member does not come back."""
@@ -291,7 +334,7 @@ class Inside:
             return  # Who is held to be down is to be up again before it can leave.
         elif member.status is Status.UP:
             self._say_leave()
-        elif not any(one.status is Status.UP for one in core.state.members() if one.key != core.key):
+        elif all(one.status is Status.LEAVING for one in core.state.members()):
             core.note(Severity.WARNING, f"{core.key} leaves, and nobody is there to take what it has")
             self._go()
         elif self._owning.is_empty() and core.state.owned_count(core.key) == 0 and not self._votes():
@@ -299,11 +342,11 @@ class Inside:
             self.orders.place(control.Left(core.key), lambda *_: self._go(), at_once=True)
 
     def _is_left_alone(self) -> bool:
-        """Whether somebody has said goodbye, and nobody is there who has not, or wants to."""
+        """Whether others have said goodbye, and those who have not want to leave as well."""
         core = self._core
         others = [one for one in core.state.members() if one.key != core.key]
         gone = [one for one in others if core.seen.get(one.key) is State.LEFT]
-        return bool(gone) and all(one in gone or one.status is not Status.UP for one in others)
+        return bool(gone) and all(one in gone or one.status is Status.LEAVING for one in others)
 
     def _votes(self) -> bool:
         """Whether this node's vote may still be counted."""
@@ -351,8 +394,9 @@ class Inside:
     def end(self, standing: Standing, reason: str) -> None:
         """This node does nothing more."""
         core = self._core
-        if core.standing in (Standing.DEPARTED, Standing.EXPELLED):
+        if self._has_ended:
             return
+        self._has_ended = True
         self._owning.end()
         self._routing.end(f"{core.key} does not belong to the cluster any more")
         why = f"{core.key} does not belong to the cluster any more"
@@ -373,9 +417,9 @@ class Inside:
 
     def wake(self, now: Instant) -> None:
         """The deadline has come for some part."""
-        if _is_due(self.consensus.deadline(), now):
+        if is_due(self.consensus.deadline(), now):
             self.consensus.feed(Wake())
-        if _is_due(self.assigning.deadline(), now):
+        if is_due(self.assigning.deadline(), now):
             self.assigning.wake()
 
     def deadline(self) -> Instant | None:
@@ -384,7 +428,3 @@ class Inside:
         if raft is None or moving is None:
             return moving if raft is None else raft
         return min(raft, moving)
-
-
-def _is_due(deadline: Instant | None, now: Instant) -> bool:
-    return deadline is not None and deadline <= now

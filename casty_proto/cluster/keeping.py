@@ -12,7 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, assert_never
 
-from ..machine import Instant, Note, Reply, Wake
+from ..machine import MILLISECOND, Instant, Nanoseconds, Note, Reply, Wake
 from ..replica import (
     Backups,
     Changed,
@@ -36,6 +36,9 @@ from .checks import NodeKey
 from .core import Core
 from .plans import Plans
 from .regions import Region
+
+_AGAIN_NS: Nanoseconds = 100 * MILLISECOND
+"""The least time after which an entity that could not rest is asked again."""
 
 
 class Keeping:
@@ -120,10 +123,17 @@ class Keeping:
 
     def touched(self, spot: Spot, entity: str) -> None:
         """An entity was needed."""
+        self._set_idle_in(spot, entity, 0)
+
+    def ask_again(self, spot: Spot, entity: str) -> None:
+        """An entity cannot rest at the moment. With a short timeout a node would do nothing but look at that."""
+        self._set_idle_in(spot, entity, _AGAIN_NS)
+
+    def _set_idle_in(self, spot: Spot, entity: str, least_ns: Nanoseconds) -> None:
         region = self._core.state.region(spot[0])
         timeout_ns = None if region is None else region.settings.idle_timeout_ns
         if timeout_ns is not None:
-            self._idling.touched(spot, entity, timeout_ns, self._core.now)
+            self._idling.touched(spot, entity, max(timeout_ns, least_ns), self._core.now)
 
     def rested(self, spot: Spot, entity: str, state: bytes) -> None:
         """An entity takes up nothing any more."""
@@ -135,7 +145,7 @@ class Keeping:
         found = []
         for spot, entity in self._idling.due(self._core.now):
             if self._is_replicated(spot) and not self._replica.is_safe(*spot, entity):
-                self.touched(spot, entity)
+                self.ask_again(spot, entity)
             else:
                 found.append((spot, entity))
         return tuple(found)

@@ -99,17 +99,35 @@ class Expelled:
 
 
 @value
+class OpenOrders:
+    """Member to leader: open a session for my orders. `life` tells the processes of a node apart."""
+
+    life: int
+
+
+@value
+class OrdersOpened:
+    """Leader to member: number your orders in this session."""
+
+    life: int
+    session: int
+
+
+@value
 class Order:
-    """Member to leader: propose this command. `life` tells the processes of a node apart, `number` its orders."""
+    """Member to leader: propose this command, which is `number` of the session. The answers of all below `floor` are
+    not needed any more."""
 
     life: int
     number: int
+    session: int
+    floor: int
     command: bytes
 
 
 @value
 class OrderDone:
-    """Leader to member: the command was applied at `index`, with that outcome. What it has changed is not repeated."""
+    """To a member: the command was applied at `index`, with that outcome. What it has changed is not repeated."""
 
     life: int
     number: int
@@ -119,11 +137,14 @@ class OrderDone:
 
 @value
 class OrderRefused:
-    """To a member: it was not proposed, or nobody knows. Ask `leader`, or again."""
+    """To a member: it was not proposed, or nobody knows. Ask `leader`, or again. Number 0 is the wish for a session."""
 
     life: int
     number: int
+    session: int
     leader: NodeKey | None
+    over: bool = False
+    """Whether the session is over. Nothing was done in it now."""
 
 
 # Shards --------------------------------------------------------------------------------------------------------------

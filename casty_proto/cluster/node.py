@@ -9,6 +9,7 @@ A node is made of parts, each with a subject of its own, on a common core (`core
     plans.py       who should own what                         registry.py    which actors can be discovered
     routing.py     messages to the owners of shards            owning.py      its own shards: lease, states, messages
     governing.py   the leader: members and voters              assigning.py   the leader: leases and owners
+    direct.py      what can be asked of it at any time
 
 This file gives each event to the part that it is for, and tells the parts of what others have found. A message for a
 shard goes this way:
@@ -26,7 +27,8 @@ it answers nothing but what forming.py is about.
 Rules
 -----
  1. Whatever happens, a lease that is over ends first; then the event is looked at.
- 2. Only envelopes of the own cluster count, and only of members, but for those by which nodes become members.
+ 2. Only envelopes of the own cluster count, and only of members, but for those by which nodes become members, or learn
+    who is one.
  3. Who was removed and does not know it is told. Who learns that it was removed stops, and says so.
  4. What is applied is said to the parts in this order: owners first, then what was applied; so that no lease is used
     before it is known what it is for (shard/leases.py, rule 2).
@@ -36,6 +38,7 @@ Rules
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Any, assert_never
@@ -43,15 +46,14 @@ from typing import Any, assert_never
 from ..machine import Instant, Persist, Persisted, Rejected, Reply, Severity, Wake, shown
 from ..raft import Received as RaftReceived
 from ..raft import Recovered, Unreachable
-from ..shard.hashing import shard_of
-from ..shard.homes import Phase
-from ..shard.plan import DEFAULT_NUM_SHARDS
+from ..replica.door import is_well_formed
 from . import core as keys
 from . import events
 from .applying import Discovering
 from .checks import NodeKey
 from .consensus import NodeRecovered, checkpoint_node, founding_records, recover_node
-from .core import SEEK, Core
+from .core import SEEK, Core, is_due
+from .direct import Direct
 from .doors import Door, door_of, is_envelope
 from .events import NodeEffect, NodeEvent, Received, Standing, Tell
 from .forming import Admitted, Forming, Found, TurnedAway, Verdict
@@ -60,31 +62,28 @@ from .messages import Belongs, Envelope, Expelled, Seek
 from .options import NodeOptions
 from .owning import Owning
 from .plans import Plans
-from .records import NodeInfo, Status
+from .records import NodeInfo
 from .registry import Deregister, Register, Registry, RegistryReceived
 from .routing import Routing
-from .state import ControlState
-from .topology import Topology, topology_of
 from .watching import Watching
 
 __all__ = ["Node", "NodeRecovered", "checkpoint_node", "recover_node"]
 
 
-class Node:
-    """One node. `rng` is its own; `recovered` is what is on its disk, and then `info` must have that id and generation.
+class Node(Direct):
+    """One node: the way of an event. What it can be asked at any time stands in `Direct`.
 
+    `rng` is its own; `recovered` is what is on its disk, and then `info` must have that id and generation.
     Raises `ValueError` where `info` is another node than the one on the disk.
     """
 
     __slots__ = (
-        "_core",
         "_deadline",
         "_deadlines",
-        "_discovering",
+        "_early",
+        "_early_at",
         "_forming",
-        "_in",
         "_life",
-        "_owning",
         "_plans",
         "_recovered",
         "_rng",
@@ -112,6 +111,10 @@ class Node:
         """Tells this process from others that have the same key."""
         self._strangers: dict[str, None] = {}
         """Other clusters that were heard of."""
+        self._early: deque[tuple[NodeKey, str, Door, Any]] = deque(maxlen=_EARLY_MAX)
+        """What was said by nodes that are no members here, or of regions that are not known, the last of it."""
+        self._early_at = 0
+        """Up to which index it was applied when that was looked through last."""
         self._plans = Plans(core)
         self._owning = Owning(core, self._plans, Random(rng.getrandbits(64)))
         self._routing = Routing(core)
@@ -124,8 +127,7 @@ class Node:
             self._routing.deadline,
             self._discovering.registry.deadline,
         ]
-        self._in: Inside | None = None
-        """What it has as soon as it belongs to a cluster."""
+        self._in = None
         self._deadline: Instant | None = None
 
     # -- the contract --------------------------------------------------------------------------------------------------
@@ -137,6 +139,9 @@ class Node:
         self._owning.expire()
         self._on_event(event)
         self._settle()
+        if self._early and self._early_at != core.state.changed:
+            self._hear_early()
+            self._settle()
         self._deadline = self._earliest()
         # What is due led to more that is due, and a driver that was just woken is not to be told so at once.
         while type(event) is Wake and self._deadline is not None and self._deadline <= now:
@@ -159,7 +164,6 @@ class Node:
                 return
             inside.look_around()
             if not core.mail:
-                inside.orders.end()
                 return
 
     def deadline(self) -> Instant | None:
@@ -180,95 +184,6 @@ class Node:
             self._in.consensus.raft.invariants()
             self._in.assigning.invariants()
             core.state.invariants()
-
-    # -- the direct lane -----------------------------------------------------------------------------------------------
-
-    @property
-    def key(self) -> NodeKey:
-        """The name of this life of the node."""
-        return self._core.key
-
-    @property
-    def info(self) -> NodeInfo:
-        """What the node says of itself."""
-        return self._core.info
-
-    @property
-    def standing(self) -> Standing:
-        """What it is to its cluster."""
-        return self._core.standing
-
-    @property
-    def cluster(self) -> str:
-        """The cluster that it belongs to, or belonged to: the key of the founder. Empty before."""
-        return self._core.cluster
-
-    @property
-    def leader(self) -> NodeKey | None:
-        """Whom it takes for the leader."""
-        return self._core.leader
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether it takes itself for the leader."""
-        return self._core.leads
-
-    @property
-    def term(self) -> int:
-        """The term of Raft that it knows of."""
-        return self._core.term
-
-    @property
-    def voters(self) -> tuple[NodeKey, ...]:
-        """Who votes, as far as it knows."""
-        return () if self._in is None else self._in.consensus.raft.configurations.latest.voters
-
-    @property
-    def state(self) -> ControlState:
-        """What it has applied. For reading; it changes, and is replaced."""
-        return self._core.state
-
-    def may_act(self, now: Instant) -> bool:
-        """Whether its lease lasts: without one it owns nothing. To be asked right before something is done."""
-        return self._owning.may_act(now)
-
-    def owns(self, region: str, shard: int, now: Instant) -> int | None:
-        """The epoch in which it owns a shard, if a handler may begin right now; otherwise `None`."""
-        return self._owning.owns(region, shard, now)
-
-    def acts(self, region: str, shard: int, now: Instant) -> int | None:
-        """The same for a handler that runs, and may end while the shard is being closed."""
-        return self._owning.acts(region, shard, now)
-
-    def phase_of(self, region: str, shard: int) -> Phase | None:
-        """Where a shard is in its life here; `None` where it is not this node's."""
-        return self._owning.phase_of(region, shard)
-
-    def shard_of(self, region: str, entity: str) -> int:
-        """The shard of an entity. For a region that is not known here: as if it had the default number of shards."""
-        known = self._core.state.region(region)
-        return shard_of(entity, DEFAULT_NUM_SHARDS if known is None else known.num_shards)
-
-    def state_of(self, region: str, shard: int, entity: str) -> bytes | None:
-        """The state of an entity that rests in a shard that is owned here; `None` for one that never was."""
-        return self._owning.state_of(region, shard, entity)
-
-    def topology(self) -> Topology:
-        """A snapshot of the cluster, as this node has applied it. Linear in the number of shards."""
-        core = self._core
-        return topology_of(core.state, core.cluster, core.leader, self.voters)
-
-    def listing(self, key: str) -> tuple[tuple[NodeKey, int, str], ...]:
-        """Node, number and path of all actors that can be discovered under a key."""
-        return self._discovering.registry.listing(key)
-
-    def gaps(self) -> tuple[str, ...]:
-        """What is not as it should be with the shards that are owned here, for people; empty when all is well."""
-        return self._owning.gaps()
-
-    def members_alive(self) -> tuple[NodeKey, ...]:
-        """The members that are held to be there."""
-        return tuple([one.key for one in self._core.state.members() if one.status is not Status.DOWN])
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -298,8 +213,16 @@ class Node:
             case events.ConnectionLost(address):
                 self._on_connection_lost(address)
             case Register() | Deregister():
-                self._discovering.feed(event)
-            case events.AddRegion() | events.ClaimName() | events.ReleaseName() | events.ForgetNode() | events.Confer():
+                if not self._has_ended:
+                    self._discovering.feed(event)
+            case (
+                events.AddRegion()
+                | events.RemoveRegion()
+                | events.ClaimName()
+                | events.ReleaseName()
+                | events.ForgetNode()
+                | events.Confer()
+            ):
                 self._on_request(event)
             case _:
                 assert_never(event)
@@ -317,6 +240,8 @@ class Node:
         match event:
             case events.AddRegion():
                 inside.on_add_region(event)
+            case events.RemoveRegion():
+                inside.on_remove_region(event)
             case events.ClaimName():
                 inside.on_claim_name(event)
             case events.ReleaseName():
@@ -331,9 +256,10 @@ class Node:
     def _on_depart(self, request: Any) -> None:
         core = self._core
         core.out.append(Reply(request, None))
+        if self._has_ended:
+            return
         if self._in is not None:
-            if not self._has_ended:
-                self._in.depart()
+            self._in.depart()
             return
         core.deadlines.clear()
         core.stand(Standing.DEPARTED)
@@ -440,7 +366,27 @@ class Node:
             return
         if core.state.member(sender) is None:
             core.learn(sender, address)
+        if self._comes_early(sender, door, body):
+            self._early.append((sender, address, door, body))
+            return
         self._on_body(sender, address, door, body)
+
+    def _comes_early(self, sender: NodeKey, door: Door, body: Any) -> bool:
+        """Whether it counts for nothing as yet, and may when this node has applied more."""
+        state = self._core.state
+        if door in _OF_MEMBERS and state.member(sender) is None:
+            return True
+        return door is Door.REPLICA and is_well_formed(body) and state.region(body.region) is None
+
+    def _hear_early(self) -> None:
+        """More is applied: what came early may be in time now. What is not waits on, until others take its place."""
+        self._early_at = self._core.state.changed
+        for _ in range(len(self._early)):
+            sender, address, door, body = self._early.popleft()
+            if self._comes_early(sender, door, body):
+                self._early.append((sender, address, door, body))
+            elif not self._has_ended:
+                self._on_body(sender, address, door, body)
 
     def _on_forming(self, sender: NodeKey, address: str, body: Any) -> None:
         core = self._core
@@ -488,7 +434,11 @@ class Node:
             case Door.ORDER_DONE:
                 inside.orders.on_done(body)
             case Door.ORDER_REFUSED:
-                inside.orders.on_refused(body)
+                inside.orders.on_refused(sender, body)
+            case Door.OPEN_ORDERS:
+                inside.orders.on_open(sender, body)
+            case Door.ORDERS_OPENED:
+                inside.orders.on_opened(body)
             case Door.JOIN:
                 inside.governing.on_join_request(body)
             case Door.EXPELLED:
@@ -508,9 +458,9 @@ class Node:
         for key in core.deadlines.due(now):
             self._on_due(key)
         for part in (self._watching, self._owning, self._routing):
-            if _is_due(part.deadline(), now):
+            if is_due(part.deadline(), now):
                 part.wake()
-        if _is_due(self._discovering.registry.deadline(), now):
+        if is_due(self._discovering.registry.deadline(), now):
             self._discovering.feed(Wake())
         if self._in is not None:
             self._in.wake(now)
@@ -549,9 +499,11 @@ class Node:
 
 
 _STRANGERS_MAX = 16
+_EARLY_MAX = 256
+_OF_MEMBERS = (Door.REPLICA, Door.REGISTRY, Door.LEASE, Door.RELEASED, Door.TO_OWNER, Door.TO_SENDER, Door.ORDER)
+"""What nobody says who is no member here. It may be one all the same, if this node is behind: then it is heard when it
+is known. The others are how a node that is behind learns that."""
 
-type _Request = events.AddRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer
-
-
-def _is_due(deadline: Instant | None, now: Instant) -> bool:
-    return deadline is not None and deadline <= now
+type _Request = (
+    events.AddRegion | events.RemoveRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer
+)

@@ -24,17 +24,20 @@ from collections import deque
 from random import Random
 from typing import Any, assert_never
 
-from ..machine import Instant, Note, Rejected, Reply, Severity, Wake
+from ..machine import Instant, Note, Rejected, Reply, Severity, Wake, shown
 from ..replica import (
     Down,
+    Ended,
     Gone,
     Lost,
     Received,
     Recovered,
     Superseded,
 )
+from ..replica.door import is_well_formed
 from ..shard.channel import Hello, Moved, Post, Receiver
 from ..shard.homes import (
+    NOBODY,
     Close,
     Drop,
     Fill,
@@ -68,12 +71,13 @@ from ..swim import State
 from . import events
 from .checks import NodeKey
 from .core import STALE, Core
-from .handover import NAME, Handover, decode_handover, encode_handover
+from .handover import NAME, Handover, decode_handover, encode_handover, is_entity
 from .keeping import Keeping
 from .messages import Routed
 from .outcomes import ShardsMoved
 from .plans import Plans
 from .records import Status
+from .regions import Region
 
 _OWNERS_MAX = 8
 """How many of the last owners of a shard are remembered."""
@@ -125,9 +129,10 @@ class Owning:
         self._before: dict[Spot, int] = {}
         """The epoch of whoever has given each of them away. Not for those that were taken by force."""
         self._from: dict[Spot, NodeKey] = {}
-        """Whoever that was."""
+        """Whoever had each of them before, if anybody did."""
         self._given: dict[Spot, int] = {}
-        """Shards that this node has had, and the epochs at which others got them."""
+        """Shards that this node has given away, and the epochs at which others got them. Of those that were taken by
+        force nobody was promised anything, and nobody may ever ask."""
         self._owners: dict[Spot, deque[tuple[int, NodeKey]]] = {}
         """Of shards whose writes are acknowledged by backups: the last owners, and their epochs."""
         self._fresh: dict[Spot, None] = {}
@@ -197,15 +202,20 @@ class Owning:
                 self._spots[spot] = change.epoch
                 self._before.pop(spot, None)
                 self._from.pop(spot, None)
-                if not change.forced and before is not None:
-                    self._before[spot], self._from[spot] = before_epoch, before
+                if before is not None:
+                    self._from[spot] = before
+                    if not change.forced:
+                        self._before[spot] = before_epoch
                 self._fresh.pop(spot, None)
                 if before is None and before_epoch == region.registered:
                     self._fresh[spot] = None
-                self._feed_homes(Home(*spot, self._plans.home(region, shard)))
+                self._feed_homes(Home(*spot, self._home(region, shard)))
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
             elif self._spots.pop(spot, None) is not None:
-                self._given[spot] = change.epoch
+                if change.forced:
+                    self._given.pop(spot, None)
+                else:
+                    self._given[spot] = change.epoch
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
                 self._feed_homes(Home(*spot, None))
 
@@ -215,8 +225,33 @@ class Owning:
             region = self._core.state.region(spot[0])
             if region is None:
                 continue
-            self._feed_homes(Home(*spot, self._plans.home(region, spot[1])))
+            self._feed_homes(Home(*spot, self._home(region, spot[1])))
             self._keeping.plans_changed(spot, region)
+
+    def _home(self, region: Region, shard: int) -> NodeKey | None:
+        return NOBODY if region.closing else self._plans.home(region, shard)
+
+    def region_closing(self, name: str) -> None:
+        """A region is being removed: what is owned of it here is to be nobody's."""
+        for spot in [spot for spot in self._spots if spot[0] == name]:
+            self._feed_homes(Home(*spot, NOBODY))
+
+    def region_removed(self, name: str) -> None:
+        """There is no such region any more. Another one of its name has nothing to do with what was here."""
+        for spot in [spot for spot in self._spots if spot[0] == name]:
+            # Only who has missed how the region was removed still takes itself for an owner.
+            self._feed_homes(Owner(*spot, None, self._spots.pop(spot) + 1))
+            self._feed_homes(Home(*spot, None))
+        tables: tuple[dict[Spot, Any], ...] = (self._before, self._from, self._given, self._owners, self._fresh)
+        for table in tables:
+            for spot in [spot for spot in table if spot[0] == name]:
+                del table[spot]
+        self.region_ended(name)
+
+    def region_ended(self, name: str) -> None:
+        """Forget what is left of all regions that had this name before."""
+        core, region = self._core, self._core.state.region(name)
+        self._keeping.feed(Ended(name, core.state.changed + 1 if region is None else region.registered))
 
     def members_changed(self, gone: tuple[NodeKey, ...]) -> None:
         """The members are others, or in another state. `gone` are none any more."""
@@ -245,6 +280,9 @@ class Owning:
             reason = f"{event.region}/{event.shard} is not owned here at epoch {event.epoch}"
             self._core.out.append(Reply(event.request, Rejected(reason)))
             return
+        if not is_entity(event.entity):
+            self._core.out.append(Reply(event.request, Rejected(_nameless(event.entity))))
+            return
         self._keeping.handled(spot, event.entity, event.state, event.request)
 
     def on_touched(self, event: events.Touched) -> None:
@@ -256,7 +294,8 @@ class Owning:
     def on_rested(self, event: events.Rested) -> None:
         """An entity takes up nothing any more."""
         spot = (event.region, event.shard)
-        if self._spots.get(spot) == event.epoch and self._homes.phase_of(*spot) in (Phase.OPEN, Phase.CLOSING):
+        owned = self._spots.get(spot) == event.epoch and self._homes.phase_of(*spot) in (Phase.OPEN, Phase.CLOSING)
+        if owned and is_entity(event.entity):
             self._keeping.rested(spot, event.entity, event.state)
 
     def on_closed(self, event: events.Closed) -> None:
@@ -265,7 +304,10 @@ class Owning:
         if self._homes.phase_of(*spot) is not Phase.CLOSING or self._spots.get(spot) != event.epoch:
             return
         for entity, state in event.states:
-            self._keeping.put(spot, entity, state)
+            if is_entity(entity):
+                self._keeping.put(spot, entity, state)
+            else:
+                self._core.note(Severity.ERROR, f"{event.region}/{event.shard}: {_nameless(entity)}; it is not kept")
         record = self._receivers[spot].record()
         left = encode_handover(Handover(event.epoch, record, event.waiting))
         self._keeping.put(spot, NAME, left)
@@ -278,7 +320,14 @@ class Owning:
         self._feed_holder(GrantReceived(peer, message))
 
     def on_replica(self, peer: NodeKey, message: Any) -> None:
-        """An owner, or somebody with a copy, has something to say."""
+        """An owner, or somebody with a copy, has something to say. What is about an earlier region of that name is
+        passed over: a late word must not bring something into this one."""
+        known = self._core.state.region(message.region) if type(message.region) is str else None
+        # A shard that is none costs memory for ever. It may be one that this node does not know yet: it is said again.
+        if (known is None or not _is_below(message.shard, known.num_shards)) and is_well_formed(message):
+            return
+        if known is not None and type(message.epoch) is int and message.epoch < known.registered:
+            return
         self._keeping.feed(Received(peer, message))
 
     def on_routed(self, peer: NodeKey, region: str, shard: int, body: Post | Hello) -> None:
@@ -362,7 +411,8 @@ class Owning:
         for spot, epoch in self._spots.items():
             phase = self._homes.phase_of(*spot)
             assert phase is not None, f"{spot} is owned at {epoch}, and nobody sees to it"
-            assert phase is Phase.FILLING or spot in self._receivers, f"{spot} is {phase}, and knows no channels"
+            unopened = phase in (Phase.FILLING, Phase.RELEASED)
+            assert unopened or spot in self._receivers, f"{spot} is {phase}, and knows no channels"
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -380,6 +430,8 @@ class Owning:
         for spot, entity in self._keeping.idle():
             if self._homes.phase_of(*spot) is Phase.OPEN:
                 self._core.out.append(events.Rest(*spot, self._spots[spot], entity))
+            else:
+                self._keeping.ask_again(spot, entity)  # The shard may be resumed, and nobody would ask it again.
 
     def end(self) -> None:
         """This node does nothing more. Whoever waits for a write hears that nobody knows what becomes of it."""
@@ -428,7 +480,8 @@ class Owning:
 
         Where there are replicas that is every member: any may have been a backup, and is waited for until it is known
         to be down. Where there are none nobody was promised anything: what the last owner has released is there, and
-        otherwise those are asked who are there.
+        otherwise those are asked who are there, and the last owner, if it is not known to be down: perhaps it has
+        released the shard, and this node has not heard of that (changes.py).
         """
         core, region = self._core, self._core.state.region(spot[0])
         assert region is not None, f"{spot} has an owner, and is in no region"
@@ -437,10 +490,12 @@ class Owning:
         members = [one.key for one in core.state.members()]
         if region.settings.factor > 1:
             return tuple(members)
-        giver = self._from.get(spot)
-        if giver not in (None, core.key):
-            return tuple([one for one in members if one == giver])
-        return tuple([one for one in members if core.seen.get(one, State.ALIVE) is State.ALIVE])
+        last = self._from.get(spot)
+        if spot in self._before and last != core.key:
+            return tuple([one for one in members if one == last])
+        up = dict.fromkeys([one.key for one in core.state.members() if one.status is not Status.DOWN])
+        seen = {one: core.seen.get(one, State.ALIVE) for one in members}
+        return tuple([one for one in members if seen[one] is State.ALIVE or (one == last and one in up)])
 
     def _open(self, region: str, shard: int, epoch: int) -> None:
         spot = (region, shard)
@@ -489,3 +544,11 @@ class Owning:
             self._stale[spot] = epoch
             self.give_back()
         self._core.note(Severity.DEBUG, f"{effect.region}/{effect.shard} has another owner since epoch {effect.epoch}")
+
+
+def _is_below(shard: object, count: int) -> bool:
+    return type(shard) is int and 0 <= shard < count
+
+
+def _nameless(entity: str) -> str:
+    return f"{shown(entity)} is no name of an entity; it must have 1 to 4096 bytes of UTF-8, the first one not 0"

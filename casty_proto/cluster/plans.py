@@ -89,7 +89,9 @@ class Plans:
         return True
 
     def homes(self, region: Region) -> tuple[NodeKey | None, ...]:
-        """Who should own each shard."""
+        """Who should own each shard. Nobody, where the region is being removed."""
+        if region.closing:
+            return (None,) * region.num_shards
         keys = self._keys
         found = self._plan(region, down_too=False)
         owners = found.owners() if region.kind is not RegionKind.SINGLETON else (found.owner(_place(region, 0)),)

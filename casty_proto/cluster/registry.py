@@ -352,7 +352,10 @@ class Registry:
             return ()
         if message.base > listed.version:
             return (RegistrySend(peer, Want(node, listed.version)),)
-        return self._changed(self._apply(node, listed, message.changes[listed.version - message.base :]))
+        changes = message.changes[listed.version - message.base :]
+        if _size_after(listed, changes) > self._options.max_list:
+            return (_too_long(node),)
+        return self._changed(self._apply(node, listed, changes))
 
     def _on_part(self, message: Part) -> _Effects:
         """Rules 2 and 5."""
@@ -362,10 +365,12 @@ class Registry:
         listed = self._lists.setdefault(node, _List())
         if message.version <= listed.version or message.version < listed.parts_version:
             return ()
-        if message.count > self._options.max_list:
-            return (Note(Severity.WARNING, f"the list of {node} is too long; it is not taken"),)
         if message.version > listed.parts_version:
             listed.parts, listed.parts_version = {}, message.version
+        others = sum([len(part) for index, part in listed.parts.items() if index != message.index])
+        if message.count > self._options.max_list or others + len(message.entries) > self._options.max_list:
+            listed.parts = {}
+            return (_too_long(node),)
         listed.parts[message.index] = message.entries
         if len(listed.parts) < message.count:
             return ()
@@ -450,11 +455,31 @@ class Registry:
         return tuple([ListingChanged(key) for key in dict.fromkeys(keys)])
 
 
+def _size_after(listed: _List, changes: tuple[tuple[bool, str, int, str], ...]) -> int:
+    """How long a list is when these changes are made."""
+    there = {(key, number): added for added, key, number, _ in changes}
+    before = [place for place in there if place in listed.entries]
+    return len(listed.entries) - len(before) + sum(there.values())
+
+
+def _too_long(node: str) -> Note:
+    return Note(Severity.WARNING, f"the list of {node} is too long; it is not taken")
+
+
 # What is a message ---------------------------------------------------------------------------------------------------
 
 
 def _is_text(text: object) -> bool:
-    return type(text) is str and 0 < len(text) <= TEXT_MAX
+    """A text that can be sent."""
+    if type(text) is not str or not 0 < len(text) <= TEXT_MAX:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_number(number: object) -> bool:
@@ -483,7 +508,12 @@ def _all(things: Any, most: int, what: Any) -> bool:
 def _is_message(message: Any, most: int) -> bool:
     kind = type(message)
     if kind is Difference:
-        return _is_text(message.node) and _is_number(message.base) and _all(message.changes, most, _is_change)
+        return (
+            _is_text(message.node)
+            and _is_number(message.base)
+            and _all(message.changes, most, _is_change)
+            and _is_number(message.base + len(message.changes))
+        )
     if kind is Part:
         numbers = (message.version, message.index, message.count)
         return (

@@ -29,12 +29,14 @@ class _Item:
 class Routing:
     """The channels of a node."""
 
-    __slots__ = ("_core", "_deadlines", "_first", "_senders")
+    __slots__ = ("_believed_until", "_core", "_deadlines", "_first", "_senders")
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._senders: dict[Spot, Sender] = {}
         self._deadlines: Deadlines[Spot] = Deadlines()
+        self._believed_until: dict[Spot, Instant] = {}
+        """Of channels that lead to owners that only others have told of."""
         self._first: int | None = 1
         """The number of the first channel to any shard; `None` while it is not known which are used up."""
 
@@ -57,6 +59,8 @@ class Routing:
             reason = f"{core.key} belongs to no cluster at the moment"
         elif region is None:
             reason = f"there is no {event.region!r}; register it first"
+        elif region.closing:
+            reason = f"{event.region!r} is being removed"
         elif not 0 <= event.shard < region.num_shards:
             reason = f"{event.region!r} has {region.num_shards} shards, and none with number {event.shard}"
         if reason:
@@ -69,6 +73,7 @@ class Routing:
         if sender is None:
             sender = self._senders[spot] = Sender(core.options.channels, self._first)
             sender.lead_to(region.owner(event.shard), region.epoch(event.shard), core.now)
+        self._doubt(spot, sender)
         self._perform(spot, sender, sender.post(_Item(event.request, event.item), core.now))
 
     def moved(self, change: ShardsMoved) -> None:
@@ -79,26 +84,48 @@ class Routing:
             if sender is not None:
                 self._perform(spot, sender, sender.lead_to(change.to, change.epoch, self._core.now))
 
+    def region_removed(self, region: str) -> None:
+        """Nobody will own its shards any more. What waits was never sent; of what is under way, nobody knows."""
+        for spot in [spot for spot in self._senders if spot[0] == region]:
+            sender = self._senders.pop(spot)
+            self._perform(spot, sender, sender.give_up(f"{region!r} was removed"))
+
     def on_routed(self, peer: NodeKey, region: str, shard: int, body: Accepted | Welcome | Moved) -> None:
         """An owner, or somebody who is none, has answered."""
         spot, now = (region, shard), self._core.now
         sender = self._senders.get(spot)
         if sender is None:
             return
+        if type(body) is not Moved and (peer, body.epoch) == (sender.owner, sender.epoch):
+            self._believed_until.pop(spot, None)  # It is there.
         match body:
             case Accepted():
                 self._perform(spot, sender, sender.accepted(peer, body, now))
             case Welcome():
                 self._perform(spot, sender, sender.welcome(peer, body, now))
             case Moved(_, owner, newest):
+                if newest > sender.epoch:
+                    self._believed_until[spot] = now + self._core.options.channels.patience_ns
                 self._perform(spot, sender, sender.lead_to(owner, newest, now))
             case _:
                 assert_never(body)
+
+    def _doubt(self, spot: Spot, sender: Sender) -> None:
+        """Rule 9 of channels: a node that told of an owner that does not exist would keep all messages from the one
+        that does."""
+        until, region = self._believed_until.get(spot), self._core.state.region(spot[0])
+        if until is None or region is None or self._core.now < until:
+            return
+        del self._believed_until[spot]
+        owner, epoch = region.owner(spot[1]), region.epoch(spot[1])
+        if sender.epoch > epoch:
+            self._perform(spot, sender, sender.lead_back(owner, epoch, self._core.now))
 
     def wake(self) -> None:
         """The deadline has come."""
         for spot in self._deadlines.due(self._core.now):
             sender = self._senders[spot]
+            self._doubt(spot, sender)
             self._perform(spot, sender, sender.wake(self._core.now))
 
     def deadline(self) -> Instant | None:

@@ -3,9 +3,11 @@
 Theory of operation
 -------------------
 Three tables, members, regions and names, and two indexes: of the last command that changed anything, and of the last
-one that changed members or regions, the version of the topology. `apply` takes the bytes of a command as they stand in
-the log, and the index at which they stand. It looks at nothing else, so all servers come to the same state, and to the
-same outcomes. What has changed is in the outcome; whoever tells users of it does not compare states.
+one that changed members or regions, the version of the topology. Beside them are kept the outcomes of the commands that
+members have ordered, which are asked for again when an answer is lost (`answered.py`). `apply` takes the bytes of a
+command as they stand in the log, and the index at which they stand. It looks at nothing else, so all servers come to
+the same state, and to the same outcomes. What has changed is in the outcome; whoever tells users of it does not compare
+states.
 
 Who owns a shard need not be a member. The owner's lease may last longer than its membership, so it stays the owner in
 name until an `Assign` says otherwise; `former_owners` are those who are owners in this sense only.
@@ -22,6 +24,7 @@ from typing import Any, assert_never
 import msgpack  # type: ignore[import-untyped]
 
 from ..machine import shown
+from .answered import Answer, Answers
 from .checks import NUMBER_MAX, PATH_MAX, NodeKey, split_key
 from .commands import (
     Assign,
@@ -65,6 +68,7 @@ class _Row(IntEnum):
     REGION = 4
     NAME = 5
     HOST = 6
+    ANSWER = 7
 
 
 class StateError(ValueError):
@@ -74,12 +78,13 @@ class StateError(ValueError):
 class ControlState:
     """The members, the regions with their owners, and the names."""
 
-    __slots__ = ("_members", "_names", "_regions", "changed", "version")
+    __slots__ = ("_answers", "_members", "_names", "_regions", "changed", "version")
 
     def __init__(self) -> None:
         self._members = Members()
         self._regions = Regions()
         self._names = Names()
+        self._answers = Answers()
         self.changed = 0
         """The index of the last command that changed anything."""
         self.version = 0
@@ -111,6 +116,18 @@ class ControlState:
                 return self._changed(self._names.apply(command, index, self._members), index, False)
             case _:
                 assert_never(command)
+
+    def keep(self, session: int, number: int, floor: int, index: int, outcome: Outcome) -> None:
+        """The command `number` of a session was applied at `index`: its outcome is kept for whoever asks again."""
+        self._answers.keep(session, number, floor, Answer(index, outcome))
+
+    def end_sessions(self, sessions: tuple[int, ...]) -> None:
+        """These sessions are over. Nobody asks what became of their commands."""
+        self._answers.end(sessions)
+
+    def answer(self, session: int, number: int) -> Answer | None:
+        """What became of a command of a session; `None` where that is not known, or not any more."""
+        return self._answers.of(session, number)
 
     def _restarted(self, node: NodeKey, before: int, index: int) -> Outcome:
         """A process has started again: what it had registered before, it has to register again.
@@ -238,6 +255,7 @@ class ControlState:
             rows.append([_Row.NAME, name, entry.node, entry.number, entry.path, entry.since])
         for region in self.regions():
             rows += [[_Row.HOST, region.name, node, index] for node, index in sorted(region.hosts.items())]
+        rows += [[_Row.ANSWER, *row] for row in self._answers.rows()]
         # How many rows there are is said first: otherwise what is cut off after one of them would be a state, too.
         header = [_Row.HEADER, STATE_VERSION, self.changed, self.version, len(rows)]
         return b"".join([msgpack.packb(row) for row in [header, *rows]])
@@ -290,6 +308,8 @@ class ControlState:
                 self._names.entries[name] = NameEntry(node, number, path, since)
             case [_Row.HOST, name, node, index]:
                 self._regions.by_name[name].hosts[node] = _number(index)
+            case [_Row.ANSWER, *answer]:
+                self._answers.put(answer)
             case _:
                 raise ValueError("a row is none that this version of the program knows")
 
@@ -301,6 +321,7 @@ class ControlState:
             self._members.fault(self.version)
             or self._regions.fault(self.version, self._members)
             or self._names.fault(self.changed, self._members)
+            or self._answers.fault()
         )
 
     def invariants(self) -> None:

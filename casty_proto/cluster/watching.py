@@ -52,11 +52,6 @@ class Watching:
         self._swim = Swim(identity, info.address, b"", rng=self._rng, options=self._core.options.swim)
         self.feed(Join(contacts or (info.address,)))
 
-    def meet(self, contacts: tuple[str, ...]) -> None:
-        """There are others who may know more."""
-        if contacts:
-            self.feed(Join(contacts))
-
     def received(self, address: str, message: Any) -> None:
         """A message of SWIM came from whoever listens there."""
         self.feed(Received(address, message))
@@ -125,7 +120,7 @@ class Watching:
                     assert_never(effect)
 
     def _see(self, member: Member, state: State) -> None:
-        self._core.seen[_key(member)] = state
+        self._core.see(_key(member), state)
 
 
 def _key(member: Member) -> NodeKey:

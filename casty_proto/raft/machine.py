@@ -234,6 +234,7 @@ class Raft(Election, Membership, Contact, Following):
         if lead.transfer is not None and lead.transfer.due_at <= now:
             self._on_transfer_due(lead)
         if lead.quorum_at <= now:
+            self._go_on_alone(lead, now)
             self._on_quorum_due(lead, now)
             if self.lead is None:
                 return

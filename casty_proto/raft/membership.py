@@ -14,13 +14,19 @@ Rules
     then steps down (thesis 4.2.2; `Replicating._leave`).
 6.  A transfer begins when the target has the whole log; nothing is taken meanwhile, or it never would. The target then
     holds an election at once. After an election timeout without one the leader goes on as before (thesis 3.10).
+7.  A leader of two voters that has not heard the other one for an election timeout takes that one's vote back, where
+    `goes_on_alone` says so. That is safe: it is in every majority of the two, and of itself alone, so the other one
+    has decided nothing without it and never will. It need not wait for the change that gave the vote, if it was the
+    only voter before (rule 3: all majorities of all three configurations have it in common). It waits for any other
+    change, and for rule 2. Without this, a cluster that grows from one voter would stop for good when the second one
+    dies at that moment; only a leader that is restarted right then still has to wait for it.
 """
 
 from __future__ import annotations
 
-from ..machine import Instant, Rejected, seconds
+from ..machine import Instant, Note, Rejected, Severity, seconds
 from .applying import Applying
-from .configuration import Configuration, ConfigurationError, NodeId
+from .configuration import AddLearner, Configuration, ConfigurationError, NodeId
 from .events import Changed, ChangeMembership, Forwarded, NotLeader, TransferLeadership
 from .leadership import CatchUp, Leadership, Transfer
 from .messages import RequestTransfer, TimeoutNow, naturals
@@ -118,6 +124,35 @@ class Membership(Applying):
         if catch_up.node not in self.configurations.latest.members:
             del lead.progress[catch_up.node]
         self._reply(catch_up.event.request, Rejected(f"{catch_up.node} was not made a voter: {why}"))
+
+    # Going on alone -------------------------------------------------------------------------------------------------
+
+    def _go_on_alone(self, lead: Leadership, now: Instant) -> None:
+        """Rule 7. Comes before it is looked whether a majority was heard."""
+        other = self._lost_second_voter(lead, now)
+        if other is None:
+            return
+        silence = seconds(self.options.election_timeout_min_ns)
+        why = f"{other} was not heard for {silence} s, and {self.id} goes on alone"
+        if lead.change is not None:
+            request, lead.change = lead.change[1], None
+            self._reply(request, Rejected(why))
+        if lead.catch_up is not None:
+            self._abandon_catch_up(lead, why)
+        self._out.append(Note(Severity.WARNING, why))
+        self._append(lead, self.configurations.latest.changed((AddLearner(other),)), now)
+
+    def _lost_second_voter(self, lead: Leadership, now: Instant) -> NodeId | None:
+        """The only other voter, if it was not heard, and its vote can be taken back."""
+        configurations, voters = self.configurations, self.configurations.latest.voters
+        if not self.options.goes_on_alone or len(voters) != 2 or self.id not in voters or lead.transfer is not None:
+            return None
+        if self.log.term(self.commit) != self.term:
+            return None
+        if configurations.latest_index > self.commit and configurations.before_latest.voters != (self.id,):
+            return None
+        other = voters[0] if voters[1] == self.id else voters[1]
+        return other if now - lead.progress[other].heard_at >= self.options.election_timeout_min_ns else None
 
     # Transfer -------------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ def _spread(options: RaftOptions, attribute: Attribute[Any], value: int) -> None
 
 def _with_quorum(options: RaftOptions, attribute: Attribute[Any], value: bool) -> None:
     if value and not options.check_quorum:
-        raise ValueError(f"{attribute.name} needs check_quorum: without it nobody waits for a lease to end")
+        raise ValueError(f"{attribute.name} needs check_quorum: without it a leader does not look who is there")
 
 
 _DURATION = _whole(1, DURATION_MAX)
@@ -82,6 +82,10 @@ class RaftOptions:
     """Whether a leader answers reads without asking anybody while it is sure that nobody else can lead (thesis 6.4.1).
     It needs `check_quorum`, clocks whose speeds differ by no more than `clock_drift_percent`, and the same election
     timeouts and the same choice on all servers."""
+    goes_on_alone: bool = field(default=False, validator=[instance_of(bool), _with_quorum])
+    """Whether a leader of two voters that has not heard the other one for the shortest election timeout takes that
+    one's vote back and goes on alone, rather than step down. What is committed from then on is on its disk only. It
+    needs `check_quorum`."""
     clock_drift_percent: int = field(default=10, validator=_FACTOR)
     """By how much one server's clock may run faster than another's."""
 

@@ -63,6 +63,9 @@ Nodes
 
 Errors
 25. Rubbish from a peer is dropped and noted, and changes nothing. An illegal request is rejected, and changes nothing.
+
+Regions
+26. Of a region that has ended nothing is kept. Another one of its name has higher epochs, and has nothing of it.
 """
 
 from .backup import Backup
@@ -75,6 +78,7 @@ from .events import (
     Disown,
     Down,
     Durable,
+    Ended,
     Failed,
     Flush,
     Gone,
@@ -131,6 +135,7 @@ __all__ = [
     "Drop",
     "Dropped",
     "Durable",
+    "Ended",
     "Failed",
     "Fetch",
     "Flush",

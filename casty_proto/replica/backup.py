@@ -8,7 +8,7 @@ any more; what comes from an earlier stage was overtaken by something newer of t
 
     Update ---> the entity's entry, if its version is higher     Fetch ---> fence, and list the entries
     Whole  ---> what was not confirmed is removed                Pull  ---> their states
-    Drop   ---> everything is removed, the fence stays
+    Drop   ---> everything is removed, the fence stays          Ended ---> the fences of a region go too
 
 An entry has a version, and the stage in which it was last confirmed. Entries of epochs before the present one were not
 confirmed in it. `whole` says up to where the copy is complete: an entity that the copy lacks, and whose version
@@ -29,7 +29,7 @@ from attrs import define, field
 from ..machine import Instant, Note, Severity, Wake, shown
 from . import delta
 from .door import to_copy
-from .events import BackupEffect, BackupEvent, Keep, Received, Send
+from .events import BackupEffect, BackupEvent, Ended, Keep, Received, Send
 from .messages import (
     NEVER,
     Ack,
@@ -98,6 +98,10 @@ class Backup:
                 return self._on_received(event)
             case Keep():
                 return self._on_keep(event)
+            case Ended(region, below):
+                for key in [key for key in self._copies if key[0] == region]:
+                    self._end(key, below)
+                return ()
             case Wake():
                 return ()
             case _:
@@ -241,6 +245,19 @@ class Backup:
         if message.epoch > copy.epoch:
             self._obey(peer, message, 0, copy)
         return copy.stage == 0
+
+    # Regions that are no more ----------------------------------------------------------------------------------------
+
+    def _end(self, key: tuple[str, int], below: int) -> None:
+        """Rule 26."""
+        copy = self._copies[key]
+        if copy.epoch < below:
+            del self._copies[key]
+            return
+        copy.entries = {name: entry for name, entry in copy.entries.items() if entry.version[0] >= below}
+        copy.listing = None
+        if copy.whole[0] < below:
+            copy.whole, copy.index = NEVER, 0
 
     # From the owner that this node was ------------------------------------------------------------------------------
 

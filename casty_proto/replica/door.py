@@ -52,6 +52,11 @@ def is_to_copy(message: object) -> bool:
     return type(message) in _TO_COPY
 
 
+def is_well_formed(message: object) -> bool:
+    """Whether it is a message of the protocol at all, to whichever end."""
+    return type(_admit(message, _TO_COPY if is_to_copy(message) else _TO_OWNER)) is not str
+
+
 def _admit(message: object, checks: dict[type, Callable[[Any], bool]]) -> Any:
     check = checks.get(type(message))
     if check is None:

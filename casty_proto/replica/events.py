@@ -149,11 +149,20 @@ class Keep:
     index: int = 0
 
 
+@value
+class Ended:
+    """What is of epochs below this one is of a region that is no more: it is of use to nobody. There may be another
+    region of that name."""
+
+    region: str
+    below: int
+
+
 type PrimaryEvent = (
     Received | Changed | Deleted | Own | Disown | Backups | Flush | Down | Gone | Lost | Overtaken | Wake
 )
-type BackupEvent = Received | Keep | Wake
-type ReplicaEvent = PrimaryEvent
+type BackupEvent = Received | Keep | Ended | Wake
+type ReplicaEvent = PrimaryEvent | Ended
 
 # Effects -----------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,18 @@ from random import Random
 from ..machine import Instant
 from .backup import Backup
 from .door import is_to_copy, to_copy
-from .events import BackupEffect, Keep, Overtaken, PrimaryEffect, Received, ReplicaEffect, ReplicaEvent, Send
+from .events import (
+    BackupEffect,
+    Disown,
+    Ended,
+    Keep,
+    Overtaken,
+    PrimaryEffect,
+    Received,
+    ReplicaEffect,
+    ReplicaEvent,
+    Send,
+)
 from .options import ReplicaOptions
 from .primary import Primary
 
@@ -41,6 +52,8 @@ class Replica:
         out: list[ReplicaEffect] = []
         if type(event) is Received and is_to_copy(event.message):
             self._to_backup(event, now, out)
+        elif isinstance(event, Ended):
+            self._on_ended(event, now, out)
         else:
             self._settle(self._primary.handle(event, now), now, out)
         return tuple(out)
@@ -64,6 +77,12 @@ class Replica:
     def copies(self) -> tuple[tuple[str, int], ...]:
         """The shards of which this node holds something for others."""
         return self._backup.copies()
+
+    def _on_ended(self, event: Ended, now: Instant, out: list[ReplicaEffect]) -> None:
+        """Whatever is still owned becomes a copy, and then all copies go (rule 26)."""
+        for region, shard in self._primary.shards_of(event.region, event.below):
+            self._settle(self._primary.handle(Disown(region, shard), now), now, out)
+        self._backup.handle(event, now)
 
     def _to_backup(self, event: Received, now: Instant, out: list[ReplicaEffect]) -> None:
         message = to_copy(event.message)

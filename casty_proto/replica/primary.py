@@ -130,6 +130,10 @@ class Primary:
         owned = self._shards.get((region, shard))
         return 0 if owned is None else owned.epoch
 
+    def shards_of(self, region: str, below: int) -> tuple[ShardKey, ...]:
+        """The shards of a region that are owned here, or about to be, at an epoch below that one."""
+        return tuple([key for key, owned in self._shards.items() if key[0] == region and owned.epoch < below])
+
     def state_of(self, region: str, shard: int, entity: str) -> bytes | None:
         """The state of an entity of a shard that is owned here; `None` where it has none."""
         owned = self._shards.get((region, shard))

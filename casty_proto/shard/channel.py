@@ -33,6 +33,7 @@ Rules
  6. What waits is limited. A message waits at most `patience_ns` for an owner.
  7. What comes of another epoch than the owner's, or to a node that does not own the shard, changes nothing.
  8. A record says since which epoch it has been handed over without a break. Of what was sent before that, nobody knows.
+ 9. What others tell of a later owner is believed for a while. If that owner is never heard of, it does not exist.
 """
 
 from __future__ import annotations
@@ -186,6 +187,11 @@ class Sender:
         return len(self._sent) + len(self._waiting)
 
     @property
+    def epoch(self) -> int:
+        """The epoch of that owner."""
+        return self._epoch
+
+    @property
     def owner(self) -> str | None:
         """Whom this channel leads to."""
         return self._owner
@@ -208,7 +214,7 @@ class Sender:
         """The shard is owned by `owner` at `epoch`, as far as is known here. What is older changes nothing."""
         if epoch < self._epoch or (epoch == self._epoch and owner == self._owner):
             return ()
-        if epoch == self._epoch and owner is not None and self._owner is not None:
+        if epoch == self._epoch and self._owner is not None:
             return ()  # There is one owner for an epoch: that is a lie.
         same = epoch == self._epoch
         self._owner, self._epoch = owner, epoch
@@ -222,6 +228,12 @@ class Sender:
             return self._send_more(now)
         self._asking = True
         return self._repeat(now)
+
+    def lead_back(self, owner: str | None, epoch: int, now: Instant) -> SenderEffects:
+        """The later owner that somebody told of was never heard of again, and this is what is known here (rule 9)."""
+        self._owner, self._epoch = owner, epoch
+        self._asking = bool(self._sent)
+        return (*self._repeat(now), *self._send_more(now))
 
     def accepted(self, peer: str, message: Accepted, now: Instant) -> SenderEffects:
         """The owner has accepted some."""

@@ -33,6 +33,8 @@ Rules
     to the same node again.
  7. When the lease is over everything open or closing is halted at once.
  8. When somebody else owns the shard, what is left of it here is dropped.
+ 9. What is to be nobody's, since its region is being removed, is closed like what moves. What is not open is released
+    at once: nobody needs its contents.
 """
 
 from __future__ import annotations
@@ -62,6 +64,10 @@ class HomeOptions:
     """The most shards in one message."""
 
 
+NOBODY = ""
+"""The home of a shard that is to be nobody's (rule 9)."""
+
+
 class Phase(Enum):
     """Where a shard is in its life here."""
 
@@ -88,7 +94,7 @@ class Owner:
 
 @value
 class Home:
-    """Event: the plan says that the shard is at home at `node`; `None` when it says nothing."""
+    """Event: the plan says that the shard is at home at `node`, or at `NOBODY`; `None` when it says nothing."""
 
     region: str
     shard: int
@@ -333,7 +339,7 @@ class Homes:
 
     def _on_filled(self, spot: Spot, epoch: int) -> _Effects:
         shard = self._shards.get(spot)
-        if shard is None or shard.epoch != epoch or shard.filled:
+        if shard is None or shard.epoch != epoch or shard.phase is not Phase.FILLING:
             return ()
         shard.filled = True
         shard.phase = Phase.HALTED
@@ -349,8 +355,13 @@ class Homes:
     # -- moving away ---------------------------------------------------------------------------------------------------
 
     def _close_more(self, now: Instant) -> _Effects:
-        """Rules 3 and 4."""
+        """Rules 3, 4 and 9."""
         effects: list[HomesEffect] = []
+        for spot in [spot for spot in self._leaving if self._shards[spot].home == NOBODY]:
+            shard = self._shards[spot]
+            if shard.phase in (Phase.FILLING, Phase.HALTED):
+                del self._leaving[spot]
+                effects += self._release(spot, shard, now)
         for spot in list(self._leaving):
             if len(self._closing) >= self._options.max_closing:
                 break

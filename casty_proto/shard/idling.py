@@ -4,7 +4,8 @@ Rules
 -----
  1. An entity is idle when `timeout_ns` have passed since it handled a message last.
  2. Idle entities are asked to rest, at most `BATCH` at a time; who is asked and is busy all the same handles on.
- 3. An entity that could not rest, because its state is not safe yet, is asked again after the same time.
+ 3. An entity that could not rest, because its state is not safe yet, is asked again after the same time, but not at
+    once.
  4. What is known of a shard ends with it.
 """
 

@@ -164,8 +164,8 @@ class LeaseHolder:
         self._leader: str | None = None
         self._applied = 0
         self._number = 0
-        self._questions: dict[int, Instant] = {}
-        """When each open question was asked."""
+        self._questions: dict[int, tuple[str, Instant]] = {}
+        """Whom each open question was asked, and when."""
         self._until: Instant | None = None
         """When the lease ends, while there is one."""
         self._pending: dict[int, Instant] = {}
@@ -234,7 +234,7 @@ class LeaseHolder:
             return ()
         self._ask_at = now + max(1, self._options.duration_ns // 4)
         self._number += 1
-        self._questions[self._number] = now
+        self._questions[self._number] = (self._leader, now)
         if len(self._questions) > _QUESTIONS_MAX:
             del self._questions[next(iter(self._questions))]
         return (SendRequest(self._leader, LeaseRequest(self._number)),)
@@ -244,9 +244,10 @@ class LeaseHolder:
             return ()
         if type(message) is not LeaseGrant or not _naturals(message.number, message.duration_ns, message.index):
             return (Note(Severity.WARNING, f"{peer}: {shown(message)} is no lease; dropped"),)
-        asked_at = self._questions.pop(message.number, None)
-        if asked_at is None:
+        asked, asked_at = self._questions.get(message.number, (None, 0))
+        if asked != peer:
             return ()
+        del self._questions[message.number]
         if message.duration_ns > self._options.duration_ns:
             return (Note(Severity.WARNING, f"{peer} gave a lease of {message.duration_ns} ns; are the options equal?"),)
         until = asked_at + message.duration_ns

@@ -10,6 +10,7 @@ that a proposal that comes too late, or twice, does nothing.
     owned by a node that is here    -> given when that node has released it: it closes it first, by itself
     owned by a node that is gone    -> given when whatever lease that node may hold must have ended
     at home, and released there     -> given to the same node again, since the plan has changed back meanwhile
+    in a region that is removed     -> like these, but given to nobody
 
 A node that is here and can get no lease, because it hears everybody but the leader, does nothing for its shards. It is
 waited for a while longer, since it may have states that nobody else has, and then treated as one that is gone.
@@ -47,7 +48,8 @@ type Spot = tuple[str, int]
 class StewardOptions:
     """How the steward works. Raises `ValueError` or `TypeError` for what makes no sense."""
 
-    max_shards: int = field(default=1024, validator=in_range(1, 2**20))
+    max_shards: int = field(default=1024, validator=in_range(1, 1024))
+    """The most in one proposal: each may be of another region, and all of them go into one command."""
     max_proposals: int = field(default=4, validator=in_range(1, 2**10))
     patience_ns: Nanoseconds = field(default=10 * SECOND, validator=in_range(0, 86_400 * SECOND))
     """How long a node that is here may be without a lease until what shall move is taken from it."""
@@ -85,6 +87,8 @@ class Survey:
     owners: tuple[str | None, ...]
     epochs: tuple[int, ...]
     homes: tuple[str | None, ...]
+    closing: bool = False
+    """Whether the region is being removed: its shards are to be nobody's, and `homes` says nothing."""
 
 
 @value
@@ -123,10 +127,10 @@ type StewardEvent = Begin | End | Survey | RegionGone | Present | ReleaseReceive
 
 @value
 class Give:
-    """Effect: propose that these shards are owned by `to`, where they are still at these epochs."""
+    """Effect: propose that these shards are owned by `to`, or by nobody, where they are still at these epochs."""
 
     region: str
-    to: str
+    to: str | None
     shards: tuple[tuple[int, int], ...]
     forced: bool = False
     """Whether they are taken from owners that did not release them."""
@@ -148,7 +152,7 @@ class _Move:
 
     __slots__ = ("epoch", "home", "owner")
 
-    def __init__(self, owner: str | None, epoch: int, home: str) -> None:
+    def __init__(self, owner: str | None, epoch: int, home: str | None) -> None:
         self.owner = owner
         self.epoch = epoch
         self.home = home
@@ -245,7 +249,11 @@ class Steward:
             spot = (region, shard)
             if self._released.get(spot, epoch) != epoch:
                 del self._released[spot]
-            if home is not None and (owner != home or spot in self._released):
+            if survey.closing:
+                moves = owner is not None
+            else:
+                moves = home is not None and (owner != home or spot in self._released)
+            if moves:
                 self._moves[spot] = _Move(owner, epoch, home)
 
     def _drop_region(self, region: str, keep_released: bool = False) -> None:
@@ -269,7 +277,7 @@ class Steward:
                 continue
             spot, home = (message.region, shard), survey.homes[shard]
             self._released[spot] = epoch
-            if home is not None:
+            if home is not None or survey.closing:
                 self._moves[spot] = _Move(peer, epoch, home)
         return ()
 
@@ -325,7 +333,7 @@ class Steward:
 
     def _propose(self, found: list[tuple[Spot, _Move]], now: Instant) -> ProposeGifts:
         self._last_request += 1
-        gifts: dict[tuple[str, str, bool], list[tuple[int, int]]] = {}
+        gifts: dict[tuple[str, str | None, bool], list[tuple[int, int]]] = {}
         taken: dict[str, None] = {}
         for (region, shard), move in found:
             owner = move.owner if self._released.get((region, shard)) != move.epoch else None

@@ -186,7 +186,7 @@ class ClusterProgram(Program):
                 app.saved(request, durable=False)
             case Send():
                 raise AssertionError("it was sent")
-            case Note() | ListingChanged() | events.RegionAdded():
+            case Note() | ListingChanged() | events.RegionAdded() | events.RegionRemoved():
                 pass
             case _:
                 self._on_said(effect)

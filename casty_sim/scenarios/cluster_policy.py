@@ -2,8 +2,8 @@
 
 1.  Where a host may crash, no other one is lost (`checkers/cluster_losses.py`); so writes that one backup has survive.
 2.  More than half of the voters of every configuration are left, as the nodes that they are. A host without a disk
-    never comes back as the node that it was. One that is lost while it is made a voter counts as one: a leader that is
-    the only voter, and adds a second one that is gone, can commit nothing any more.
+    never comes back as the node that it was. One that is lost while it is made a voter does not count: a leader that
+    was the only voter goes on alone.
 3.  Fewer than half of all hosts are outside of the cluster at any time. Hosts that look for a cluster, and find nobody
     but each other, found one if they are more than half of all seeds. At first the seeds are few, so none of them may
     go before all are in.
@@ -68,8 +68,6 @@ class Policy:
         }
         for program in cluster.programs():
             voters = dict.fromkeys(program.node.voters)
-            if voters and without in cluster.keys:
-                voters[cluster.keys[without]] = None
             if voters and 2 * sum(voter in left for voter in voters) <= len(voters):
                 return False
         return True

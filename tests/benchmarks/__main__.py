@@ -7,11 +7,12 @@ import os
 import platform
 import sys
 
-from . import cluster, local, raft, remote, shard, swim, wire
+from . import cluster, local, nodes, raft, remote, shard, swim, wire
 from .harness import Figure, Result, measure, table
 
 SUITES: dict[str, list[Figure]] = {
     "local": local.FIGURES,
+    "nodes": nodes.FIGURES,
     "raft": raft.FIGURES,
     "remote": remote.FIGURES,
     "shard": shard.FIGURES,

@@ -26,7 +26,7 @@ from casty_asyncio import (
 )
 
 from ..probe import Probe
-from .kit import PATIENCE, all_open, cluster, hosting_of, ids_at, next_of, node, subscribed, until, within
+from .node_kit import PATIENCE, all_open, cluster, hosting_of, ids_at, next_of, node, subscribed, until, within
 from .things import Add, Counter, Get, Played, Question, Say, Where, counting
 
 

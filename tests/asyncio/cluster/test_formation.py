@@ -25,7 +25,7 @@ from casty_asyncio import (
     UsageError,
 )
 
-from .kit import FAST, PATIENCE, cluster, crash, inside_of, joined, next_of, node, subscribed, until, within
+from .node_kit import FAST, PATIENCE, cluster, crash, inside_of, joined, next_of, node, subscribed, until, within
 
 
 def clusters_of(systems: list[DistributedSystem]) -> set[str]:

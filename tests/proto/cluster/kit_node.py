@@ -308,6 +308,8 @@ _LOOKED_AT = dict.fromkeys(
         "JoinRequest",
         "JoinAnswer",
         "Expelled",
+        "OpenOrders",
+        "OrdersOpened",
         "Order",
         "OrderDone",
         "InstallSnapshot",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from casty_proto.cluster import Applied, Assign, Gift, RegionKind, RegionSettings, RegisterRegion, ShardsMoved
+from casty_proto.cluster import Applied, Assign, Gift, Leave, RegionKind, RegionSettings, RegisterRegion, ShardsMoved
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.core import Core
 from casty_proto.cluster.owning import Owning
@@ -60,6 +60,12 @@ class Bench:
             ev.OpenShard("r", self.home, epoch, (), (), False)
         ]
         return epoch
+
+    def move_away(self) -> None:
+        """This node is to leave: its shards have another home, and are being closed."""
+        execute(self.core, Leave("a.1"))
+        self.plans.refresh()
+        self.owning.plans_changed()
 
     def renew(self, duration_ns: int) -> None:
         """Time passes, and the lease is renewed whenever that is asked for."""

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from casty_proto.cluster import RegionKind, RegionSettings, Status
+from casty_proto.cluster import Assign, Gift, RegionKind, RegionSettings, Status, encode_command
 from casty_proto.cluster import events as ev
+from casty_proto.cluster.checks import NAME_MAX, NODE_ID_MAX, NUMBER_MAX
 from casty_proto.cluster.messages import Envelope
 from casty_proto.machine import SECOND, Rejected
-from casty_proto.raft import ReadReply
+from casty_proto.raft import RaftOptions, ReadReply
 from casty_proto.shard.leases import LeaseGrant, LeaseRequest
-from casty_proto.shard.steward import Released
+from casty_proto.shard.steward import Released, StewardOptions
 
 from .kit_node import FAST, World
 
@@ -275,3 +276,16 @@ def test_a_request_for_a_region_that_cannot_be_is_rejected_and_nothing_is_given(
     answer = world["a"].ask(lambda token: ev.AddRegion(token, "r", RegionKind.SINGLETON, RegionSettings(num_shards=1)))
     assert isinstance(answer, Rejected)
     assert owners(world) == before
+
+
+def test_the_largest_proposal_of_the_steward_is_a_command() -> None:
+    """Each shard of another region, with the longest names that there can be."""
+    options = RaftOptions()
+    with pytest.raises(ValueError, match="max_shards"):
+        StewardOptions(max_shards=1025)
+    node = "n" * (NODE_ID_MAX - 4)
+    gifts = [
+        Gift(f"{number:04}" + "r" * (NAME_MAX - 4), f"{node}{number:04}.{NUMBER_MAX}", ((0, 1),))
+        for number in range(1024)
+    ]
+    assert len(encode_command(Assign(tuple(gifts)))) <= options.max_command_bytes

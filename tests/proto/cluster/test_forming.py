@@ -282,7 +282,19 @@ def test_rule_6_who_hears_of_a_cluster_asks_to_be_taken_in_and_founds_nothing() 
     assert sent(core) == [("b", Seeking(ABC, 1))], "its claim is withdrawn"
     core.now += SECOND
     assert forming.due() is None
-    assert sent(core) == [("c", JoinRequest(core.info))]
+    assert sent(core) == [("c", JoinRequest(core.info)), ("b", Seek(ABC, 1))]
+
+
+def test_rule_6_seeds_are_asked_on_when_the_only_contact_is_silent() -> None:
+    core, forming = begun("d", *ABC)
+    forming.on_message("a.1", "a", Belongs("a.1"))
+    for seed in ("b", "c"):
+        forming.on_message(f"{seed}.1", seed, Seeking(ABC, 0))
+    take(core)
+    forming.due()
+    assert sent(core, Seek) == [("b", Seek(ABC, 0)), ("c", Seek(ABC, 0))]
+    forming.on_message("b.1", "b", Belongs("a.1"))
+    assert sent(core) == [("b", JoinRequest(core.info))]
 
 
 def test_rule_6_who_knows_of_a_cluster_agrees_with_nobody() -> None:
@@ -303,17 +315,51 @@ def test_rule_6_members_are_asked_in_turn() -> None:
     assert sorted(to for to, _ in sent(core, JoinRequest)) == ["a", "a", "b", "b"]
 
 
+def test_rule_6_who_belonged_to_a_cluster_and_was_started_again_is_agreed_with() -> None:
+    """Otherwise these two would wait for each other for ever, and for a cluster that nobody is left of."""
+    core, forming = begun("b", "a", "b")
+    forming.on_message("a.1", "a", Belongs("a.1"))
+    forming.on_message("a.2", "a", Seek(("a", "b"), 0))
+    take(core)
+    forming.on_message("a.2", "a", Claim(1))
+    assert sent(core) == [("a", Agreed(1))]
+
+
+def test_rule_6_of_those_who_say_that_they_belong_somewhere_only_some_are_remembered_and_all_seeds() -> None:
+    core, forming = begun("d", *ABC)
+    for number in range(10_000):
+        forming.on_message("x.1", f"x{number}", Belongs("x.1"))
+    asked = len(sent(core, JoinRequest))
+    for seed in ABC:
+        forming.on_message(f"{seed}.1", seed, Belongs("a.1"))
+    take(core)
+    for _ in range(1000):
+        forming.due()
+    assert len(dict.fromkeys([to for to, _ in sent(core, JoinRequest)])) == asked + len(ABC) < 100
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_rule_7_a_cluster_that_was_not_heard_of_takes_nobody_in_and_turns_nobody_away(accepted: bool) -> None:
+    core, forming = begun("d", *ABC)
+    forming.on_message("a.1", "a", Belongs("a.1"))
+    take(core)
+    assert forming.on_message("x.1", "x", JoinAnswer("x.1", accepted, "why", ("x",))) is None
+    assert take(core) == []
+
+
 # How it ends, and what is said ---------------------------------------------------------------------------------------
 
 
 def test_who_was_taken_in_knows_the_cluster_and_its_contacts() -> None:
     _, forming = begun("d", *ABC)
+    forming.on_message("a.1", "a", Belongs("b.1"))
     found = forming.on_message("a.1", "a", JoinAnswer("b.1", True, "", ("b", "a", "c")))
     assert found == Admitted("b.1", ("a", "b", "c"))
 
 
 def test_who_was_turned_away_knows_why() -> None:
     _, forming = begun("d", *ABC)
+    forming.on_message("a.1", "a", Belongs("b.1"))
     assert forming.on_message("a.1", "a", JoinAnswer("b.1", False, "too old")) == TurnedAway("too old")
 
 

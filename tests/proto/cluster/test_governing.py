@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs import evolve
 
-from casty_proto.cluster import Removal, Status
+from casty_proto.cluster import NodeInfo, Removal, Status
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.events import Standing, StandingChanged
 from casty_proto.cluster.messages import Envelope, JoinRequest
-from casty_proto.machine import SECOND, Rejected
+from casty_proto.machine import SECOND, Rejected, Wake
 from casty_proto.shard.leases import LeaseRequest
 
 from .kit_node import FAST, Process, World
@@ -37,6 +38,37 @@ def test_rule_1_a_newcomer_becomes_a_member_and_everybody_hears_of_it() -> None:
     world.settle()
     for process in world.processes.values():
         assert process.node.members_alive() == ("a.1", "b.1", "c.1", "x.1")
+
+
+def asked_by_many(world: World, count: int) -> Any:
+    """The governing half of the leader, which so many strangers have asked to be taken in."""
+    leader = world.leader
+    for number in range(count):
+        stranger = NodeInfo(f"x{number}", 1, "x", payload=b"x" * 100)
+        leader.node.handle(ev.Received(Envelope(stranger.key, "x", "", None, JoinRequest(stranger))), leader.now)
+    leader.feed(Wake())
+    return leader.node._in.governing  # type: ignore[union-attr]
+
+
+def test_rule_1_of_those_who_ask_at_once_only_some_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can ask, under any name. Who has to wait asks again."""
+    monkeypatch.setattr("casty_proto.cluster.governing.MEMBERS_MAX", 20)
+    world = three_of(3)
+    governing = asked_by_many(world, 100)
+    assert len(governing._joining) == len(governing._proposed) == 20
+    world.run(0.05)
+    assert not governing._joining, "and there is room again"
+
+
+def test_rule_1_who_could_not_be_proposed_is_not_remembered() -> None:
+    world = three_of(3, raft=evolve(FAST.raft, max_uncommitted_bytes=2000))
+    world.run(1)
+    world.drop = lambda *_: True
+    governing = asked_by_many(world, 100)
+    world.run(0.03)
+    assert not governing._batch
+    assert 0 < len(governing._joining) < 20
+    assert governing._joining.keys() == governing._proposed.keys()
 
 
 def test_rule_1_a_newer_generation_replaces_the_older_one_which_learns_it() -> None:
@@ -125,6 +157,77 @@ def test_rule_4_one_after_the_other_can_crash_while_somebody_is_left_to_vote() -
     world.crash(world.leader.address)
     world.run(3)
     assert world.leader.runs
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_rule_4_of_those_who_lose_their_votes_the_dead_go_first(place: int) -> None:
+    """Otherwise the vote of the dead would be needed to take the vote of the living, and nothing decided any more."""
+    world = three_of(3)
+    gone = world.others(world.leader)[place]
+    world.crash(gone.address)
+    world.run(3)
+    assert isinstance(world.leader.ask(lambda token: ev.ForgetNode(token, gone.node.info.node_id)), ev.Done)
+    world.settle()
+    assert world.leader.node.voters == (world.leader.key,)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_rule_4_who_leaves_keeps_its_vote_until_the_dead_have_lost_theirs(place: int) -> None:
+    world = three_of(3)
+    others = world.others(world.leader)
+    world.crash(others[place].address)
+    world.run(3)
+    others[1 - place].feed(ev.Depart())
+    world.run(3)
+    assert others[1 - place].node.standing is Standing.DEPARTED
+    assert world.leader.node.voters == (world.leader.key,)
+
+
+def test_rule_4_a_dead_voter_goes_before_the_one_comes_who_takes_its_place() -> None:
+    """Without it as many acknowledgements are needed as before. With one more voter it would be one more."""
+    world = three_of(4)
+    seen: dict[tuple[str, ...], None] = {}
+
+    def watch(*_: object) -> bool:
+        seen[world.leader.node.voters] = None
+        return False
+
+    world.drop = watch
+    victim = next(one for one in world.others(world.leader) if one.key in world.leader.node.voters)
+    world.crash(victim.address)
+    world.run(3)
+    assert [len(voters) for voters in seen] == [3, 2, 3]
+    assert victim.key not in world.leader.node.voters
+
+
+def test_rule_3_voters_stay_odd_where_somebody_who_never_voted_is_down() -> None:
+    world = three_of(2)
+    third = world.start("c", "ab")
+    world.until(lambda: third.node.standing is Standing.MEMBER)
+    world.crash("c")
+    world.run(5)
+    assert status(world, "c.1") is Status.DOWN
+    assert len(world.leader.node.voters) == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_sole_voter_that_adds_another_one_which_dies_right_then_goes_on_alone(seed: int) -> None:
+    world = World(seed, evolve(FAST, max_voters=3))
+    world.start("a")
+    for address in "bc":
+        world.start(address, "a")
+    leader = world["a"]
+    world.until(lambda: len(leader.node.voters) == 2)
+    second = next(key for key in leader.node.voters if key != "a.1")
+    world.crash(second[0])
+    world.run(2)
+    assert leader.node.is_leader
+    assert second not in leader.node.voters
+    assert leader.ask(lambda token: ev.Confer(token)).index > 0
+    world.start(second[0], "a", generation=2)
+    world.settle()
+    world.run(1)
+    assert len(leader.node.voters) == 3
 
 
 def test_rule_3_who_leaves_does_not_count_and_its_vote_goes_to_another() -> None:

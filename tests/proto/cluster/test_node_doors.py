@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from casty_proto.cluster import MarkDown, encode_command
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.doors import Door, door_of, is_envelope
 from casty_proto.cluster.events import Standing
@@ -16,15 +17,19 @@ from casty_proto.cluster.messages import (
     Envelope,
     Expelled,
     JoinRequest,
+    OpenOrders,
     Order,
     OrderDone,
+    OrdersOpened,
     Routed,
     Seek,
 )
 from casty_proto.cluster.node import Node
+from casty_proto.cluster.registry import Difference, Register, Versions, Want
 from casty_proto.machine import Note, Severity
 from casty_proto.raft import Configuration, InstallSnapshot, Snapshot
 from casty_proto.raft.snapshot import header_of
+from casty_proto.replica import Drop, Fetch, Pull, Refused, Update, Whole
 from casty_proto.shard.channel import Accepted, Hello, Moved, Post, Welcome
 from casty_proto.shard.leases import LeaseRequest
 from casty_proto.shard.steward import Released
@@ -103,6 +108,20 @@ def test_a_message_for_a_shard_or_a_region_that_is_none_changes_nothing(world: W
     rubbish(a, envelope(b, a, Routed("r", shard, Moved(epoch, "b.1", epoch + 1))))
 
 
+@pytest.mark.parametrize(("region", "shard"), [("q", 0), ("", 0), ("r", 4), ("r", 2**40)])
+def test_copies_of_a_shard_that_is_none_are_not_kept(world: World, region: str, shard: int) -> None:
+    """Whatever a member makes up would stay for ever."""
+    a, b = world["a"], world["b"]
+    for body in (
+        Update(region, shard, 5, 1, "x", 1, b"x"),
+        Whole(region, shard, 5, 1, 1, 1),
+        Drop(region, shard, 5, 1),
+        Fetch(region, shard, 5, 0),
+        Pull(region, shard, 5, ("x",)),
+    ):
+        assert rubbish(a, envelope(b, a, body)) == []
+
+
 def test_every_message_that_is_one_has_a_door() -> None:
     for kind in KINDS:
         assert door_of(routed(example(kind))) is not None, kind
@@ -128,8 +147,11 @@ def test_a_command_that_is_none_is_refused_and_the_cluster_goes_on(world: World)
     a, b, _ = world.form("abc")
     leader = world.leader
     other = b if leader is a else a
+    leader.feed(ev.Received(envelope(other, leader, OpenOrders(9))))
+    world.run(0.1)
+    (session,) = [one[3].body.session for one in world.said if isinstance(one[3].body, OrdersOpened)]
     for number, data in enumerate([b"", b"rubbish", b"\x91\x01", b"x" * 3_000_000], 1):
-        leader.feed(ev.Received(envelope(other, leader, Order(9, number, data))))
+        leader.feed(ev.Received(envelope(other, leader, Order(9, number, session, 1, data))))
     world.run(0.5)
     assert [world.faults(), leader.node.is_leader] == [[], True]
     done = [one[3].body for one in world.said if isinstance(one[3].body, OrderDone) and one[3].body.life == 9]
@@ -234,6 +256,53 @@ def test_rule_2_of_who_belongs_to_no_cluster_only_what_makes_it_a_member_counts(
         if door_of(body) is not Door.FORMING and not isinstance(body, JoinRequest):
             assert a.node.handle(ev.Received(Envelope("b.1", "b", "", "a.1", body)), a.now) == ()
     assert picture(a.node) == before
+
+
+def test_rule_2_who_is_no_member_gets_no_message_no_order_and_no_copy_in() -> None:
+    """Whoever listens learns the name of the cluster. With one message of each invented name, memory would grow."""
+    world = World(4)
+    world.form("abc")
+    world.add_region(world["a"], factor=2)
+    leader = world.leader
+    shard = next(shard for shard in range(4) if leader.node.owns("r", shard, leader.now) is not None)
+    epoch = leader.node.state.epoch_of("r", shard)
+    bodies = (
+        Routed("r", shard, Post(epoch, 1, 1, (b"x:y",))),
+        Routed("r", shard, Hello(epoch, 1, 1)),
+        Routed("r", shard, Moved(epoch, "b.1", 2**62)),
+        Update("r", 0, 2**62, 1, "x", 1, b"x"),
+        Refused("r", shard, 2**62),
+        Order(1, 1, 1, 1, encode_command(MarkDown("b.1"))),
+        Released("r", ((shard, epoch),)),
+        LeaseRequest(1),
+        Versions(()),
+    )
+    for number in range(3):
+        for body in bodies:
+            message = Envelope(f"x{number}.1", "x", leader.node.cluster, leader.key, body)
+            assert rubbish(leader, message) == []
+
+
+def test_rule_2_what_a_member_says_to_who_is_behind_is_heard_as_soon_as_that_one_knows_it() -> None:
+    world = World(4)
+    world.form("abc")
+    late = world.others(world.leader)[0]
+    world.isolate(late.address)
+    new = world.start("d", world.leader.address)
+    world.until(lambda: new.node.standing is ev.Standing.MEMBER)
+    late.feed(Register("key", 1, "/one"))
+    late.feed(ev.Received(envelope(new, late, Want(late.key, 0))))
+    told: list[Any] = []
+
+    def listen(source: str, to: str, message: Envelope) -> bool:
+        if (source, to) == (late.address, "d") and type(message.body) is Difference:
+            told.append((late.node.state.member(new.key) is not None, message.body))
+        return False
+
+    world.heal()
+    world.drop = listen
+    world.until(lambda: late.node.state.member(new.key) is not None)
+    assert told[0] == (True, Difference(late.key, 0, ((True, "key", 1, "/one"),)))
 
 
 def test_a_member_answers_a_question_of_anybody_and_nothing_else_about_formation() -> None:

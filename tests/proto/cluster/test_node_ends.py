@@ -6,8 +6,14 @@ import pytest
 from attrs import evolve
 
 from casty_proto.cluster import events as ev
+from casty_proto.cluster.commands import Left, decode_command
 from casty_proto.cluster.events import Standing
+from casty_proto.cluster.messages import Envelope, Order
 from casty_proto.cluster.records import Status
+from casty_proto.machine import SECOND, Wake
+from casty_proto.shard.leases import LeaseRequest
+from casty_proto.swim import Identity, State
+from casty_proto.swim.messages import Gossip, Update
 
 from .kit_node import FAST, Process, World
 
@@ -79,3 +85,51 @@ def status_of(process: Process, other: Process) -> Status | None:
     """What a node takes another one for."""
     member = process.node.state.member(other.key)
     return None if member is None else member.status
+
+
+@pytest.mark.parametrize("cannot_go_on", [False, True])
+def test_a_node_that_leaves_and_is_replaced_ends_once_when_nobody_answers_any_more(cannot_go_on: bool) -> None:
+    """Several orders are given up at one instant, and that of the last word ends the node by itself."""
+    world = World(1, evolve(FAST, order_patience_ns=SECOND))
+    world.form("abc")
+    leader, leaving = world.leader, world.others(world.leader)[0]
+    world.drop = lambda source, _, message: source == leaving.address and _is_left(message.body)
+    leaving.feed(ev.Depart())
+    world.until(lambda: leaving.node._in is not None and leaving.node._in._said_left)
+    world.isolate(leaving.address)
+    leaving.feed(ev.ClaimName("claim", "boss", 1, "/boss"))
+    later = Identity(leaving.address, 2)
+    news = Gossip(Identity(leader.address, 1), (Update(later, 0, State.ALIVE, "", leaving.address),))
+    leaving.feed(ev.Received(Envelope(leader.key, leader.address, leader.node.cluster, leaving.key, news)))
+    if cannot_go_on:
+        leaving.node._core.failure = "a snapshot cannot be read"
+        leaving.feed(Wake())
+    leaving.asleep_until = world.now + 2 * SECOND  # Then both are given up at one instant.
+    world.run(3)
+    assert isinstance(leaving.answer("claim"), ev.Unknown)
+    last = Standing.EXPELLED if cannot_go_on else Standing.DEPARTED
+    assert [one.standing for one in leaving.of(ev.StandingChanged)][1:] == [Standing.LEAVING, last]
+
+
+def _is_left(body: object) -> bool:
+    return type(body) is Order and type(decode_command(body.command)) is Left
+
+
+def test_rule_6_who_leaves_waits_for_members_that_are_down_for_a_while() -> None:
+    """Nobody is up to take over, and those who leave have all votes but one: it could never decide anything alone."""
+    world = World(1)
+    world.form("abc")
+    world.add_region(world["a"], factor=2, sync_count=1)
+    stays, *leaving = world.others(world.leader)[0], world.leader, world.others(world.leader)[1]
+    world.drop = lambda source, _, message: source == stays.address and isinstance(message.body, LeaseRequest)
+    world.until(lambda: stays.key not in world.leader.node.state.up_members())
+    for one in leaving:
+        one.feed(ev.Depart())
+    world.run(2)
+    assert Standing.LEAVING in [one.node.standing for one in leaving], "the last of them waits"
+    world.drop = lambda *_: False
+    world.until(lambda: all(one.node.standing is Standing.DEPARTED for one in leaving))
+    for one in leaving:
+        world.crash(one.address)
+    world.settle()
+    assert world.leader is stays

@@ -3,14 +3,15 @@ and the registry as a node has it."""
 
 from __future__ import annotations
 
+from itertools import batched
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from casty_proto.cluster import Taken
+from casty_proto.cluster import RegionKind, RegionSettings, Taken, UnregisterName, decode_command
 from casty_proto.cluster import events as ev
-from casty_proto.cluster.messages import Order, OrderDone
+from casty_proto.cluster.messages import Order, OrderDone, OrdersOpened
 from casty_proto.cluster.registry import Deregister, ListingChanged, Register
 from casty_proto.machine import SECOND, Rejected
 
@@ -56,6 +57,21 @@ def test_rule_13_two_actors_of_one_node_are_two() -> None:
     entry = a.node.state.name("boss")
     assert entry is not None
     assert entry.number == 1
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_rule_13_of_two_actors_of_one_node_that_claim_at_once_one_gets_it_and_keeps_it(leads: bool) -> None:
+    world = World()
+    world.form("abc")
+    process = world.leader if leads else world.others(world.leader)[0]
+    for number in (1, 2, 3):
+        process.feed(ev.ClaimName(number, "boss", number, f"/{number}"))
+    world.run(2)
+    answers = [process.answer(number) for number in (1, 2, 3)]
+    winner = process.node.state.name("boss")
+    assert winner is not None, "the name is that of whoever was told so"
+    assert isinstance(answers[winner.number - 1], ev.Done)
+    assert sorted([type(one).__name__ for one in answers]) == ["Done", "Taken", "Taken"]
 
 
 def test_rule_14_a_name_that_is_given_up_is_free_and_everybody_hears_of_both() -> None:
@@ -125,6 +141,44 @@ def test_a_claim_that_is_given_up_by_its_actor_meanwhile_leaves_no_name_behind()
     assert holder(world.leader) is None
 
 
+def test_a_name_that_is_given_up_and_claimed_again_stays_although_the_order_to_free_it_comes_late() -> None:
+    world = World()
+    world.form("abc")
+    asks = world.others(world.leader)[0]
+    assert isinstance(claim(asks), ev.Done)
+    world.drop = lambda source, _, message: source == asks.address and _frees(message.body)
+    asks.feed(ev.ReleaseName("release", "boss", 1))
+    asks.feed(ev.ClaimName("again", "boss", 1, "/boss"))
+    asks.feed(ev.ReleaseName("release again", "boss", 1))
+    asks.feed(ev.ClaimName("at last", "boss", 1, "/boss"))
+    world.run(1)
+    world.drop = lambda *_: False
+    world.run(3)
+    answers = [asks.answer(one) for one in ("release", "again", "release again", "at last")]
+    assert [type(one) for one in answers] == [ev.Done] * 4
+    assert holder(asks) == asks.key
+
+
+def _frees(body: object) -> bool:
+    return type(body) is Order and type(decode_command(body.command)) is UnregisterName
+
+
+def test_what_waits_for_a_name_to_be_freed_is_answered_when_the_node_ends() -> None:
+    world = World()
+    world.form("abc")
+    asks = world.others(world.leader)[0]
+    claim(asks)
+    world.isolate(asks.address)
+    tokens = [object() for _ in range(6)]
+    for freed, claimed in batched(tokens, 2):
+        asks.feed(ev.ReleaseName(freed, "boss", 1))
+        asks.feed(ev.ClaimName(claimed, "boss", 1, "/boss"))
+    asks.feed(ev.Depart())
+    world.run(40)
+    assert asks.node.deadline() is None
+    assert [type(asks.answer(token)) for token in tokens] == [ev.Unknown] * 6
+
+
 def test_a_claim_whose_answers_are_lost_is_answered_in_the_end_and_made_once() -> None:
     world = World()
     world.form("abc")
@@ -160,6 +214,73 @@ def test_a_claim_survives_a_change_of_the_leader() -> None:
     world.until(lambda: asks.answer("claim") is not None, 5)
     assert isinstance(asks.answer("claim"), ev.Done)
     assert holder(asks) == asks.key
+
+
+def test_rule_13_of_two_actors_of_one_node_that_claim_at_once_the_first_keeps_the_name() -> None:
+    """Also when it does not know for a while that it has it."""
+    world = World()
+    world.form("abc")
+    asks = world.others(world.leader)[0]
+    world.drop = lambda _, to, message: to == asks.address and isinstance(message.body, OrderDone)
+    for number in (1, 2):
+        asks.feed(ev.ClaimName(number, "boss", number, f"/{number}"))
+    world.run(1)
+    world.drop = lambda *_: False
+    world.until(lambda: all(asks.answer(number) is not None for number in (1, 2)))
+    world.run(1)
+    assert [type(asks.answer(number)) for number in (1, 2)] == [ev.Done, Taken]
+    assert [one.path for one in asks.of(ev.NameChanged)] == ["/1"], "it was never free again"
+
+
+def test_a_reason_of_any_length_arrives() -> None:
+    world = World()
+    a, b, _ = world.form("abc")
+
+    def add(process: Process, num_shards: int) -> Any:
+        settings = RegionSettings(num_shards=num_shards)
+        return process.ask(lambda token: ev.AddRegion(token, "n" * 500, RegionKind.ENTITIES, settings))
+
+    add(a, 4)
+    answer = add(b, 8)
+    assert isinstance(answer, Rejected)
+    assert "num_shards is 4, not 8" in answer.reason
+
+
+# Orders over nodes: the rules of orders.py ---------------------------------------------------------------------------
+
+
+def test_orders_rule_1_what_is_repeated_through_another_leader_is_done_once() -> None:
+    """A node is forgotten, and nobody hears of it. It comes back as another one: that one is not meant."""
+    world = World(3)
+    world.form("abcde")
+    first, asks, gone = world.leader, world.others(world.leader)[0], world.others(world.leader)[1].address
+    world.crash(gone)
+    world.until(lambda: f"{gone}.1" not in asks.node.state.up_members())
+    world.drop = lambda _, to, message: to == asks.address and isinstance(message.body, OrderDone)
+    asks.feed(ev.ForgetNode("forget", gone))
+    world.until(lambda: asks.node.state.member(f"{gone}.1") is None)
+    index = asks.node.state.changed
+    world.start(gone, "abcde", generation=2)
+    world.settle()
+    world.crash(gone)
+    world.until(lambda: f"{gone}.2" not in asks.node.state.up_members())
+    world.crash(first.address)
+    world.until(lambda: asks.node.leader not in (None, first.key))
+    world.drop = lambda *_: False
+    world.until(lambda: asks.answer("forget") is not None)
+    assert asks.answer("forget") == ev.Done(index)
+    world.run(1)
+    assert asks.node.state.member(f"{gone}.2") is not None
+
+
+def test_orders_rule_6_a_session_that_was_not_used_for_long_is_replaced() -> None:
+    world = World(options=evolve(FAST, order_patience_ns=SECOND // 2, order_retry_ns=SECOND // 10))
+    world.form("abc")
+    asks = world.others(world.leader)[0]
+    assert isinstance(claim(asks), ev.Done)
+    world.run(10)
+    assert isinstance(release(asks), ev.Done)
+    assert len([one for one in world.said if isinstance(one[3].body, OrdersOpened) and one[2] == asks.address]) == 2
 
 
 # Discovery -----------------------------------------------------------------------------------------------------------

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from casty_proto.cluster import (
-    Leave,
-)
+from casty_proto.cluster import Leave, MarkDown
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.core import STALE
 from casty_proto.cluster.handover import NAME, Handover, encode_handover
@@ -17,6 +15,7 @@ from casty_proto.shard.channel import Accepted, Hello, Moved, Post, Record, Welc
 from casty_proto.shard.homes import Phase
 from casty_proto.shard.leases import LeaseRequest
 from casty_proto.shard.steward import Released
+from casty_proto.swim import State
 
 from .kit_owning import LEASE, Bench
 from .kit_parts import FAST, execute, replies, sent, take
@@ -305,3 +304,36 @@ def test_who_ends_halts_everything_and_asks_for_nothing_more() -> None:
     bench.core.now += SECOND
     bench.owning.wake()
     assert sent(bench.core, LeaseRequest) == []
+
+
+@pytest.mark.parametrize("forced", [True, False])
+def test_what_was_given_is_kept_for_the_next_owner_and_what_was_taken_for_nobody(forced: bool) -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", b"1", "w"))
+    bench.core.now += LEASE
+    bench.owning.expire()
+    bench.give("b.1", bench.home, forced=forced)
+    assert bench.owning.is_empty() is forced
+
+
+@pytest.mark.parametrize(("is_down", "asked"), [(False, ["b", "c"]), (True, ["c"])])
+def test_who_had_a_shard_before_is_asked_for_its_states_unless_it_is_down(is_down: bool, asked: list[str]) -> None:
+    """It may have handed it over: a node that has the log from a snapshot does not know how it came to the shard."""
+    bench = Bench()
+    bench.lease()
+    bench.give("b.1", bench.home)
+    if is_down:
+        execute(bench.core, MarkDown("b.1"))
+    bench.core.seen["b.1"] = State.SUSPECT
+    take(bench.core)
+    bench.give("a.1", bench.home, forced=True)
+    assert sorted([to for to, _ in sent(bench.core, replica.Fetch)]) == asked
+
+
+def test_a_late_word_about_an_earlier_region_of_that_name_is_passed_over() -> None:
+    bench = Bench(factor=2, sync_count=1)
+    assert bench.region is not None
+    for epoch, answers in ((bench.region.registered - 1, []), (bench.region.registered + 50, [replica.Ack])):
+        bench.owning.on_replica("c.1", replica.Update("r", bench.home, epoch, 1, "e", 1, b"x"))
+        assert [type(body) for _, body in sent(bench.core, replica.Ack)] == answers

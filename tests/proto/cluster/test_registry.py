@@ -216,6 +216,36 @@ def test_rule_7_a_list_that_is_too_long_is_not_taken() -> None:
     assert len(made.listing("k")) == 5
 
 
+def test_rule_7_a_list_that_grows_too_long_by_differences_or_parts_is_not_taken() -> None:
+    made = node("a", "b", "c", options=RegistryOptions(max_entries=3, max_list=5))
+    for base, changes in (
+        (0, ((True, "k", 1, "/x"), (True, "k", 2, "/x"), (True, "k", 3, "/x"))),
+        (3, ((True, "k", 4, "/x"), (True, "k", 5, "/x"), (False, "k", 9, "/x"))),
+        (6, ((False, "k", 5, "/x"), (True, "k", 6, "/x"), (True, "k", 6, "/y"))),
+    ):
+        assert made.handle(RegistryReceived("b", Difference("b", base, changes)), 0) == (ListingChanged("k"),)
+    for grown in (((True, "k", 7, "/x"),), ((False, "k", 9, "/x"), (True, "k", 7, "/x"))):
+        (note,) = made.handle(RegistryReceived("b", Difference("b", 9, grown)), 0)
+        assert isinstance(note, Note)
+    assert [number for _, number, _ in made.listing("k")] == [1, 2, 3, 4, 6]
+    parts = tuple([("k", number, "/x") for number in range(3)])
+    assert made.handle(RegistryReceived("b", Part("c", 1, 0, 5, parts)), 0) == ()
+    assert made.handle(RegistryReceived("b", Part("c", 1, 0, 5, parts)), 0) == (), "the same part again is no more"
+    (note,) = made.handle(RegistryReceived("b", Part("c", 1, 1, 5, parts)), 0)
+    assert isinstance(note, Note)
+    assert made.version_of("c") == 0
+    made.invariants()
+
+
+def test_rule_7_a_difference_up_to_no_version_is_rubbish() -> None:
+    made = node("a", "b")
+    last = 2**63 - 1
+    made.handle(RegistryReceived("b", Part("b", last, 0, 1, ())), 0)
+    (note,) = made.handle(RegistryReceived("b", Difference("b", last, ((True, "k", 1, "/x"),))), 0)
+    assert isinstance(note, Note)
+    assert made.version_of("b") == last
+
+
 # -- all together ------------------------------------------------------------------------------------------------------
 
 

@@ -149,6 +149,63 @@ def test_moved_leads_to_a_newer_owner_and_never_to_an_older_one() -> None:
     assert bench.sent() == [("c", Hello(epoch + 5, C, epoch))]
 
 
+@pytest.mark.parametrize("liar", ["b.1", "x.1", None])
+def test_an_owner_that_only_one_has_told_of_is_not_believed_in_for_ever(liar: str | None) -> None:
+    """Otherwise nothing would ever come to the real one again: no epoch is later than the one that was made up."""
+    bench = Bench()
+    epoch = bench.give("b.1", 0)
+    bench.tell("x")
+    bench.answer("b.1", Accepted(epoch, C, 1))
+    bench.answer("c.1", Moved(epoch, liar, 2**62))
+    bench.core.now += FAST.channels.patience_ns
+    bench.sent()
+    bench.tell("y")
+    ((to, post),) = bench.sent()
+    assert (to, post.epoch, post.items) == ("b", epoch, (b"y",))
+    bench.answer("b.1", Accepted(epoch, post.channel, post.first))
+    assert replies(bench.core) == [("y", Done(bench.core.state.changed))]
+
+
+def test_what_was_sent_to_an_owner_that_does_not_exist_is_asked_about_and_sent_to_the_real_one() -> None:
+    bench = Bench()
+    epoch = bench.give("b.1", 0)
+    bench.tell("x")
+    bench.answer("c.1", Moved(epoch, "c.1", 2**62))
+    end = bench.core.now + FAST.channels.patience_ns + SECOND
+    while bench.core.now < end:
+        at = bench.routing.deadline()
+        assert at is not None
+        bench.core.now = at
+        bench.routing.wake()
+        bench.routing.invariants()
+    to, hello = bench.sent()[-1]
+    assert (to, hello) == ("b", Hello(epoch, C, epoch))
+    bench.answer("b.1", Welcome(epoch, C, 0))
+    assert bench.sent() == [("b", Post(epoch, C, 1, (b"x",)))]
+
+
+def test_a_later_owner_that_is_there_is_believed_in_although_this_node_is_behind() -> None:
+    bench = Bench()
+    epoch = bench.give("b.1", 0)
+    bench.tell("x")
+    bench.answer("b.1", Moved(epoch, "c.1", epoch + 5))
+    bench.answer("c.1", Welcome(epoch + 5, C, 1))
+    bench.core.now += 2 * FAST.channels.patience_ns
+    bench.sent()
+    bench.tell("y")
+    assert [to for to, _ in bench.sent()] == ["c"]
+
+
+def test_that_nobody_owns_a_shard_at_the_epoch_of_its_owner_is_a_lie() -> None:
+    bench = Bench()
+    epoch = bench.give("b.1", 0)
+    bench.tell("x")
+    bench.sent()
+    bench.answer("c.1", Moved(epoch, None, epoch))
+    bench.tell("y")
+    assert [to for to, _ in bench.sent()] == ["b"]
+
+
 def test_answers_of_somebody_else_or_of_another_epoch_change_nothing() -> None:
     bench = Bench()
     epoch = bench.give("b.1", 0)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from casty_proto.cluster import NodeInfo, Status
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.events import Standing
+from casty_proto.cluster.messages import Envelope
 from casty_proto.cluster.node import Node
 from casty_proto.machine import SECOND
+from casty_proto.swim import Identity, State
+from casty_proto.swim.messages import Gossip, Update
 
 from .kit_node import FAST, Process, World
 from .kit_parts import rng
@@ -96,3 +99,16 @@ def test_somebody_else_under_the_name_of_a_member_is_noted_and_changes_nothing()
     assert twin.node.standing is not Standing.MEMBER
     assert victim.node.standing is Standing.MEMBER
     assert status(world, victim.key) is Status.UP
+
+
+def test_what_is_known_of_those_who_are_no_members_is_limited() -> None:
+    """Whoever listens can say that it is a node, and another one with the next message."""
+    world = World(1)
+    a, *_ = world.form("abc")
+    for generation in range(10_000):
+        stranger = Identity("x", generation)
+        news = Gossip(stranger, (Update(stranger, 0, State.ALIVE, "", "x"),))
+        a.node.handle(ev.Received(Envelope(f"x.{generation}", "x", a.node.cluster, a.key, news)), a.now)
+    seen = a.node._core.seen
+    assert len(seen) < 5000
+    assert seen["b.1"] is seen["c.1"] is State.ALIVE

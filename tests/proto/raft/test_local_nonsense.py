@@ -380,7 +380,7 @@ BOUNDS = {
     "catch_up_rounds": COUNT_MAX,
     "read_timeout_ns": DURATION_MAX,
 }
-SWITCHES = ["pre_vote", "check_quorum", "lease_reads"]
+SWITCHES = ["pre_vote", "check_quorum", "lease_reads", "goes_on_alone"]
 
 
 def test_every_option_is_bounded_so_that_64_bits_hold_what_is_computed_from_it() -> None:

@@ -10,6 +10,7 @@ from casty_proto.replica import (
     NEVER,
     Ack,
     Dropped,
+    Ended,
     InUse,
     Keep,
     NeedsWhole,
@@ -220,3 +221,22 @@ def test_rule_14_a_process_that_was_started_again_is_not_complete_because_the_on
     # Otherwise whatever it lacks would count as deleted.
     [send] = script.hear("z", fetch(epoch=6))
     assert send.message.whole == NEVER
+
+
+def test_rule_26_of_a_region_that_is_no_more_nothing_is_kept() -> None:
+    script = copy()
+    script.hear("a", update("x", 1, b"one"))
+    assert script.do(Ended("q", 99)) == ()
+    assert script.do(Ended("r", 5)) == ()
+    assert script.machine.copies() == (("r", 0),)
+    script.do(Ended("r", 6))
+    assert script.machine.copies() == ()
+    assert listed(script) == []
+
+
+def test_rule_26_what_is_of_a_later_region_of_that_name_stays() -> None:
+    script = copy()
+    script.hear("a", update("x", 1, b"old"))
+    script.hear("b", update("y", 1, b"new", epoch=8))
+    script.do(Ended("r", 7))
+    assert listed(script) == [("y", 8, 1, False)]

@@ -133,6 +133,16 @@ def test_rule_7_rubbish_is_noted_and_changes_nothing(rubbish: object) -> None:
     assert made.handle(GrantReceived("l", LeaseGrant(1, D, 0)), 10) == (LeaseBegun(),)
 
 
+def test_rule_6_who_was_not_asked_gives_nothing_and_uses_up_no_question() -> None:
+    made = holder()
+    made.handle(LeaderKnown("l"), 0)
+    made.handle(LeaderKnown("m"), 5)
+    for peer, number in (("x", 1), ("x", 2), ("m", 1), ("l", 2)):
+        assert made.handle(GrantReceived(peer, LeaseGrant(number, D, 0)), 10) == ()
+    assert not made.holds(10)
+    assert made.handle(GrantReceived("l", LeaseGrant(1, D, 0)), 10) == (LeaseBegun(),)
+
+
 def test_rule_7_a_lease_that_is_longer_than_ours_may_be_is_not_taken() -> None:
     made = holder()
     (note,) = made.handle(GrantReceived("l", LeaseGrant(1, D + 1, 0)), 10)
@@ -438,7 +448,7 @@ def test_each_of_the_known_mistakes_would_be_found(bug: str, monkeypatch: pytest
 
         def on_grant(self: LeaseHolder, peer: str, message: Any, now: Instant) -> Any:
             if message.number in self._questions:
-                self._questions[message.number] = now
+                self._questions[message.number] = (peer, now)
             return original(self, peer, message, now)
 
         monkeypatch.setattr(LeaseHolder, "_on_grant", on_grant)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from casty_proto.machine import MILLISECOND, Instant, Note, Wake
 from casty_proto.shard.homes import (
+    NOBODY,
     Close,
     Drop,
     Fill,
@@ -158,6 +159,26 @@ def test_a_home_that_was_known_before_the_shard_counts_when_it_comes() -> None:
     assert homes.handle(Filled("r", 1, 5), 2) == (Open("r", 1, 5), Close("r", 1, 5))
 
 
+def test_home_rule_9_what_is_to_be_nobodys_is_closed_and_released() -> None:
+    homes = opened(1)
+    assert homes.handle(Home("r", 1, NOBODY), 1) == (Close("r", 1, 5),)
+    assert homes.handle(ShardClosed("r", 1, 5), 2) == (TellLeader("l", Released("r", ((1, 5),))),)
+    assert homes.handle(Owner("r", 1, None, 8), 3) == (Drop("r", 1, 5),)
+    homes.invariants()
+
+
+def test_home_rule_9_what_is_not_open_is_released_at_once_and_never_opened() -> None:
+    homes = opened(1)
+    homes.handle(Owner("r", 2, "a", 6), 0)
+    homes.handle(LeaseChanged(False), 1)
+    assert homes.handle(Home("r", 1, NOBODY), 2) == (TellLeader("l", Released("r", ((1, 5),))),)
+    assert homes.handle(Home("r", 2, NOBODY), 2) == (TellLeader("l", Released("r", ((2, 6),))),)
+    assert homes.handle(Filled("r", 2, 6), 3) == ()
+    assert homes.handle(LeaseChanged(True), 4) == ()
+    assert [homes.phase_of("r", shard) for shard in (1, 2)] == [Phase.RELEASED] * 2
+    homes.invariants()
+
+
 # -- the steward by itself ---------------------------------------------------------------------------------------------
 
 LEASES = LeaseOptions(duration_ns=1 * MILLISECOND)
@@ -248,6 +269,18 @@ def test_steward_rule_4_proposals_are_bounded() -> None:
         ProposeGifts(1, (Give("r", "a", ((0, 0),)), Give("r", "b", ((1, 0),)))),
         ProposeGifts(2, (Give("r", "a", ((2, 0),)), Give("r", "b", ((3, 0),)))),
     )
+    made.invariants()
+
+
+def test_steward_shards_of_a_region_that_is_removed_are_given_to_nobody_when_they_are_released() -> None:
+    made = steward()
+    closing = Survey("r", ("a", "a", None, "z"), (3, 4, 5, 6), (None,) * 4, closing=True)
+    assert made.handle(closing, 1) == ()
+    assert made.handle(ReleaseReceived("a", Released("r", ((1, 4),))), 2) == (
+        ProposeGifts(1, (Give("r", None, ((1, 4),)),)),
+    )
+    made.invariants()
+    assert made.handle(Wake(), LEASES.margin_ns) == (ProposeGifts(2, (Give("r", None, ((3, 6),), forced=True),)),)
     made.invariants()
 
 

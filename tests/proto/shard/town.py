@@ -173,6 +173,7 @@ class Node:
                 [
                     (shard, gift.to, owners[shard])
                     for gift in proposal.gifts
+                    if gift.to is not None
                     for shard, epoch in gift.shards
                     if epochs[shard] == epoch
                 ]

@@ -69,7 +69,7 @@ class _CountsFromReceipt(LeaseHolder):
 
     def handle(self, event: Any, now: Instant) -> Any:
         if type(event) is GrantReceived:
-            self._questions = dict.fromkeys(self._questions, now)
+            self._questions = {number: (asked, now) for number, (asked, _) in self._questions.items()}
         return super().handle(event, now)
 
 
@@ -322,19 +322,20 @@ class WelcomesTheUnknown(_Wrong):
         self._owning._keeping._on_recovered = self._owning._on_recovered
 
 
-class _Resumes(Inside):
+class _Resumes(Owning):
     __slots__ = ()
 
-    def come_back(self) -> None:
-        self.consensus.begin()
+    def await_life(self) -> None:
+        """Never mind who was this node before."""
+
+    def life_began(self, index: int) -> None:
+        """Nor when it ended."""
 
 
 @planted("takes up after a restart what the process before it has owned", "node.py, rule 5")
 class ResumesOldEpochs(_Wrong):
-    def _enter(self, *arguments: Any) -> Inside:
-        inside = super()._enter(*arguments)
-        inside.__class__ = _Resumes
-        return inside
+    def spoil(self) -> None:
+        self._owning.__class__ = _Resumes
 
 
 # Replication ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,43 @@
+"""Refs without a place on the wire: those of entities, singletons and types mean the same on every node and client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..refs import ActorRef
+from .refs import EntityRef, ShardedRef
+
+if TYPE_CHECKING:
+    from ..runtime import Runtime
+    from .regions import Region
+
+_ENTITY, _REGION = "$entity", "$region"
+
+
+class PlacelessRefs:
+    """Encodes and decodes them for one system, whose types `region` knows by their names."""
+
+    def __init__(self, runtime: Runtime, region: Callable[[str], Region]) -> None:
+        self._runtime = runtime
+        self._region = region
+
+    def parts_of(self, ref: ActorRef[Any]) -> tuple[str, str, str] | None:
+        """What is sent of a ref to an entity, a singleton or a type."""
+        if isinstance(ref, EntityRef):
+            kind, entity = _ENTITY, ref.entity_id
+        elif isinstance(ref, ShardedRef):
+            kind, entity = _REGION, ""
+        else:
+            return None
+        if ref.region.runtime is not self._runtime:
+            raise ValueError(f"{ref!r} belongs to another actor system of this process")
+        return kind, ref.region.name, entity
+
+    def ref_of(self, kind: str, name: str, entity: str) -> ActorRef[Any]:
+        """The ref, bound to this system."""
+        if kind == _ENTITY:
+            return EntityRef(self._region(name), entity)
+        if kind == _REGION:
+            return ShardedRef(self._region(name))
+        raise ValueError(f"{kind!r} is no kind of ref")
