@@ -29,9 +29,9 @@ from ..refs import LocalRef
 from .entities import Entity, EntityClassBody
 from .items import DecodeError, EntityAnswer, Form, Items, Verdict
 from .member import Member
-from .names import name_of
+from .names import SINGLETON_ID, name_of
 from .recipes import Recipe
-from .refs import SINGLETON_ID, EntityRef
+from .refs import EntityRef
 from .shards import HostedRegion, Life, Shard
 from .turns import Turn
 
@@ -227,7 +227,7 @@ class Hosting:
         region = entity.shard.region
         plan = region.recipe.blueprint(entity, self.items)
         # Who stops in this moment has the name for a moment longer, and long ids may have one name.
-        name = name_of(entity.name or region.name)
+        name = name_of(region.name if entity.name == SINGLETON_ID else entity.name)
         parent = region.guardian._cell
         taken = parent.children is not None and name in parent.children
         ref = self.runtime.spawn_now(parent, plan, None if taken else name)

@@ -13,8 +13,9 @@ from casty_proto.machine import SECOND, Rejected
 from ..errors import AskTimeoutError, ClusterError, ClusterTimeoutError, NotHandledError
 from .asking import Accepting, EntityAsk, EntityAsks
 from .items import Form
+from .names import SINGLETON_ID
 from .recipes import Recipe
-from .refs import SINGLETON_ID, EntityRef, ShardedRef
+from .refs import EntityRef, ShardedRef
 
 if TYPE_CHECKING:
     from ..refs import ActorRef, LocalRef
@@ -61,9 +62,12 @@ class Region:
 
     def tell(self, entity: str, data: bytes, request: Request) -> int:
         """Send a message. Returns the shard; -1 while it waits for the type to become known."""
+        if self._member.has_ended:
+            request.answered(Rejected("this node belongs to no cluster any more"))
+            return -1
         known = self._member.node.state.region(self.name)
         if known is None:
-            if len(self._waiting) >= WAITING_MAX or self._member.has_ended:
+            if len(self._waiting) >= WAITING_MAX:
                 request.answered(Rejected(f"{self.name!r} is not known here"))
             else:
                 self._waiting.append((entity, data, request))

@@ -43,6 +43,7 @@ from .broadcast import BroadcastRef, broadcast_key
 from .cluster import Cluster, Setup
 from .events import ClusterMember
 from .items import Form
+from .names import SINGLETON_ID
 from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
 from .recipes import Recipe, recipe_of_class, recipe_of_factory
 from .refs import EntityRef, ShardedRef, ShardEnvelope
@@ -411,7 +412,7 @@ class DistributedSystem(ActorSystem):
                 ShardedRef[Any](region).tell(message)
                 return Behaviors.same()
             if recipe.kind is RegionKind.SINGLETON:
-                EntityRef[Any](region, "").tell(message)
+                EntityRef[Any](region, SINGLETON_ID).tell(message)
                 return Behaviors.same()
             return Behaviors.unhandled()
 

@@ -10,6 +10,7 @@ from typing import Any
 from casty_asyncio import ActorRef, ActorSystem, DistributedSystem, RaftConfig
 from casty_asyncio.cluster.cluster import Cluster
 from casty_asyncio.cluster.hosting import Hosting
+from casty_asyncio.cluster.names import SINGLETON_ID
 from casty_asyncio.events import EventStreamSubscribe
 
 from ..probe import Probe
@@ -65,14 +66,14 @@ def hosting_of(system: DistributedSystem) -> Hosting:
     return inside_of(system).hosting
 
 
-def owner_of(systems: list[DistributedSystem], name: str, entity_id: str = "") -> DistributedSystem:
+def owner_of(systems: list[DistributedSystem], name: str, entity_id: str = SINGLETON_ID) -> DistributedSystem:
     """The node that has the shard of an entity open."""
     found = [each for each in systems if has_open(each, name, entity_id)]
     assert len(found) == 1, f"{len(found)} nodes have {name}/{entity_id}"
     return found[0]
 
 
-def has_open(system: DistributedSystem, name: str, entity_id: str = "") -> bool:
+def has_open(system: DistributedSystem, name: str, entity_id: str = SINGLETON_ID) -> bool:
     """Whether a node may begin to handle something for an entity."""
     member = inside_of(system).member
     if member.has_ended:
@@ -81,7 +82,7 @@ def has_open(system: DistributedSystem, name: str, entity_id: str = "") -> bool:
     return member.node.owns(name, shard, member.now()) is not None
 
 
-async def taken_up(systems: list[DistributedSystem], name: str, entity_id: str = "") -> None:
+async def taken_up(systems: list[DistributedSystem], name: str, entity_id: str = SINGLETON_ID) -> None:
     """Wait until one of these nodes has the shard of an entity: what was asked before that may have been lost."""
     await until(lambda: any(has_open(each, name, entity_id) for each in systems))
 

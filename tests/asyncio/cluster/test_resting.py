@@ -19,7 +19,7 @@ async def hosted(systems: list[DistributedSystem], actor: Any, **options: Any) -
     """The ref of a type that all of them host."""
     refs = [await each.spawn(actor, name="things", sharded=True, num_shards=4, **options) for each in systems]
     await all_open(systems, "things")
-    return refs[0]
+    return refs[-1]
 
 
 def awake(systems: list[DistributedSystem]) -> set[str]:
