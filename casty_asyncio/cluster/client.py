@@ -39,9 +39,10 @@ from .client_wire import allow_types
 from .discovery import instance_of
 from .events import ClientConnected, ClientDisconnected, ClusterMember, MemberStatus, member_changes
 from .items import Form
+from .names import SINGLETON_ID
 from .options import check_timeout
 from .placeless import PlacelessRefs
-from .refs import SINGLETON_ID, EntityRef, ShardedRef
+from .refs import EntityRef, ShardedRef
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
 if TYPE_CHECKING:

@@ -35,7 +35,8 @@ from ..errors import ActorStoppedError, NotSendableError, OutcomeUnknownError, U
 from .asking import EntityAsk, EntityAsks
 from .client_wire import Accepted, Deliver, Refusal
 from .items import Items
-from .refs import SINGLETON_ID, EntityRef, ShardedRef
+from .names import SINGLETON_ID
+from .refs import EntityRef, ShardedRef
 from .regions import Region
 
 if TYPE_CHECKING:

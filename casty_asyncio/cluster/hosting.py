@@ -29,9 +29,9 @@ from ..refs import LocalRef
 from .entities import Entity, EntityClassBody
 from .items import DecodeError, EntityAnswer, Form, Items, Verdict
 from .member import Member
-from .names import name_of
+from .names import SINGLETON_ID, name_of
 from .recipes import Recipe
-from .refs import SINGLETON_ID, EntityRef
+from .refs import EntityRef
 from .shards import HostedRegion, Life, Shard
 from .turns import Turn
 

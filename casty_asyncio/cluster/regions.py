@@ -14,8 +14,9 @@ from casty_proto.machine import SECOND, Rejected
 from ..errors import AskTimeoutError, ClusterError, ClusterTimeoutError, NotHandledError
 from .asking import Accepting, EntityAsk, EntityAsks
 from .items import Form
+from .names import SINGLETON_ID
 from .recipes import Recipe
-from .refs import SINGLETON_ID, EntityRef, ShardedRef
+from .refs import EntityRef, ShardedRef
 
 if TYPE_CHECKING:
     from ..refs import ActorRef, LocalRef

@@ -43,9 +43,10 @@ from .broadcast import BroadcastRef, broadcast_key
 from .cluster import Cluster, Setup
 from .events import ClusterMember
 from .items import Form
+from .names import SINGLETON_ID
 from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
 from .recipes import Recipe, recipe_of_class, recipe_of_factory
-from .refs import SINGLETON_ID, EntityRef, ShardedRef, ShardEnvelope
+from .refs import EntityRef, ShardedRef, ShardEnvelope
 from .regions import Answered
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior

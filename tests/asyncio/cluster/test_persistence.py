@@ -11,7 +11,7 @@ import pytest
 from casty_asyncio import DistributedSystem, ExpelledError, MemberLeft, MemberUp, StorageError, UsageError
 from casty_asyncio.cluster.storage_file import FILE_NAME
 
-from .kit import (
+from .node_kit import (
     PATIENCE,
     all_open,
     cluster,
