@@ -180,6 +180,9 @@ class Hosting:
                 self._undecodable(shard, turn, error)
                 continue
             turn.form, turn.sender, turn.handle = item.form, item.sender, item.handle
+            if turn.form is Form.RECEIPT:
+                turn.form = Form.TELL
+                self.member.lanes.is_hurried = True
             turn.ask.message = item.message
             self._entity(shard, item.entity).take(turn)
 
