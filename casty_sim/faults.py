@@ -112,10 +112,13 @@ class Nemesis:
         plan: FaultPlan,
         options: FaultOptions,
         may_crash: Callable[[Host], bool] = lambda _: True,
+        may_wipe: Callable[[Host], bool] | None = None,
     ) -> None:
-        """`may_crash` says whether the scenario can bear it right now that this host goes down."""
+        """`may_crash` says whether the scenario can bear it right now that this host goes down, and `may_wipe` whether
+        it can bear that the disk is lost as well, if that is another question."""
         self._world = world
         self._may_crash = may_crash
+        self._may_wipe = may_wipe or may_crash
         self._hosts = list(hosts)
         self._plan = plan
         self._options = options
@@ -145,7 +148,7 @@ class Nemesis:
             host.disk.profile = type(profile)(
                 profile.delay_ns, profile.spread_ns, self._plan.disk_slow, profile.slow_ns, self._plan.disk_failing
             )
-        self._world.on_stopped = lambda host: self._later(host.start)
+        self._world.on_stopped = self._on_stopped
         if self._plan.timely and self._timely:
             self._world.on_moment = self._on_moment
         self._next()
@@ -191,6 +194,10 @@ class Nemesis:
             self._acts[kind](self._stream.pick(self._hosts))
         self._next()
 
+    def _on_stopped(self, host: Host) -> None:
+        self._world.reach("a failed write stopped a host")
+        self._later(host.start)
+
     def _on_moment(self, host: Host) -> None:
         """The host does something delicate. Strike now, or in the next milliseconds, while it is still at it."""
         if self._timely_stream.chance(self._plan.timely):
@@ -213,22 +220,23 @@ class Nemesis:
     def _down(self) -> int:
         return sum(not host.up for host in self._hosts)
 
-    def _may_go_down(self, host: Host) -> bool:
-        return host.up and self._down() < self._options.down_at_once and self._may_crash(host)
+    def _is_next(self, host: Host) -> bool:
+        return host.up and self._down() < self._options.down_at_once
 
     def _crash(self, host: Host) -> None:
-        if not self._may_go_down(host):
+        if not self._is_next(host) or not self._may_crash(host):
             return
         self._note(f"crash {host.name}")
         host.crash()
         self._later(host.start)
 
     def _wipe(self, host: Host) -> None:
-        if not self._may_go_down(host):
+        if not self._is_next(host) or not self._may_wipe(host):
             return
         self._note(f"crash {host.name} and wipe its disk")
         host.crash()
         host.disk.wipe()
+        self._world.reach("a disk was wiped")
         self._later(host.start)
 
     def _pause(self, host: Host) -> None:

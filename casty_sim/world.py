@@ -110,6 +110,8 @@ class Host:
         self.program: Program | None = None
         self.life = 0
         self.starts = 0
+        self.is_scrap = False
+        """Whether it never starts again."""
         self._make = make
         self._paused_until: Instant = 0
         self._put_off: list[tuple[Kind, Any, Any]] = []
@@ -187,8 +189,8 @@ class Host:
         return self._paused_until > self.world.now
 
     def start(self) -> None:
-        """Start the program on whatever is on the disk. A no-op when it runs."""
-        if self.program is not None:
+        """Start the program on whatever is on the disk. A no-op when it runs, and when it never will again."""
+        if self.program is not None or self.is_scrap:
             return
         self.starts += 1
         self.world.trace.note(self.world.now, self.name, "start", f"start {self.starts}")
@@ -207,6 +209,11 @@ class Host:
         self._paused_until = 0
         self._put_off.clear()
         self.disk.power_cut()
+
+    def scrap(self) -> None:
+        """A power cut for good."""
+        self.is_scrap = True
+        self.crash()
 
     def pause(self, duration_ns: Nanoseconds) -> None:
         """Handle nothing for a while (rule 3)."""

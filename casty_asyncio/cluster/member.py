@@ -93,6 +93,7 @@ class Member:
             events.MemberGone: views.member_gone,
             events.LeaderChanged: views.leader_changed,
             events.RegionAdded: views.region_added,
+            events.RegionRemoved: views.region_removed,
             events.OwnersChanged: views.owners_changed,
             events.NameChanged: views.name_changed,
             ListingChanged: views.listing_changed,

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from casty_proto.actor import Phase, Stop
 from casty_proto.cluster import events
 from casty_proto.cluster.records import RegionKind, RegionSettings
 from casty_proto.machine import SECOND, Rejected
@@ -189,6 +190,12 @@ class Regions:
         region = self._regions.get(name)
         if region is not None:
             region.became_known()
+
+    def removed(self, name: str) -> None:
+        """The cluster does not have it any more, nor does this node."""
+        region = self.hosting.regions.pop(name, None)
+        if region is not None and region.guardian._cell.phase < Phase.STOPPING:
+            self.runtime.feed(Stop(region.guardian._cell))
 
     def give_up(self, reason: str) -> None:
         """This node belongs to no cluster any more."""

@@ -215,6 +215,18 @@ class DistributedSystem(ActorSystem):
         """The figures of the system, and of the node."""
         return (*super().metrics(), *(() if self._cluster is None else metrics_of(self._cluster)))
 
+    def owner_of(self, name: str, entity_id: str | None = None) -> str | None:
+        """The node that owns an entity of a sharded type, or a singleton, as this node knows it; `None` for nobody.
+
+        It may own it no more by the time that this is looked at. Messages find it without this.
+        """
+        node = self._joined().node
+        region = node.state.region(name)
+        if region is None:
+            return None
+        owner = region.owner(node.shard_of(name, SINGLETON_ID if entity_id is None else entity_id))
+        return None if owner is None else split_key(owner)[0]
+
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until the cluster has at least `count` members that are up, and a leader.
 
@@ -264,6 +276,28 @@ class DistributedSystem(ActorSystem):
         if type(result) is not said.Done:
             kind = ClusterError if isinstance(result, Rejected) else ClusterTimeoutError
             raise kind(f"{node_id!r} was not forgotten: {result.reason}")
+
+    async def remove(self, name: str, timeout: float = _WAIT_SECONDS) -> None:
+        """Take a sharded type or a singleton out of the whole cluster: its entities stop, and their states are gone.
+
+        The name is free when this returns. A no-op where there is none of that name. Raises `ClusterError` and
+        `ClusterTimeoutError`; then it may be gone, or be going.
+        """
+        check_timeout("the timeout of remove", timeout)
+        cluster = self._joined()
+        node = cluster.node
+        request = Answered(self._runtime("ended").loop)
+        if node.state.region(name) is None:
+            return
+        cluster.member.feed(said.RemoveRegion(request, name))
+        try:
+            async with asyncio.timeout(timeout):
+                result = await request.future
+                if type(result) is not said.Done:
+                    raise ClusterError(f"{name!r} was not removed: {result.reason}")
+                await cluster.views.until(lambda: node.state.region(name) is None)
+        except TimeoutError as error:
+            raise ClusterTimeoutError(f"{name!r} was not removed within {timeout:g} s") from error
 
     # -- actors --------------------------------------------------------------------------------------------------------
 

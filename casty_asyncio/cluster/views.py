@@ -41,7 +41,7 @@ class Views:
         """Called when what an outside client sees of the cluster has changed."""
         self.taken: Callable[[said.OwnersChanged], None] = _nobody_asks
         """Called with shards that were taken from their owners, before `changed`."""
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiting: list[asyncio.Future[None]] = []
 
     # -- for users -----------------------------------------------------------------------------------------------------
 
@@ -55,16 +55,20 @@ class Views:
             return 0
         return sum(info.status is Status.UP for info in self._member.node.state.members())
 
-    async def wait_for(self, count: int) -> None:
-        """Wait until at least so many members are up, and a leader is known. Raises `ExpelledError` by its caller."""
-        while not (self.gone.is_set() or (self.count() >= count and self._member.node.leader is not None)):
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so that depends on what the node has learned; or until it is no member any more."""
+        while not (self.gone.is_set() or condition()):
             future: asyncio.Future[None] = self._runtime.loop.create_future()
-            self._waiting.append((count, future))
+            self._waiting.append(future)
             await future
+
+    async def wait_for(self, count: int) -> None:
+        """Wait until at least so many members are up, and a leader is known."""
+        await self.until(lambda: self.count() >= count and self._member.node.leader is not None)
 
     def _let_go_on(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for _, future in waiting:
+        for future in waiting:
             if not future.done():
                 future.set_result(None)
         self.changed()
@@ -148,6 +152,12 @@ class Views:
     def region_added(self, effect: said.RegionAdded) -> None:
         """A type or singleton."""
         self._regions.added(effect.region)
+        self._let_go_on()
+
+    def region_removed(self, effect: said.RegionRemoved) -> None:
+        """A type or singleton is there no more."""
+        self._runtime.log.info("%s is removed from the cluster", effect.region)
+        self._regions.removed(effect.region)
         self._let_go_on()
 
     def owners_changed(self, effect: said.OwnersChanged) -> None:

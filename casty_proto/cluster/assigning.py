@@ -6,6 +6,7 @@ by reading through Raft; who owns what, and should; and a way to have it assigne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, assert_never
 
 from ..machine import Instant, Note, Rejected, Wake
@@ -152,10 +153,12 @@ class Assigning:
 
     def deadline(self) -> Instant | None:
         """When it wants `wake`."""
-        giver, steward = self._giver.deadline(), self._steward.deadline()
-        if giver is None or steward is None:
-            return steward if giver is None else giver
-        return min(giver, steward)
+        return min([at for part in self.deadlines if (at := part()) is not None], default=None)
+
+    @property
+    def deadlines(self) -> tuple[Callable[[], Instant | None], ...]:
+        """What `deadline` is the earliest of."""
+        return (self._giver.deadline, self._steward.deadline)
 
     @property
     def moving(self) -> int:

@@ -5,7 +5,8 @@ Requests of the driver become orders. Roles of Raft are told to whom they concer
     Depart --> an order: Leave --> plans without this node --> its shards move, its copies are dropped, its vote goes to
         another --> nothing is left, or `leave_ns` are over --> an order: Left --> SWIM says goodbye --> DEPARTED
 
-Where all who are members leave, nobody waits. Who is down may be up again: that is waited for.
+Where all who are members leave, or have said goodbye, nobody waits. Who is down may be up again: where all others go,
+that is waited for, twice as long as it takes to hold somebody to be down.
 
 A vote that is still counted when the voter has gone is one that is missing: several who leave one after the other would
 leave a cluster that can decide nothing. The leader hands the leadership over first; see governing.py.
@@ -13,6 +14,7 @@ leave a cluster that can decide nothing. The leader hands the leadership over fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -33,7 +35,7 @@ from .orders import Orders
 from .outcomes import AlreadySo, Applied, Outcome, Outdated, Refused, Removal, Taken
 from .owning import Owning
 from .plans import Plans
-from .records import Status
+from .records import MemberInfo, Status
 from .registry import Reborn
 from .routing import Routing
 from .watching import Watching
@@ -50,6 +52,7 @@ class Inside:
     """A node that belongs to a cluster."""
 
     __slots__ = (
+        "_alone_since",
         "_confers",
         "_core",
         "_discovering",
@@ -57,6 +60,7 @@ class Inside:
         "_has_said_goodbye",
         "_last_claim",
         "_last_confer",
+        "_leave_by",
         "_leave_waits",
         "_life_waits",
         "_names",
@@ -104,6 +108,10 @@ class Inside:
         self._has_said_goodbye = False
         self._has_ended = False
         """What is given up at the end may itself be what ends it: the first reason counts."""
+        self._leave_by: Instant = 0
+        """When this node leaves at the latest, whatever is left here."""
+        self._alone_since: Instant | None = None
+        """Since when nobody is there to take anything, but for those who are down."""
         self._leave_waits = False
         """Whether nobody has said yet what became of the wish to leave."""
         self.consensus = Consensus(core, rng, recovered)
@@ -299,7 +307,8 @@ class Inside:
         if core.standing is Standing.LEAVING:
             return
         core.stand(Standing.LEAVING)
-        core.deadlines.set(LEAVE, core.now + core.options.leave_ns)
+        self._leave_by = core.now + core.options.leave_ns
+        core.deadlines.set(LEAVE, self._leave_by)
 
     def look_around(self) -> None:
         """After every event: what has become of this node."""
@@ -334,12 +343,29 @@ class Inside:
             return  # Who is held to be down is to be up again before it can leave.
         elif member.status is Status.UP:
             self._say_leave()
-        elif all(one.status is Status.LEAVING for one in core.state.members()):
+        elif all(self._leaves(one) for one in core.state.members()):
             core.note(Severity.WARNING, f"{core.key} leaves, and nobody is there to take what it has")
             self._go()
         elif self._owning.is_empty() and core.state.owned_count(core.key) == 0 and not self._votes():
             self._said_left = True
             self.orders.place(control.Left(core.key), lambda *_: self._go(), at_once=True)
+        else:
+            self._wait_for_others()
+
+    def _leaves(self, member: MemberInfo) -> bool:
+        """Whether a member goes as well, or has gone."""
+        return member.status is Status.LEAVING or self._core.seen.get(member.key) is State.LEFT
+
+    def _wait_for_others(self) -> None:
+        """Somebody may take what is here; or only those could who are held to be down."""
+        core = self._core
+        by = self._leave_by
+        if any(one.status is Status.UP for one in core.state.members()):
+            self._alone_since = None
+        else:
+            self._alone_since = core.now if self._alone_since is None else self._alone_since
+            by = min(by, self._alone_since + 2 * core.options.silence_ns)
+        core.deadlines.set(LEAVE, by)
 
     def _is_left_alone(self) -> bool:
         """Whether others have said goodbye, and those who have not want to leave as well."""
@@ -424,7 +450,9 @@ class Inside:
 
     def deadline(self) -> Instant | None:
         """When `wake` is wanted."""
-        raft, moving = self.consensus.deadline(), self.assigning.deadline()
-        if raft is None or moving is None:
-            return moving if raft is None else raft
-        return min(raft, moving)
+        return min([at for part in self.deadlines if (at := part()) is not None], default=None)
+
+    @property
+    def deadlines(self) -> tuple[Callable[[], Instant | None], ...]:
+        """What `deadline` is the earliest of."""
+        return (self.consensus.raft.deadline, *self.assigning.deadlines)

@@ -178,10 +178,12 @@ class Keeping:
 
     def deadline(self) -> Instant | None:
         """When `wake` is wanted."""
-        replica, idling = self._replica.deadline(), self._idling.deadline()
-        if replica is None or idling is None:
-            return idling if replica is None else replica
-        return min(replica, idling)
+        return min([at for part in self.deadlines if (at := part()) is not None], default=None)
+
+    @property
+    def deadlines(self) -> tuple[Callable[[], Instant | None], ...]:
+        """What `deadline` is the earliest of."""
+        return (self._replica.deadline, self._idling.deadline)
 
     def wake(self) -> None:
         """The deadline has come."""

@@ -121,13 +121,8 @@ class Node(Direct):
         self._watching = Watching(core, Random(rng.getrandbits(64)))
         self._discovering = Discovering(core, Registry(core.key, Random(rng.getrandbits(64)), options.registry))
         self._forming = Forming(core)
-        self._deadlines: list[Callable[[], Instant | None]] = [
-            self._watching.deadline,
-            self._owning.deadline,
-            self._routing.deadline,
-            self._discovering.registry.deadline,
-        ]
         self._in = None
+        self._deadlines = self._queries()
         self._deadline: Instant | None = None
 
     # -- the contract --------------------------------------------------------------------------------------------------
@@ -330,7 +325,7 @@ class Node(Direct):
             self._discovering,
             self._life,
         )
-        self._deadlines.append(inside.deadline)
+        self._deadlines = self._queries()
         self._watching.begin(contacts)
         return inside
 
@@ -361,10 +356,10 @@ class Node(Direct):
             elif message.cluster:
                 self._on_stranger(sender, message.cluster)
             return
-        if core.state.is_removed(sender):
-            core.send_to(address, Expelled(sender, "it is no member any more"), sender)
-            return
         if core.state.member(sender) is None:
+            if core.state.is_removed(sender):
+                core.send_to(address, Expelled(sender, "it is no member any more"), sender)
+                return
             core.learn(sender, address)
         if self._comes_early(sender, door, body):
             self._early.append((sender, address, door, body))
@@ -487,10 +482,21 @@ class Node(Direct):
             case _:
                 raise AssertionError(key)
 
+    def _queries(self) -> tuple[Callable[[], Instant | None], ...]:
+        """Who knows of a deadline. They are asked after every event, so nothing stands in between."""
+        return (
+            self._core.deadlines.earliest,
+            self._watching.deadline,
+            *self._owning.deadlines,
+            self._routing.deadline,
+            self._discovering.registry.deadline,
+            *(() if self._in is None else self._in.deadlines),
+        )
+
     def _earliest(self) -> Instant | None:
         if self._has_ended:
             return None
-        earliest = self._core.deadlines.earliest()
+        earliest: Instant | None = None
         for deadline in self._deadlines:
             at = deadline()
             if at is not None and (earliest is None or at < earliest):

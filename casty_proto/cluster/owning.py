@@ -21,6 +21,7 @@ The rules of the parts hold. Besides:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from random import Random
 from typing import Any, assert_never
 
@@ -223,10 +224,15 @@ class Owning:
         """The members are others: so may be the homes of what is owned here, and the backups."""
         for spot in list(self._spots):
             region = self._core.state.region(spot[0])
-            if region is None:
-                continue
-            self._feed_homes(Home(*spot, self._home(region, spot[1])))
-            self._keeping.plans_changed(spot, region)
+            if region is not None:
+                self._feed_homes(Home(*spot, self._home(region, spot[1])))
+        self._tell_of_backups()
+
+    def _tell_of_backups(self) -> None:
+        for spot in list(self._spots):
+            region = self._core.state.region(spot[0])
+            if region is not None:
+                self._keeping.plans_changed(spot, region)
 
     def _home(self, region: Region, shard: int) -> NodeKey | None:
         return NOBODY if region.closing else self._plans.home(region, shard)
@@ -265,6 +271,7 @@ class Owning:
     def restarted(self, node: NodeKey) -> None:
         """A member was started again on its disk, which has no copies."""
         self._keeping.feed(Lost(node))
+        self._tell_of_backups()
 
     def settled(self, index: int) -> None:
         """All that is above was said about everything up to `index`."""
@@ -400,8 +407,12 @@ class Owning:
 
     def deadline(self) -> Instant | None:
         """When `wake` is wanted."""
-        parts = (self._holder.deadline(), self._homes.deadline(), self._keeping.deadline())
-        return min([at for at in parts if at is not None], default=None)
+        return min([at for part in self.deadlines if (at := part()) is not None], default=None)
+
+    @property
+    def deadlines(self) -> tuple[Callable[[], Instant | None], ...]:
+        """What `deadline` is the earliest of."""
+        return (self._holder.deadline, self._homes.deadline, *self._keeping.deadlines)
 
     def invariants(self) -> None:
         """Assert what must hold between two events."""

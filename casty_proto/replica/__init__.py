@@ -37,8 +37,9 @@ Copies
 13. A copy has, of each entity, the highest version that it was sent. What is older, or from an older stage, changes
     nothing.
 14. A new backup is brought up to date with everything; then it is told that its copy is complete. That is true of the
-    process that has acknowledged everything, and of no other one of its name. Copies of former backups are dropped when
-    all present ones are complete, and not before.
+    process that has acknowledged everything, and of no other one of its name. Where writes wait for backups it is told
+    so again whenever the members change, since copies are complete as of a membership (counting.py). Copies of former
+    backups are dropped when all present ones are complete, and not before.
 15. What an owner has stays on its node as a copy when the shard is lost: being no owner is not a loss of state.
 
 Recovery

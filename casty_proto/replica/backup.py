@@ -173,7 +173,7 @@ class Backup:
             return (Send(peer, answer),)
         self._obey(peer, message, message.stage, copy)
         whole = (epoch, message.sequence)
-        if copy.whole < whole:
+        if copy.whole <= whole:
             copy.whole = whole
             copy.index = max(copy.index, message.index)
         for name, entry in list(copy.entries.items()):

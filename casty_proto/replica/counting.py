@@ -9,7 +9,11 @@ anything follow one another, and a process that was started again answers, and h
 
 A complete copy settles most of it. It was told the membership as of which it is complete: whatever was acknowledged
 before that is in it. So only those count who have held the shard since then, by any membership, and the owners since
-then. Of these, one is missing who has not answered, or whose process began after that and has no complete copy.
+then. An owner tells its backups of every change of the members, even where they stay its backups, so that this is not
+long ago: nobody knows for ever who were members once, and a newcomer knows nothing of before its time. Of these, one is
+missing who has not answered, or who has no complete copy and whose process began after it came to hold the shard. Who
+came to hold it later, when its process was there already, has whatever it acknowledged: a node that comes in for one
+that died would otherwise count as lost along with it, and be waited for without end.
 """
 
 from __future__ import annotations
@@ -37,18 +41,20 @@ class Counting:
         complete = max(heard.values(), default=0)
         # Where nobody has a complete copy, everything since the first owner that is known counts.
         since = complete or (self.owners[0][0] if self.owners else 0)
-        found: dict[str, None] = {}
-        for place, (_, nodes) in enumerate(self.holders):
+        found: dict[str, int] = {}  # and from which index on each of them counts
+        for place, (index, nodes) in enumerate(self.holders):
             if place + 1 == len(self.holders) or self.holders[place + 1][0] > since:
-                found.update(dict.fromkeys(nodes))
-        for place, (_, owner) in enumerate(self.owners):
+                for node in nodes:
+                    found.setdefault(node, max(index, since))
+        for place, (epoch, owner) in enumerate(self.owners):
             if place + 1 == len(self.owners) or self.owners[place + 1][0] > since:
-                found[owner] = None
-        return tuple([node for node in found if not self._is_present(node, heard, since)])
+                held = max(epoch, since)
+                found[owner] = min(found.get(owner, held), held)
+        return tuple([node for node, held in found.items() if not self._is_present(node, heard, since, held)])
 
-    def _is_present(self, node: str, heard: Mapping[str, int], since: int) -> bool:
+    def _is_present(self, node: str, heard: Mapping[str, int], since: int, held: int) -> bool:
         index = heard.get(node)
-        return index is not None and (index >= since or self.began.get(node, 0) <= since)
+        return index is not None and (index >= since or self.began.get(node, 0) <= held)
 
     def are_too_many(self, missing: tuple[str, ...], heard: Mapping[str, int]) -> bool:
         """Whether an acknowledged write may be with those alone."""

@@ -322,10 +322,15 @@ class Primary:
             return
         backups = self._others(event.backups)
         owned.most = max(owned.most, len(backups), event.possible)
+        is_later = event.index > owned.index
+        owned.index = max(owned.index, event.index)
         if backups == owned.backups:
+            if is_later and owned.recovery is None and owned.settings.sync_count:
+                # Copies that say that they are complete as of long ago leave it open who has held the shard since then.
+                self._sending.begin_stage(owned)
+                self._pump(now, out)
             return
         owned.backups = backups
-        owned.index = max(owned.index, event.index)
         if owned.recovery is not None:
             return
         links = owned.links

@@ -1,7 +1,8 @@
 """What is watched of shards: who handles their messages, at which epochs, and what a hand-over carries.
 
-1.  At the instant at which a shard is opened, or resumed, and at which a handler begins or ends, no other node may act
-    for it. What other nodes may do is asked from them, on their own clocks, by the direct lane that drivers use too.
+1.  At the instant at which a shard is opened, or resumed, at which a handler begins or ends, and at which a write is
+    acknowledged, no other node may act for it. What other nodes may do is asked from them, on their own clocks, by the
+    direct lane that drivers use too.
 2.  An epoch of a shard is opened once, and epochs rise.
 3.  A shard that was given, and not taken, comes with the messages that waited when it was closed, and, where nothing
     else keeps them, with the states of its entities. If the node that had it is lost, they may be missing, but nothing
@@ -100,6 +101,10 @@ class Owners:
     def handles(self, host: Host, spot: Spot, epoch: int) -> None:
         """A handler begins, or ends."""
         self._check_alone(host, spot, epoch, "handles a message")
+
+    def acknowledges(self, host: Host, spot: Spot, epoch: int) -> None:
+        """Somebody is told that a write is durable."""
+        self._check_alone(host, spot, epoch, "acknowledges a write")
 
     # -- rules ---------------------------------------------------------------------------------------------------------
 

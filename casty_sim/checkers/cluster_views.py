@@ -6,6 +6,7 @@
 3.  From one list of seeds there comes one cluster.
 4.  A name has one holder: who was told that it has a name has it until it gives it up, ends, is held to be down, or the
     name was freed. Who did not get it is told who has it, and that one has wanted it.
+5.  Who has conferred knows whatever was known to anybody when it began to.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from casty_proto.cluster import events
 from casty_proto.cluster.checks import NodeKey
 from casty_proto.cluster.outcomes import Removal, Taken
+from casty_proto.machine import Rejected
 
 from ..world import Host, Violation
 
@@ -34,6 +36,26 @@ class Views:
         self._downs: dict[NodeKey, int] = {}
         """The latest index at which each node was held to be down, or gone."""
         self._claims: dict[tuple[str, NodeKey], None] = {}
+        self._newest = 0
+
+    # -- what is known -------------------------------------------------------------------------------------------------
+
+    def newest(self, known: list[int]) -> int:
+        """The latest index that anybody knows of, or has known, as far as was asked. `known`: by those who run."""
+        self._newest = max(self._newest, *known)
+        return self._newest
+
+    def conferred(self, key: NodeKey, known: int, result: Any, knows: int) -> None:
+        """What a node was told that had to know of the index `known`, and of which it `knows` then."""
+        match result:
+            case events.Done():
+                if knows < known:
+                    raise Violation("conferring", f"{key} has conferred, and knows of {knows}; {known} was known")
+                self._reach("a node was as up to date as anybody")
+            case events.Unknown() | Rejected():
+                pass
+            case _:
+                raise AssertionError(f"{result} is no answer to Confer")
 
     # -- leaders and clusters ------------------------------------------------------------------------------------------
 

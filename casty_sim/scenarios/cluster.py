@@ -1,8 +1,9 @@
 """A cluster of nodes with entities, a singleton, names and a registry, under every fault that it must bear.
 
 Each run draws, besides its faults, how the cluster is set up: which hosts have a disk, who is a seed, who comes later,
-which options the nodes and the regions have. While the faults last, hosts crash and come back, leave and come back, and
-clients ask entities for things. The policy (`cluster_policy.py`) sees to it that no more is lost at once than may be.
+which roles and weights there are, which options the nodes and the regions have. While the faults last, hosts crash and
+come back, leave and come back, and clients ask entities for things. The policy (`cluster_policy.py`) sees to it that no
+more is lost at once than may be, as far as anybody is asked.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from casty_proto.cluster.checks import NodeKey
 from casty_proto.cluster.events import Standing
 from casty_proto.cluster.node import Node
 from casty_proto.cluster.options import NodeOptions
-from casty_proto.machine import MILLISECOND, SECOND, Nanoseconds
+from casty_proto.machine import MILLISECOND, SECOND, Instant, Nanoseconds
 from casty_proto.raft import RaftOptions
 from casty_proto.replica import ReplicaOptions
 from casty_proto.shard.channel import ChannelOptions
 from casty_proto.shard.homes import HomeOptions
 from casty_proto.shard.leases import LeaseOptions
+from casty_proto.shard.plan import DEFAULT_PLACEMENT
+from casty_proto.shard.rendezvous import Rendezvous
 from casty_proto.shard.steward import StewardOptions
 from casty_proto.swim import SwimOptions
 
+from ..checkers.cluster_copies import Copies
 from ..checkers.cluster_health import is_whole, missing, unanswered
 from ..checkers.cluster_losses import Losses
 from ..checkers.cluster_owners import Owners
@@ -39,8 +43,9 @@ from ..trace import Trace
 from ..world import Host, Violation, World
 from .cluster_clients import LONGEST_ASK, Ask, Asks, operation
 from .cluster_host import ClusterProgram
-from .cluster_ops import BOSS, COUNTERS, REGISTERS, regions, state_of
+from .cluster_ops import BOSS, COUNTERS, NAMES, REGISTERS, regions, state_of
 from .cluster_policy import Policy
+from .cluster_roles import Roles
 from .cluster_workload import Workload
 
 OPTIONS = NodeOptions(
@@ -63,17 +68,16 @@ OPTIONS = NodeOptions(
 )
 """Times that let a run of ten seconds see several failures, with few messages."""
 
-# A disk that is lost, or fails, does so without asking what the cluster can bear; hosts without a disk stand for these.
 # A clock that leaps breaks leases, as it must.
-FAULTS = FaultOptions(
-    kinds=tuple([kind for kind in KINDS if kind not in ("wipe", "failing disk", "jump", "bandwidth")]), drift=0.04
-)
+FAULTS = FaultOptions(kinds=tuple([kind for kind in KINDS if kind != "jump"]), drift=0.04)
 
 BOUND = 30 * SECOND
 """How long a healed cluster may take until all is well."""
 ANSWER = 12 * SECOND
 """How long a node may take to say what became of a message, when all is well."""
 STEP = SECOND // 4
+SETTLED = 2 * SECOND
+"""How long a node may be held to be down for what was late."""
 
 
 def draw_options(stream: Stream) -> NodeOptions:
@@ -97,6 +101,7 @@ def draw_options(stream: Stream) -> NodeOptions:
         channels=ChannelOptions(window=stream.pick((256, 1, 3)), patience_ns=OPTIONS.channels.patience_ns),
         replica=ReplicaOptions(page_entries=stream.pick((512, 1)), window_messages=stream.pick((256, 2))),
         max_voters=stream.pick((5, 3)),
+        placement=stream.pick((DEFAULT_PLACEMENT, DEFAULT_PLACEMENT, Rendezvous())),
     )
 
 
@@ -121,15 +126,20 @@ class ClusterWorld:
             self.plan = FaultPlan((), world.network.default)
         self.options = draw_options(variety)
         self.sync_count = variety.pick((1, -1))
+        names = tuple([f"n{number}" for number in range(1, settings.nodes + 1)])
+        self.roles = Roles(tape, names, tuple(NAMES))
         self.regions = regions(
             self.sync_count,
             variety.pick((2000, 500)) * MILLISECOND,
             variety.pick((None, 700 * MILLISECOND)),
             remember=variety.chance(0.3),
+            role_of=self.roles.role_of,
         )
+        self.loses_one = settings.faults and settings.nodes >= 3 and variety.chance(0.25)
+        """Whether one host is gone for good at the end."""
         self.think_ns: Nanoseconds = variety.pick((400, 150)) * MILLISECOND
+        self.longest_handler_ns: Nanoseconds = variety.pick((30, 30, 200)) * MILLISECOND
         self.ask_timeout_ns: Nanoseconds = variety.pick((LONGEST_ASK, LONGEST_ASK // 5))
-        names = tuple([f"n{number}" for number in range(1, settings.nodes + 1)])
         self.hosts = [world.add_host(name, lambda: self.program(self)) for name in names]
         self.first_seeds = tuple(variety.shuffled(names)[: variety.between(1, settings.nodes)])
         self._disks = {name: variety.chance(0.5) for name in names}
@@ -140,6 +150,10 @@ class ClusterWorld:
         """Hosts whose node has ended, and will be followed by another."""
         self.left: dict[NodeKey, None] = {}
         """Nodes that have left, with nothing left behind, as the cluster has it."""
+        self.dead: list[ClusterProgram] = []
+        """What ran on hosts that are gone for good."""
+        self.calm_at: Instant = 0
+        """When all has arrived that was late when the faults ended. On an ordered network it holds up the rest."""
         self.quiet = False
         """Whether clients ask for nothing more."""
         self.completed: dict[str, int] = {}
@@ -150,6 +164,7 @@ class ClusterWorld:
         self.losses = Losses(settings.nodes, self._down, self._is_whole)
         self.owners = Owners(self._acts, self.losses.is_in_doubt, reach)
         self.writes = Writes(reach)
+        self.copies = Copies()
         self.views = Views(reach)
         self.policy = Policy(self)
         self.workload = Workload(self)
@@ -179,8 +194,11 @@ class ClusterWorld:
         return self._generations[name]
 
     def seeds_for(self, host: Host) -> tuple[str, ...]:
-        """At first as was drawn; later all hosts, since the seeds of a cluster that is there are its members."""
-        return self.first_seeds if host.starts == 1 else tuple([each.name for each in self.hosts])
+        """At first as was drawn; later all hosts, since the seeds of a cluster that is there are its members. Who has
+        lost its disk while one was founded starts like the others: all are to have the same seeds then."""
+        if host.starts == 1 or not self.policy.has_begun:
+            return self.first_seeds
+        return tuple([each.name for each in self.hosts])
 
     def clients_at(self, host: Host) -> int:
         """How many clients a host has."""
@@ -248,6 +266,10 @@ class ClusterWorld:
         if found is not None:
             self.history.append(found)
 
+    def cannot_be_done(self, ask: Ask) -> bool:
+        """Whether it is no wonder that an ask fails: what all backups are to have needs those who are gone for good."""
+        return bool(self.dead) and self.sync_count == -1 and ask.spot[0] == REGISTERS
+
     def abandoned(self) -> None:
         """What is out now, and what was out when a host lost power, does not end any more."""
         for asks in self._asks:
@@ -262,7 +284,8 @@ class ClusterWorld:
 
     def problems(self) -> list[str]:
         """What is not as it should be when all hosts are up."""
-        return missing(self.programs(), [host.name for host in self.hosts], self.regions)
+        names = [host.name for host in self.hosts if not host.is_scrap]
+        return missing(self.programs(), names, self.regions, self.dead)
 
     def _acts(self, name: str, region: str, shard: int) -> int | None:
         host = self.world.hosts[name]
@@ -303,12 +326,17 @@ class ClusterScenario(Scenario):
         "a write was not durable",
         "a name was given",
         "a name was refused",
+        "a node was as up to date as anybody",
+        "a member said something else of itself",
         "another leader was elected",
         "an entity rested",
         "an entity came back after a rest",
         "an ask ended with retry",
         "an ask ended with unknown",
         "more was lost than a write survives",
+        "a node was lost for good",
+        "a disk was wiped",
+        "a failed write stopped a host",
     )
 
     def __init__(self, machine: type[Node] = Node) -> None:
@@ -320,7 +348,8 @@ class ClusterScenario(Scenario):
         world = cluster.world
         outcome.reached = world.reached
         outcome.plan = cluster.plan.words()
-        nemesis = Nemesis(world, cluster.hosts, cluster.plan, FAULTS, cluster.policy.may_crash)
+        policy = cluster.policy
+        nemesis = Nemesis(world, cluster.hosts, cluster.plan, FAULTS, policy.may_crash, policy.may_wipe)
         cluster.begin()
         nemesis.begin()
         try:
@@ -328,9 +357,12 @@ class ClusterScenario(Scenario):
             cluster.workload.end()
             nemesis.end(cluster.hosts, Link())
             healed_at = world.now
+            cluster.calm_at = healed_at + cluster.plan.link.tail_ns + SETTLED
             await_health(cluster)
             outcome.well_after_ns = world.now - healed_at
             await_progress(cluster)
+            if cluster.loses_one:
+                outcome.well_after_ns = max(outcome.well_after_ns, await_loss(cluster))
             self._check_writes(cluster)
             self._check_history(cluster, outcome)
             world.digest_states()
@@ -381,6 +413,28 @@ def await_health(cluster: ClusterWorld, bound_ns: Nanoseconds = BOUND) -> None:
         world.run(world.now + STEP)
 
 
+def await_loss(cluster: ClusterWorld) -> Nanoseconds:
+    """One host is gone for good, when all is well. The others get on without it. Returns how long that took.
+
+    Hosts that always come back would hide it where nobody sees to what a dead node owns, or votes on.
+    """
+    world = cluster.world
+    if world.now < cluster.calm_at:
+        world.run(cluster.calm_at)
+        await_health(cluster)
+    cluster.losses.review()
+    host = world.tape.stream("loss").pick(cluster.hosts)
+    lost_at = world.now
+    if isinstance(host.program, ClusterProgram):
+        cluster.dead.append(host.program)
+    host.scrap()
+    await_health(cluster)
+    took = world.now - lost_at
+    await_progress(cluster)
+    world.reach("a node was lost for good")
+    return took
+
+
 def await_progress(cluster: ClusterWorld) -> None:
     """Every client gets on, everything that was said to a node is answered, and all is still well."""
     world = cluster.world
@@ -388,7 +442,9 @@ def await_progress(cluster: ClusterWorld) -> None:
     began, deadline = world.now, world.now + ANSWER
     while True:
         stuck = [
-            host.name for host in cluster.hosts if cluster.completed.get(host.name, 0) <= before.get(host.name, 0) + 1
+            host.name
+            for host in cluster.hosts
+            if not host.is_scrap and cluster.completed.get(host.name, 0) <= before.get(host.name, 0) + 1
         ]
         late = unanswered(cluster.programs(), began)
         if not stuck and not late:
@@ -398,5 +454,7 @@ def await_progress(cluster: ClusterWorld) -> None:
             raise Violation("liveness", f"all is well, but the clients of {stuck} get no further; {said}")
         world.run(world.now + STEP)
     problems = cluster.problems()
-    if problems:
+    if problems and world.now < cluster.calm_at:
+        await_health(cluster)
+    elif problems:
         raise Violation("liveness", f"all was well, and is not any more without faults: {'; '.join(problems[:8])}")

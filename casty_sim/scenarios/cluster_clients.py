@@ -151,7 +151,7 @@ class Client:
             wait = PAUSE + int(self._stream.raw() * PAUSE)
             self._program.later(wait, lambda: self._again(ask))
             return
-        if verdict == DONE:
+        if verdict == DONE or self._cluster.cannot_be_done(ask):
             self._cluster.completed[self._host.name] = self._cluster.completed.get(self._host.name, 0) + 1
         self._out -= 1
         if not self._out:
@@ -166,9 +166,11 @@ class Client:
             return
         count = self._stream.between(1, BURST)
         self._out += count
+        region, entity, all_of_one = "", "", self._stream.chance(0.3)
         for _ in range(count):
-            region = self._stream.pick(REGIONS)
-            entity = self._stream.pick(NAMES[region])
+            if not (entity and all_of_one):
+                region = self._stream.pick(REGIONS)
+                entity = self._stream.pick(NAMES[region])
             self._program.asks.ask(self, region, entity, *self._wish(region))
 
     def _wish(self, region: str) -> tuple[Kind, int | None]:

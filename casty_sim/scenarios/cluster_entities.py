@@ -20,8 +20,6 @@ from .cluster_ops import state_of as decoded
 if TYPE_CHECKING:
     from .cluster_host import ClusterProgram
 
-LONGEST = 30 * MILLISECOND
-"""How long a handler takes at most."""
 PATIENCE = 150 * MILLISECOND
 """How long a shard that is to be closed waits for answers about what its handlers have left."""
 
@@ -144,6 +142,7 @@ class Application:
         entity.unsaved -= 1
         shard.unsaved -= 1
         if durable:
+            self._cluster.owners.acknowledges(self._host, shard.spot, shard.epoch)
             if op.kind is Kind.ADD:
                 self._cluster.writes.acknowledged(shard.spot, op)
             self._answer(op, DONE, result)
@@ -194,7 +193,7 @@ class Application:
         self._cluster.writes.begins(op)
         entity.running = op
         if self._stream.chance(0.5):
-            delay = int(self._stream.raw() ** 2 * LONGEST)
+            delay = int(self._stream.raw() ** 2 * self._cluster.longest_handler_ns)
             self._program.later(delay, lambda: self._end(shard, entity, op))
         else:
             self._end(shard, entity, op)
@@ -226,6 +225,8 @@ class Application:
         gone = entity.state is None and shard.spot[0] == REGISTERS
         state = None if gone else state_bytes(entity.state)
         self._program.feed(events.Handled(*shard.spot, shard.epoch, entity.name, state, request))
+        if request in self.saving:
+            self._host.moment()
 
     def _closed_if_done(self, shard: Shard, *, impatient: bool = False) -> None:
         if shard.phase is not CLOSING or self.shards.get(shard.spot) is not shard:

@@ -16,10 +16,10 @@ from casty_proto.cluster.events import NodeEffect, NodeEvent, Received, Send, St
 from casty_proto.cluster.messages import Envelope
 from casty_proto.cluster.node import Node, checkpoint_node, recover_node
 from casty_proto.cluster.outcomes import Removal
-from casty_proto.cluster.records import NodeInfo
 from casty_proto.cluster.registry import ListingChanged
 from casty_proto.machine import MILLISECOND, Instant, Nanoseconds, Note, Persist, Persisted, Reply, Wake
 
+from ..checkers.cluster_copies import ANSWERS
 from ..world import Host, Program, Violation
 from .cluster_clients import Asks, Client
 from .cluster_entities import Application
@@ -50,6 +50,8 @@ class ClusterProgram(Program):
         """How this node heard that it has a shard: at which epoch, and who gave it; `None` where it was taken."""
         self.registered: dict[int, tuple[str, str]] = {}
         """Actors that can be discovered: key and path by number."""
+        self.conferring: dict[int, Instant] = {}
+        """Since when this node is asked to know all that is known, by the number of the question."""
         self.numbers = 0
         self._todo: deque[Callable[[], None]] = deque()
         self._busy = False
@@ -66,9 +68,9 @@ class ClusterProgram(Program):
         recovered = recover_node(records) if self.keeps else None
         if recovered is None:
             host.disk.wipe()
-            info = NodeInfo(host.name, cluster.next_generation(host.name), host.name)
+            info = cluster.roles.info(host.name, cluster.next_generation(host.name))
         else:
-            info = recovered.node
+            info = cluster.roles.info(host.name, recovered.node.generation)
             cluster.world.reach("a node came back with its disk")
             if len(records) > CHECKPOINT_RECORDS:
                 host.disk.compact(list(checkpoint_node(recovered)))
@@ -120,6 +122,8 @@ class ClusterProgram(Program):
         """One event to the node, and all of its effects; then whatever they have led to here."""
         for effect in self.node.handle(event, self.host.now()):
             if type(effect) is Send:
+                if type(effect.message.body) in ANSWERS:
+                    self.cluster.copies.says(self.host, self.node.key, effect.message.body)
                 self.host.send(effect.to, effect.message, SIZE)
             else:
                 self._carry_out(effect)
@@ -207,9 +211,13 @@ class ClusterProgram(Program):
                 self._owners_changed(effect)
             case events.LeaderChanged():
                 cluster.views.leader(self.host, effect)
+                if effect.leader == self.node.key:
+                    self.host.moment()
             case _:
                 cluster.views.told(self.host, effect)
-                if isinstance(effect, events.MemberUnreachable):
+                if isinstance(effect, events.MemberChanged):
+                    cluster.world.reach("a member said something else of itself")
+                elif isinstance(effect, events.MemberUnreachable):
                     cluster.losses.doubted(effect)
                 elif isinstance(effect, events.MemberGone) and effect.reason is Removal.LEFT:
                     cluster.left[effect.member.key] = None

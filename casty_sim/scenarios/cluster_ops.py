@@ -7,10 +7,12 @@ operations tell who asked: those of one sender (one life of a host) rise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
+from attrs import evolve
 
 from casty_proto.cluster.records import RegionKind, RegionSettings
 from casty_proto.values import value
@@ -123,13 +125,16 @@ def execute(state: Any, op: Op) -> tuple[Any, Any]:
             return op.number if hit else state, hit
 
 
-def regions(sync_count: int, timeout_ns: int, idle_ns: int | None, *, remember: bool) -> dict[str, Any]:
+def regions(
+    sync_count: int, timeout_ns: int, idle_ns: int | None, *, remember: bool, role_of: Callable[[str], str | None]
+) -> dict[str, Any]:
     """The regions of a run: kind and settings by name."""
     entities, one = RegionKind.ENTITIES, RegionKind.SINGLETON
     more: dict[str, Any] = {"timeout_ns": timeout_ns, "idle_timeout_ns": idle_ns}
-    return {
+    found = {
         COUNTERS: (entities, RegionSettings(num_shards=8, factor=3, sync_count=1, remember=remember, **more)),
         REGISTERS: (entities, RegionSettings(num_shards=4, factor=3, sync_count=sync_count, **more)),
         PLAIN: (entities, RegionSettings(num_shards=4, **more)),
         BOSS: (one, RegionSettings(num_shards=1, factor=2, sync_count=1, timeout_ns=timeout_ns)),
     }
+    return {name: (kind, evolve(settings, role=role_of(name))) for name, (kind, settings) in found.items()}

@@ -32,7 +32,7 @@ WANTED = ("alpha", "beta")
 class Workload:
     """Does something now and then, on hosts that are up."""
 
-    KINDS = ("nothing", "claim", "claim", "release", "register", "deregister", "hint", "leave", "forget")
+    KINDS = ("nothing", "claim", "claim", "release", "register", "deregister", "hint", "confer", "leave", "forget")
 
     def __init__(self, cluster: ClusterWorld) -> None:
         self._cluster = cluster
@@ -78,6 +78,8 @@ class Workload:
             case "hint":
                 other = self._stream.pick(self._cluster.hosts).name
                 self._on(host, lambda program: program.feed(events.ConnectionLost(other)))
+            case "confer":
+                self._on(host, self._confer)
             case "leave":
                 if self._cluster.policy.may_leave(host):
                     self._on(host, lambda program: program.feed(events.Depart()))
@@ -129,6 +131,21 @@ class Workload:
             number = next(iter(program.registered))
             key, _ = program.registered.pop(number)
             program.feed(Deregister(number, key if self._stream.chance(0.5) else None))
+
+    # -- what is known -------------------------------------------------------------------------------------------------
+
+    def _confer(self, program: ClusterProgram) -> None:
+        views, node = self._cluster.views, program.node
+        program.numbers += 1
+        number = program.numbers
+        known = views.newest([each.node.state.changed for each in self._cluster.programs()])
+        program.conferring[number] = self._world.now
+
+        def answered(result: object) -> None:
+            del program.conferring[number]
+            views.conferred(node.key, known, result, node.state.changed)
+
+        program.feed(events.Confer(answered))
 
     # -- members -------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 
 from casty_asyncio import ActorSystem, ClusterTimeoutError, HealthServer, UsageError
 
-from .cluster.kit import node, nodes
+from .cluster.kit import cluster, node
 from .probe import within
 
 
@@ -46,21 +46,21 @@ async def test_a_node_is_ready_while_it_can_act_as_a_member() -> None:
         assert lonely.health().reasons == ("it is seeking",)
         with pytest.raises(ClusterTimeoutError, match="it is seeking"):
             await lonely.wait_ready(0.0)
-    async with nodes(2) as (one, other):
+    async with cluster(2) as (one, other):
         await one.wait_ready()
         await other.wait_ready()
         assert (one.health().live, other.health().ready) == (True, True)
 
 
 async def test_the_server_answers_what_orchestrators_ask() -> None:
-    async with nodes(1) as (one,), HealthServer(one, "127.0.0.1", 0) as server:
+    async with cluster(1) as (one,), HealthServer(one, "127.0.0.1", 0) as server:
         assert await get(server, "/live") == (200, "ok\n")
         assert (await get(server, "/ready"))[0] in (200, 503)
         status, text = await get(server, "/metrics?x=1")
         assert status == 200
         assert 'casty_cluster_members{status="up"} 1' in text.splitlines()
         status, text = await get(server, "/status")
-        assert (status, json.loads(text)["node"]) == (200, "n1")
+        assert (status, json.loads(text)["node"]) == (200, "node-1")
         assert (await get(server, "/nothing"))[0] == 404
         assert (await fetch(server, "POST /live HTTP/1.1\r\n\r\n"))[0] == 405
         assert (await fetch(server, "what\r\n\r\n"))[0] == 400

@@ -10,7 +10,7 @@ from zlib import crc32
 import pytest
 
 from casty_proto.machine import MILLISECOND, SECOND
-from casty_sim.faults import KINDS, FaultOptions, Nemesis, draw_plan
+from casty_sim.faults import KINDS, FaultOptions, FaultPlan, Nemesis, draw_plan
 from casty_sim.network import Link
 from casty_sim.trace import Trace, plain
 
@@ -61,6 +61,15 @@ def test_rule_2_a_crash_loses_what_was_not_written_and_keeps_what_was() -> None:
     host.start()
     assert toy(host).found == [5]
     assert toy(host).count == 5
+
+
+def test_rule_2_a_host_that_is_scrap_never_starts_again() -> None:
+    made = world()
+    host = made.hosts["a"]
+    made.after(TICK, host.start)
+    host.scrap()
+    made.run(2 * TICK)
+    assert not host.up
 
 
 def test_rule_2_nothing_of_an_earlier_life_reaches_the_next() -> None:
@@ -231,6 +240,19 @@ def test_every_kind_of_fault_is_drawn_by_some_run_and_none_by_all() -> None:
         for kind in draw_plan(made.tape.stream("plan"), FaultOptions(), Link()).enabled:
             drawn[kind] += 1
     assert all(20 < count < 80 for count in drawn.values()), drawn
+
+
+def test_losing_a_disk_is_another_question_than_losing_power() -> None:
+    made = world()
+    plan = FaultPlan(("wipe",), Link())
+    nemesis = Nemesis(made, list(made.hosts.values()), plan, FaultOptions(), lambda _: True, lambda _: False)
+    nemesis.begin()
+    made.run(20 * SECOND)
+    assert not plan.log
+    nemesis = Nemesis(made, list(made.hosts.values()), plan, FaultOptions(), lambda _: False, lambda _: True)
+    nemesis.begin()
+    made.run(40 * SECOND)
+    assert made.reached["a disk was wiped"]
 
 
 def test_a_tape_of_zeros_draws_no_faults_at_all() -> None:

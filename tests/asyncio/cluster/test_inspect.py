@@ -10,7 +10,9 @@ from typing import Any
 from casty_asyncio import Actor, ActorSystem, Behaviors, Context, Remote, ServiceKey
 from casty_asyncio.__main__ import render
 
-from .kit import NAME, nodes
+from .kit import cluster
+
+NAME = "casty"
 
 
 class Echo(Actor[str]):
@@ -38,7 +40,7 @@ async def inspect(*arguments: str) -> tuple[int, str, str]:
 
 
 async def test_it_shows_members_types_singletons_and_services() -> None:
-    async with nodes(2) as (one, other):
+    async with cluster(2) as (one, other):
         for each in (one, other):
             await each.spawn(Echo, "echoes", sharded=True, num_shards=8)
             await each.spawn(Echo, "boss", singleton=True)
@@ -48,15 +50,15 @@ async def test_it_shows_members_types_singletons_and_services() -> None:
         status, out, _ = await inspect(str(one.address), "--name", NAME, "--json")
         assert status == 0
         found: dict[str, Any] = json.loads(out)
-        assert [member["node"] for member in found["members"]] == ["n1", "n2"]
+        assert [member["node"] for member in found["members"]] == ["node-1", "node-2"]
         assert found["leader"] == one.leader_id
         assert sum(found["types"][0]["shards_per_node"].values()) == 8
-        assert found["singletons"][0]["node"] in ("n1", "n2")
-        assert found["services"] == [{"key": "parrot", "instances": ["n1/polly"]}]
+        assert found["singletons"][0]["node"] in ("node-1", "node-2")
+        assert found["services"] == [{"key": "parrot", "instances": ["node-1/polly"]}]
         status, out, _ = await inspect(str(one.address), "--name", NAME)
         assert status == 0
         assert out.splitlines()[0] == render(found, colour=False)[0]
-        assert "n2" in out
+        assert "node-2" in out
         assert "boss" in out
 
 
@@ -126,7 +128,7 @@ async def test_who_is_no_node_is_told_from_who_is_not_there() -> None:
         assert err == f"casty: {address} is an actor system, and no node of a cluster\n"
         status, _, err = await inspect(address, "--name", "other")
         assert status == 1
-        assert "'other' and 'shop' do not talk to each other" in err
+        assert "'other' and 'casty' do not talk to each other" in err
     status, _, err = await inspect(address, "--name", NAME)
     assert status == 1
     assert "cannot be reached" in err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 
@@ -52,41 +54,6 @@ def test_rule_5_a_founder_that_dies_before_its_join_is_on_its_disk_goes_on(writt
     world.settle()
 
 
-@pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("apart", [0.0, 0.002, 0.02])
-def test_rule_6_all_can_leave_at_once_though_the_leader_goes_before_it_has_heard_of_everybody(
-    seed: int, apart: float
-) -> None:
-    world = World(seed)
-    nodes = world.form("abc")
-    for number, each in enumerate(world.rng.sample(nodes, 3)):
-        if number and apart:
-            world.run(apart)
-        each.feed(ev.Depart())
-    world.until(lambda: all(each.node.standing is Standing.DEPARTED for each in nodes), 4)
-
-
-@pytest.mark.parametrize(("dead", "leaving"), [("b", "c"), ("c", "b")])
-def test_governing_rule_4_one_that_is_down_loses_its_vote_before_one_that_leaves(dead: str, leaving: str) -> None:
-    world = World(1)
-    world.form("abc")
-    leader = world.leader
-    assert leader.address == "a"
-    gone = world.crash(dead)
-    world.until(lambda: status_of(leader, gone) is Status.DOWN)
-    world[leaving].feed(ev.Depart())
-    world.until(lambda: world.processes[leaving].node.standing is Standing.DEPARTED, 2)
-    world.run(2)
-    assert leader.node.is_leader
-    assert leader.node.voters == (leader.key,)
-
-
-def status_of(process: Process, other: Process) -> Status | None:
-    """What a node takes another one for."""
-    member = process.node.state.member(other.key)
-    return None if member is None else member.status
-
-
 @pytest.mark.parametrize("cannot_go_on", [False, True])
 def test_a_node_that_leaves_and_is_replaced_ends_once_when_nobody_answers_any_more(cannot_go_on: bool) -> None:
     """Several orders are given up at one instant, and that of the last word ends the node by itself."""
@@ -125,7 +92,7 @@ def test_rule_6_who_leaves_waits_for_members_that_are_down_for_a_while() -> None
     world.until(lambda: stays.key not in world.leader.node.state.up_members())
     for one in leaving:
         one.feed(ev.Depart())
-    world.run(2)
+    world.run(0.5)
     assert Standing.LEAVING in [one.node.standing for one in leaving], "the last of them waits"
     world.drop = lambda *_: False
     world.until(lambda: all(one.node.standing is Standing.DEPARTED for one in leaving))
@@ -133,3 +100,64 @@ def test_rule_6_who_leaves_waits_for_members_that_are_down_for_a_while() -> None
         world.crash(one.address)
     world.settle()
     assert world.leader is stays
+
+
+@pytest.mark.parametrize("settings", [{}, {"factor": 3, "sync_count": 1}])
+def test_rule_6_who_leaves_does_not_wait_for_those_who_have_said_goodbye(settings: dict[str, Any]) -> None:
+    world = World(1)
+    world.form("abc")
+    world.add_region(world["a"], **settings)
+    world.run(1)
+    for one in world.everybody:
+        one.feed(ev.Depart())
+    world.run(0.3)
+    assert [one.node.standing for one in world.everybody] == [Standing.DEPARTED] * 3
+
+
+def test_rule_6_who_leaves_last_waits_for_the_dead_for_a_while_only() -> None:
+    world = World(1)
+    world.form("ab")
+    world.add_region(world["a"])
+    dead, last = world.others(world.leader)[0], world.leader
+    world.crash(dead.address)
+    world.run(2)
+    last.feed(ev.Depart())
+    world.run(0.3)
+    assert [last.node.standing] == [Standing.LEAVING]
+    world.run(1)
+    assert [last.node.standing] == [Standing.DEPARTED]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("apart", [0.0, 0.002, 0.02])
+def test_rule_6_all_can_leave_at_once_though_the_leader_goes_before_it_has_heard_of_everybody(
+    seed: int, apart: float
+) -> None:
+    world = World(seed)
+    nodes = world.form("abc")
+    for number, each in enumerate(world.rng.sample(nodes, 3)):
+        if number and apart:
+            world.run(apart)
+        each.feed(ev.Depart())
+    world.until(lambda: all(each.node.standing is Standing.DEPARTED for each in nodes), 4)
+
+
+@pytest.mark.parametrize(("dead", "leaving"), [("b", "c"), ("c", "b")])
+def test_governing_rule_4_one_that_is_down_loses_its_vote_before_one_that_leaves(dead: str, leaving: str) -> None:
+    world = World(1)
+    world.form("abc")
+    leader = world.leader
+    assert leader.address == "a"
+    gone = world.crash(dead)
+    world.until(lambda: status_of(leader, gone) is Status.DOWN)
+    world[leaving].feed(ev.Depart())
+    world.until(lambda: world.processes[leaving].node.standing is Standing.DEPARTED, 2)
+    world.run(2)
+    assert leader.node.is_leader
+    assert leader.node.voters == (leader.key,)
+
+
+def status_of(process: Process, other: Process) -> Status | None:
+    """What a node takes another one for."""
+    member = process.node.state.member(other.key)
+    return None if member is None else member.status

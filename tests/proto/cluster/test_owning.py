@@ -223,6 +223,15 @@ def test_what_is_released_is_said_again_until_the_shard_has_moved() -> None:
     assert not bench.owning.is_empty(), "the copy is kept for the next owner until that has it"
 
 
+def test_a_copy_without_replicas_is_kept_for_whoever_was_given_the_shard_and_not_for_who_has_taken_it() -> None:
+    for forced in (False, True):
+        bench = Bench()
+        epoch = bench.owned()
+        bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", b"state", 1))
+        bench.give("b.1", bench.home, forced=forced)
+        assert bench.owning.is_empty() is forced
+
+
 def test_a_close_that_was_not_asked_for_or_of_another_epoch_changes_nothing() -> None:
     bench = Bench()
     epoch = bench.owned()

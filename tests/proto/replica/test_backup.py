@@ -153,6 +153,15 @@ def test_rule_14_what_was_not_confirmed_since_it_became_a_backup_is_removed() ->
     assert listed(script) == [("there", 5, 3, False)]
 
 
+def test_rule_14_a_copy_that_nothing_was_added_to_is_complete_as_of_a_later_membership_when_its_owner_says_so() -> None:
+    script = copy()
+    script.hear("a", update("x", 1, b"one"))
+    script.hear("a", evolve(whole(sequence=1), index=7))
+    script.hear("a", evolve(whole(stage=2, sequence=1), index=9))
+    [send] = script.hear("z", fetch(epoch=6))
+    assert send.message.index == 9
+
+
 def test_rule_14_a_dropped_copy_has_nothing_and_still_refuses() -> None:
     script = copy()
     script.hear("a", update("x", 1, b"one"))

@@ -28,6 +28,29 @@ def test_rule_17_a_process_that_was_there_all_the_time_is_believed_whatever_it_h
     assert counting.missing({"b": 0}) == ("a",)
 
 
+def test_rule_17_a_process_that_was_there_when_it_came_to_hold_the_shard_is_believed() -> None:
+    counting = Counting(((3, ("a", "b")), (9, ("b", "c", "a"))), owners=((4, "a"),), began={"b": 1, "c": 7}, bearable=1)
+    assert counting.missing({"b": 5, "c": 0}) == ("a",)
+
+
+def test_rule_17_a_process_that_began_after_it_came_to_hold_the_shard_is_missing() -> None:
+    counting = Counting(((3, ("a", "b")), (9, ("b", "c", "a"))), owners=((4, "a"),), began={"b": 1, "c": 11})
+    assert counting.missing({"b": 5, "c": 0}) == ("a", "c")
+
+
+def test_rule_17_a_process_that_began_between_two_times_of_holding_the_shard_is_missing() -> None:
+    counting = Counting(((3, ("a", "b", "c")), (6, ("a", "b")), (9, ("a", "b", "c"))), began={"c": 7})
+    assert counting.missing({"a": 5, "b": 5, "c": 0}) == ("c",)
+    assert counting.missing({"a": 6, "b": 6, "c": 0}) == ()
+
+
+def test_rule_17_an_owner_that_was_there_when_it_was_given_the_shard_is_believed() -> None:
+    counting = Counting(((3, ("b",)),), owners=((4, "b"), (8, "a")), began={"a": 7, "b": 1})
+    assert counting.missing({"a": 0, "b": 5}) == ()
+    late = Counting(((3, ("b",)),), owners=((4, "b"), (8, "a")), began={"a": 9, "b": 1})
+    assert late.missing({"a": 0, "b": 5}) == ("a",)
+
+
 def test_rule_17_who_held_the_shard_before_a_copy_was_complete_counts_no_more() -> None:
     counting = Counting(((3, ("a", "b")), (7, ("a", "c"))), owners=((4, "z"), (6, "a")))
     assert counting.missing({"c": 8}) == ("a",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from casty_proto.machine import MILLISECOND, SECOND, Note, Rejected, Reply, Severity, Wake
 from casty_proto.replica import (
@@ -333,6 +334,22 @@ def test_rule_14_a_new_backup_is_brought_up_to_date_and_then_the_old_copy_is_dro
     assert script.wake() == (Send("c", drop(2)),)
     assert script.hear("c", Dropped("r", 0, 5, 2)) == ()
     assert script.machine.deadline() is None
+
+
+def test_rule_14_backups_that_stay_are_told_of_every_change_of_the_members() -> None:
+    script = ready()
+    assert script.do(Backups("r", 0, ("b", "c"), 2, 9)) == (
+        Send("b", evolve(whole(2, 1, 0, life=LIFE), index=9)),
+        Send("c", evolve(whole(2, 1, 0, life=LIFE), index=9)),
+    )
+    assert script.hear("b", complete(2)) == script.hear("c", complete(2)) == ()
+    assert script.do(Backups("r", 0, ("b", "c"), 2, 9)) == (), "it is no change"
+    assert script.machine.deadline() is None
+
+
+def test_rule_14_where_no_write_waits_for_backups_they_are_not_told_of_other_members() -> None:
+    script = ready(sync=0)
+    assert script.do(Backups("r", 0, ("b", "c"), 2, 9)) == ()
 
 
 def test_rule_14_a_slow_answer_ends_what_was_to_be_said_again() -> None:

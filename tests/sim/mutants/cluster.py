@@ -12,7 +12,7 @@ from attrs import evolve
 
 from casty_proto.cluster import events
 from casty_proto.cluster.applying import Applying
-from casty_proto.cluster.commands import RegisterName
+from casty_proto.cluster.commands import RegisterName, Update
 from casty_proto.cluster.governing import Governing
 from casty_proto.cluster.handover import decode_handover
 from casty_proto.cluster.inside import Inside
@@ -23,7 +23,7 @@ from casty_proto.cluster.orders import Orders
 from casty_proto.cluster.owning import Owning
 from casty_proto.cluster.registry import Part, Registry
 from casty_proto.cluster.routing import Routing
-from casty_proto.machine import Instant
+from casty_proto.machine import Instant, Reply
 from casty_proto.replica.answers import Answers
 from casty_proto.replica.backup import Backup, Copy
 from casty_proto.replica.events import Received
@@ -48,6 +48,7 @@ class _Wrong(Node):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.spoil()
+        self._deadlines = self._queries()
 
     def spoil(self) -> None:
         """Make the parts wrong that are there from the beginning."""
@@ -55,6 +56,7 @@ class _Wrong(Node):
     def _enter(self, *arguments: Any) -> Inside:
         inside = super()._enter(*arguments)
         self.spoil_inside(inside)
+        self._deadlines = self._queries()
         return inside
 
     def spoil_inside(self, inside: Inside) -> None:
@@ -504,6 +506,35 @@ class _KeepsVoters(Governing):
 class KeepsDeadVoters(_Wrong):
     def spoil_inside(self, inside: Inside) -> None:
         inside.governing.__class__ = _KeepsVoters
+
+
+class _SaysNothingNew(Orders):
+    __slots__ = ()
+
+    def place(self, command: Any, answer: Any, *, at_once: bool = False) -> None:
+        if type(command) is not Update:
+            super().place(command, answer, at_once=at_once)
+
+
+@planted("does not say that its roles and its weight are others", "only members with the role hold anything")
+class SaysNothingNew(_Wrong):
+    def spoil_inside(self, inside: Inside) -> None:
+        inside.orders.__class__ = _SaysNothingNew
+
+
+class _ConfersWithNobody(Inside):
+    __slots__ = ()
+
+    def on_confer(self, event: events.Confer) -> None:
+        self._core.out.append(Reply(event.request, events.Done(self._core.state.changed)))
+
+
+@planted("takes what it knows for all that is known", "Ongaro 2014, 6.4: read-index")
+class ConfersWithNobody(_Wrong):
+    def _enter(self, *arguments: Any) -> Inside:
+        inside = super()._enter(*arguments)
+        inside.__class__ = _ConfersWithNobody
+        return inside
 
 
 class _ForgetsTheRest(Orders):

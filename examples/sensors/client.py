@@ -1,0 +1,197 @@
+"""The client outside of the cluster: consumes all sensors, and streams alerts back.
+
+    python -m examples.sensors.client --contact node-1:25520
+
+A sensor whose node dies is found again when the node is back, and goes on with the first reading that has not arrived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import time
+from typing import Any
+
+from casty_asyncio import (
+    AskError,
+    ClusterClient,
+    GetSink,
+    GetSource,
+    SinkRef,
+    SourceRef,
+    StreamError,
+    run,
+    stream_consumer,
+    stream_producer,
+)
+
+from .messages import (
+    DISPATCHER,
+    MONITOR,
+    SENSORS,
+    STATIONS,
+    Alert,
+    Arrived,
+    ConsumeAlerts,
+    SensorReading,
+    WhereAreYou,
+)
+from .output import GREEN, YELLOW, Reporter, painted
+
+THRESHOLDS = {"temp": 40.0, "humidity": 85.0, "pressure": 1040.0}
+
+
+class Pipeline:
+    """What one client does."""
+
+    def __init__(self, client: ClusterClient, reporter: Reporter, args: argparse.Namespace) -> None:
+        self.client = client
+        self.reporter = reporter
+        self.count: int = args.count
+        self.sensors: int = args.producers
+        self.arrived: dict[str, int] = {}
+        self.repeated = 0
+        self.alerts = 0
+        self.delays: list[float] = []
+        self.alert_sink: SinkRef[Alert]
+        self.longest_gap = 0.0
+
+    async def run(self) -> bool:
+        """Consume everything. Whether all of it has arrived."""
+        await self.connect_alerts()
+        watching = asyncio.create_task(self.watch_dispatcher())
+        try:
+            async with asyncio.TaskGroup() as group:
+                reading: dict[Any, asyncio.Task[None]] = {}
+                # A producer that is back after its node has died is another actor, and so another one to read.
+                while not self.is_complete:
+                    for instance in self.client.lookup(SENSORS).instances:
+                        if instance.ref not in reading:
+                            name = f"{instance.node}"
+                            reading[instance.ref] = group.create_task(self.consume(instance.ref, name))
+                    await asyncio.sleep(0.05)
+        finally:
+            watching.cancel()
+        await self.alert_sink.complete()
+        return self.is_complete
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.arrived) == self.sensors and all(count == self.count for count in self.arrived.values())
+
+    async def consume(self, producer: Any, where: str) -> None:
+        """Read one producer to its end."""
+        consumer = self.client.spawn(stream_consumer(producer, timeout=10.0))
+        try:
+            source: SourceRef[SensorReading] = await self.client.ask(consumer, lambda r: GetSource(reply_to=r))
+            async for reading in source:
+                await self.take(reading)
+        except (StreamError, AskError) as error:
+            self.reporter.say("lost", f"the sensor at {where} is lost: {error}", where=where)
+
+    async def take(self, reading: SensorReading) -> None:
+        """A reading has come: note it down at its station, which is on two nodes when this returns."""
+        expected = self.arrived.get(reading.sensor, 0)
+        if reading.number != expected:
+            self.repeated += reading.number < expected
+            if reading.number > expected:
+                self.reporter.say("gap", f"{reading.sensor}: {reading.number} came instead of {expected}")
+            return
+        self.arrived[reading.sensor] = expected + 1
+        self.delays.append(time.time() - reading.timestamp)
+        threshold = THRESHOLDS.get(reading.sensor, 90.0)
+        if reading.value > threshold:
+            self.alerts += 1
+            await self.alert_sink.put(Alert(reading.sensor, reading.number, reading.value, threshold))
+        station = self.client.entity_ref(STATIONS, reading.sensor)
+        while True:
+            try:
+                await station.send(Arrived(expected + 1))
+                break
+            except AskError:
+                # Saying it twice does no harm, and the node that had it may be gone.
+                await asyncio.sleep(0.05)
+        if (expected + 1) % 10 == 0 or expected + 1 == self.count:
+            self.reporter.say(
+                "progress",
+                f"{painted(reading.sensor, YELLOW)}: {expected + 1} of {self.count} readings, from {reading.node}",
+                arrived=self.arrived,
+            )
+
+    async def connect_alerts(self) -> None:
+        """Produce alerts here, and have the monitor of the cluster consume them."""
+        producer = self.client.spawn(stream_producer(), "alert-producer")
+        self.alert_sink = await self.client.ask(producer, lambda r: GetSink(reply_to=r), timeout=5.0)
+        for _ in range(300):
+            listing = self.client.lookup(MONITOR)
+            if listing:
+                monitor = next(iter(listing)).ref
+                monitor.tell(ConsumeAlerts(producer=producer))
+                self.reporter.say("monitor", "the alert monitor is connected")
+                return
+            await asyncio.sleep(0.1)
+        raise SystemExit("no alert monitor was found within 30 s; start a node with --alert-monitor")
+
+    async def watch_dispatcher(self) -> None:
+        """Ask the singleton where it is, again and again, and report when it has moved."""
+        dispatcher = self.client.singleton_ref(DISPATCHER)
+        last, where = time.monotonic(), ""
+        while True:
+            try:
+                now_at = await dispatcher.ask(WhereAreYou(), timeout=1.0)
+            except AskError:
+                await asyncio.sleep(0.02)
+                continue
+            gap, last = time.monotonic() - last, time.monotonic()
+            self.longest_gap = max(self.longest_gap, gap if where else 0.0)
+            if now_at != where:
+                if where:
+                    text = f"the dispatcher answers from {now_at} now, after {gap:.2f} s without an answer"
+                    self.reporter.say("moved", text, node=now_at, gap=gap)
+                where = now_at
+            await asyncio.sleep(0.05)
+
+
+async def main(args: argparse.Namespace) -> int:
+    reporter = Reporter("client", as_json=args.json)
+    contacts = [(host, int(port)) for host, _, port in (each.rpartition(":") for each in args.contact)]
+    async with ClusterClient(contact_points=contacts, system_name="sensors", secret=args.secret) as client:
+        pipeline = Pipeline(client, reporter, args)
+        begun = time.monotonic()
+        async with asyncio.timeout(args.timeout):
+            complete = await pipeline.run()
+        seconds = time.monotonic() - begun
+        delays = sorted(pipeline.delays)
+        reporter.say(
+            "result",
+            f"{painted('complete', GREEN)}: {sum(pipeline.arrived.values())} readings in {seconds:.1f} s",
+            arrived=pipeline.arrived,
+            alerts=pipeline.alerts,
+            repeated=pipeline.repeated,
+            seconds=seconds,
+            median_ms=1000 * delays[len(delays) // 2],
+            longest_gap=pipeline.longest_gap,
+        )
+        # The last alerts are on their way.
+        await asyncio.sleep(0.2)
+    return 0 if complete else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the program can be told."""
+    found = argparse.ArgumentParser(prog="python -m examples.sensors.client", description=__doc__.splitlines()[0])
+    found.add_argument("--contact", action="append", required=True, help="a node to begin with, as host:port")
+    found.add_argument("--producers", type=int, default=3, help="how many sensors there are (default: 3)")
+    found.add_argument("--count", type=int, default=200, help="how many readings each has (default: 200)")
+    found.add_argument("--timeout", type=float, default=120.0, help="seconds until it gives up (default: 120)")
+    found.add_argument("--secret", default=None, help="what all nodes and clients must know")
+    found.add_argument("--json", action="store_true", help="print one JSON object for each line")
+    return found
+
+
+if __name__ == "__main__":
+    arguments = parser().parse_args()
+    logging.basicConfig(level=logging.ERROR if arguments.json else logging.WARNING)
+    sys.exit(run(main(arguments)))
