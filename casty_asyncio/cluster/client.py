@@ -39,9 +39,11 @@ from .client_wire import allow_types
 from .discovery import instance_of
 from .events import ClientConnected, ClientDisconnected, ClusterMember, MemberStatus, member_changes
 from .items import Form
+from .names import SINGLETON_ID
 from .options import check_timeout
 from .placeless import PlacelessRefs
-from .refs import SINGLETON_ID, EntityRef, ShardedRef
+from .refs import EntityRef, ShardedRef
+from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -147,6 +149,7 @@ class ClusterClient(ActorSystem):
     async def _end(self, runtime: Runtime) -> tuple[str, ...]:
         # Handlers that still run may use what is connected.
         await self._stop_following()
+        self._notify()
         try:
             return await super()._end(runtime)
         finally:
@@ -319,6 +322,18 @@ class ClusterClient(ActorSystem):
         if self._routes is None:
             raise UsageError(f"the client of {self.name!r} was not started; use `async with`, or await client.start()")
         return self._routes
+
+    if not TYPE_CHECKING:  # Its types are those of `ActorSystem.spawn`.
+
+        def spawn(self, actor: Any, name: str | None = None, **options: Any) -> Any:
+            """Spawn an actor of the client; see `ActorSystem.spawn`. Raises `UsageError` for what nodes alone have."""
+            is_for_nodes = isinstance(actor, ShardedBehavior | SingletonBehavior | BroadcastBehavior)
+            if is_for_nodes or options.get("sharded") or options.get("singleton"):
+                raise UsageError(
+                    f"spawn of {name!r}: sharded types, singletons and broadcasted actors live on the nodes of a "
+                    "cluster; spawn it there, and use client.sharded_ref(name), singleton_ref or broadcast_ref here"
+                )
+            return super().spawn(actor, name, **options)
 
     def entity_ref(self, name: str, entity_id: str) -> EntityRef[Any]:
         """The ref of one entity of a sharded type, whether the type is known yet or not. Raises `UsageError`."""

@@ -3,8 +3,8 @@
 Rules
 -----
  1. The node that is followed is asked again and again what is new. One that is lost, that says it belongs to no
-    cluster, or that says nothing for longer than it holds a question, is left for another member to which there is a
-    link already.
+    cluster, that knows of no leader for long, or that says nothing for longer than it holds a question, is left for
+    another member to which there is a link already.
  2. Where there is none, all contact points and all members that are known are tried at the same time, each again and
     again. The first that answers is followed.
  3. A picture that is older than the last one does not count: a node may lag behind, and news is not unlearned.
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 2.5
 """How much longer than it may hold a question a node has to answer it."""
+LEADERLESS_SECONDS = 5.0
+"""A node that has known of no leader for so long may be cut off from the others, and the last to learn anything."""
 AGAIN_MIN, AGAIN_MAX = 0.1, 2.0
 """How long, in seconds, it takes until an address is tried again."""
 
@@ -92,7 +94,8 @@ class Feed:
         """Take what a node tells, for as long as it does (rule 1)."""
         copy = Copy()
         reason = "it is closing"
-        seen = 0
+        loop = self._runtime.loop
+        led_at, seen = loop.time(), 0
         try:
             while link.is_up:
                 if news is None:
@@ -103,13 +106,19 @@ class Feed:
                         link.is_closing = answer.has_ended
                         break
                     news = answer
-                self._take(copy.apply(news), link)
+                view = copy.apply(news)
+                self._take(view, link)
                 seen, news = news.number, None
+                if view.topology.leader is not None:
+                    led_at = loop.time()
+                elif loop.time() > led_at + LEADERLESS_SECONDS and self._links.has_other(link):
+                    reason = "it has known of no leader for a while"
+                    break
         except AskError as error:
             reason = str(error)
         except (ValueError, TypeError) as error:
             reason = f"what it tells makes no sense: {error}"
-        link.suspect_until = self._runtime.loop.time() + SUSPECT_SECONDS
+        link.suspect_until = loop.time() + SUSPECT_SECONDS
         if self.link is link:
             self.link = None
             self._runtime.log.info("%s is not followed any more: %s", link.node_id, reason)

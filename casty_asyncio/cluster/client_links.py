@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 BACKOFF_MIN, BACKOFF_MAX = 0.05, 5.0
 """How long, in seconds, it takes until a member is tried again."""
+WARN_AFTER = 5
+"""After how many attempts the log says that a member cannot be reached."""
 SUSPECT_SECONDS = 10.0
 """How long a node that did not answer is the last to be asked again."""
 
@@ -49,6 +52,8 @@ class Link:
         self.gateway: RemoteRef[Any] | None = None
         self.peer: Peer | None = None
         """The process that was there last."""
+        self.attempts = 0
+        """How often it was tried in vain."""
         self.is_closing = False
         """Whether it takes no messages any more."""
         self.suspect_until = 0.0
@@ -100,13 +105,17 @@ class Links:
     def of(self, key: str | None) -> Link | None:
         """The link to a member, if it can be used."""
         link = None if key is None else self._by_key.get(key)
-        return link if link is not None and link.is_open else None
+        return link if link is not None and link.is_open and not link.is_down else None
 
     def best(self) -> Link | None:
         """The one to ask for anything, if there is one: of a member that is up, and that answered when last asked."""
         now = self._runtime.loop.time()
         open_ones = [link for link in self._by_id.values() if link.is_open]
         return min(open_ones, key=lambda link: _rank(link, now), default=None)
+
+    def has_other(self, link: Link) -> bool:
+        """Whether there is another one that could be used instead."""
+        return any(each.is_open and not each.is_down for each in self._by_id.values() if each is not link)
 
     def addresses(self) -> tuple[str, ...]:
         """Where members can be dialled."""
@@ -192,11 +201,17 @@ class Links:
                 problem, gateway = f"{gateway.node} is there", None
             except (UnreachableError, NoClusterError) as error:
                 problem = str(error)
-            self._runtime.log.debug("member %s is not connected: %s", link.node_id, problem)
+            self._complain(link, problem)
             await asyncio.sleep(pause * (0.75 + 0.5 * self._runtime.rng.random()))
             pause = min(2 * pause, BACKOFF_MAX)
         link.connecting = None
         self._open(link, gateway)
+
+    def _complain(self, link: Link, problem: str) -> None:
+        link.attempts += 1
+        text = "member %s cannot be connected: %s; its actors cannot answer this client (see address_map)"
+        level = logging.WARNING if link.attempts == WARN_AFTER else logging.DEBUG
+        self._runtime.log.log(level, text, link.node_id, problem)
 
     def _stop_connecting(self, link: Link) -> None:
         task, link.connecting = link.connecting, None
@@ -221,6 +236,7 @@ class Links:
                 self._on_change()
 
         body.call_at_end(lost)
+        link.attempts = 0
         link.gateway, link.is_closing, link.peer = gateway, False, gateway.conversation.peer
         link.undo = lambda: body.forget_at_end(lost)
         self._on_change()

@@ -11,7 +11,8 @@ Rules
     settled first, and the rest waits here: so they stay in order.
  2. What cannot be sent yet waits: while no node is connected, and while the type is not known. No more than
     `WAITING_MAX` messages wait; more are refused, which makes dead letters of tells, and makes asks try again.
- 3. What was sent to a node that is lost before it said that the owner has it: nobody knows, and nobody repeats it.
+ 3. What was sent to a node that is lost, or held to be dead, before it said that the owner has it: nobody knows what
+    became of it, and nobody repeats it.
  4. A node that leaves gives back what it has not passed on, and that is sent through another one, in its place.
  5. An ask that an owner has had fails when the shard was taken from that owner, and not given.
 """
@@ -34,7 +35,8 @@ from ..errors import ActorStoppedError, NotSendableError, OutcomeUnknownError, U
 from .asking import EntityAsk, EntityAsks
 from .client_wire import Accepted, Deliver, Refusal
 from .items import Items
-from .refs import SINGLETON_ID, EntityRef, ShardedRef
+from .names import SINGLETON_ID
+from .refs import EntityRef, ShardedRef
 from .regions import Region
 
 if TYPE_CHECKING:
@@ -47,8 +49,10 @@ WAITING_MAX = 4096
 UNDER_WAY_MAX = 2**16
 """How many messages may be on their way at a time. More wait as well."""
 _AGAIN_SECONDS = 0.05
-_FRAME_ROOM = 1024
-"""What a message needs besides itself, in bytes."""
+_FRAME_ROOM = 256
+"""What a message needs besides itself and the names in its address, in bytes."""
+_BYTES_MAX = 4
+"""The most that a character of a name takes."""
 
 type Spot = tuple[str, int]
 
@@ -79,7 +83,8 @@ class _Lane:
         self.spot = spot
         self.link: Link | None = None
         """Through which node it goes."""
-        self.under_way = 0
+        self.under_way: dict[_Posted, None] = {}
+        """What the gateway there has not answered."""
         self.sent = 0
         """The number of the last message that was sent for the first time."""
         self.waiting: deque[_Message] = deque()
@@ -151,10 +156,11 @@ class Routes:
 
     def tell(self, message: _Message) -> int:
         """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`."""
-        if len(message.item) > self._limit:
+        size = len(message.item) + _BYTES_MAX * (len(message.entity) + len(message.region))
+        if size > self._limit:
             raise NotSendableError(
-                f"a message to /{message.region}/{message.entity} cannot be sent: it is {len(message.item)} bytes "
-                f"long, and {self._limit} are allowed (Remote.max_message)"
+                f"a message to /{message.region}/{message.entity} cannot be sent: with its address it takes up to "
+                f"{size} bytes, and {self._limit} are allowed (Remote.max_message)"
             )
         known = None if self.view is None else self.view.regions.get(message.region)
         if known is None:
@@ -206,13 +212,14 @@ class Routes:
         if not conversation.session.has_room:
             message.request.answered(Rejected(f"too much waits for {link.node_id}"))
             return True
-        lane.under_way += 1
         self._under_way += 1
         if message.number == 0:
             lane.sent += 1
             message.number = lane.sent
         # The name of what is asked is of use in errors only.
-        ask = Ask(self.runtime, gateway, None, 0.0, _Posted(self, lane, link, message))
+        posted = _Posted(self, lane, link, message)
+        lane.under_way[posted] = None
+        ask = Ask(self.runtime, gateway, None, 0.0, posted)
         ask.message = Deliver(message.region, message.entity, message.item, ask.handle())
         conversation.asking.ask(gateway, ask)
         return True
@@ -248,9 +255,10 @@ class Routes:
             self._is_pumping_soon = True
             self.runtime.loop.call_soon(self.pump)
 
-    def settled(self, lane: _Lane, link: Link, message: _Message, answer: object) -> None:
+    def settled(self, posted: _Posted, answer: object) -> None:
         """A gateway has said what became of a message, or never will."""
-        lane.under_way -= 1
+        lane, link, message = posted.lane, posted.link, posted.message
+        del lane.under_way[posted]
         self._under_way -= 1
         request = message.request
         match answer:
@@ -303,6 +311,11 @@ class Routes:
                 self._waiting -= 1
                 if not message.is_over:
                     self.tell(message)
+        for lane in self._lanes.values():
+            if lane.under_way and lane.link is not None and lane.link.is_down:
+                gone = UnreachableError("the cluster holds it to be dead")
+                for posted in list(lane.under_way):
+                    posted.set_exception(gone)
         for ask, (spot, epoch) in list(self._accepted.items()):
             if view.taken.get(spot, 0) > epoch:
                 self._lose(ask)
@@ -336,13 +349,13 @@ class Routes:
 class _Posted:
     """Stands for the future of a `Deliver`: one message that a gateway has."""
 
-    __slots__ = ("_is_over", "_lane", "_link", "_message", "_routes")
+    __slots__ = ("_is_over", "_routes", "lane", "link", "message")
 
     def __init__(self, routes: Routes, lane: _Lane, link: Link, message: _Message) -> None:
         self._routes = routes
-        self._lane = lane
-        self._link = link
-        self._message = message
+        self.lane = lane
+        self.link = link
+        self.message = message
         self._is_over = False
 
     def done(self) -> bool:
@@ -353,7 +366,7 @@ class _Posted:
         """It has answered."""
         if not self._is_over:
             self._is_over = True
-            self._routes.settled(self._lane, self._link, self._message, value)
+            self._routes.settled(self, value)
 
     def set_exception(self, error: Exception) -> None:
         """It never will."""

@@ -1,7 +1,8 @@
 """What an outside client and the gateway of a node say to each other.
 
 Every message of a client is an ask, so a gateway that is lost is noticed with each of them, and one that is slow is
-not flooded. The names under which the classes travel are part of the protocol.
+not flooded. None of them is ever a dead letter: what is lost is the message that it carries. The names under which the
+classes travel are part of the protocol.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Head:
 
 
 @frozen
-class Changes:
+class Changes(Unmissed):
     """What has changed."""
 
     number: int = field(validator=instance_of(int))
@@ -64,7 +65,7 @@ class Changes:
 
 
 @frozen
-class Outside:
+class Outside(Unmissed):
     """The node belongs to no cluster."""
 
     reason: str = field(validator=instance_of(str))
@@ -83,7 +84,7 @@ class Deliver(Unmissed):
 
 
 @frozen
-class Accepted:
+class Accepted(Unmissed):
     """The owner has it, in order with those before to the same shard."""
 
     epoch: int = field(validator=instance_of(int))
@@ -91,7 +92,7 @@ class Accepted:
 
 
 @frozen
-class Refusal:
+class Refusal(Unmissed):
     """The owner does not have it, or nobody knows."""
 
     reason: str = field(validator=instance_of(str))

@@ -195,6 +195,7 @@ class Cluster:
         views = self.views
         if not views.gone.is_set():
             await self.gateway.drain(min(timeout, _DRAIN_SECONDS))
+            self.member.flush()
             self.member.feed(events.Depart())
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout + 1.0):

@@ -30,7 +30,7 @@ from ..behavior_body import BehaviorBody
 from ..body import Body
 from ..errors import ActorFailedError, NotHandledError, ReplicationError, described
 from .items import EntityAnswer, Form
-from .names import name_of
+from .names import SINGLETON_ID, name_of
 from .shards import Life
 from .turns import Turn
 
@@ -70,7 +70,7 @@ class Entity:
     def path(self) -> str:
         """For texts."""
         path = self.shard.region.path
-        return f"{path}/{name_of(self.name)}" if self.name else path
+        return path if self.name == SINGLETON_ID else f"{path}/{name_of(self.name)}"
 
     @property
     def is_busy(self) -> bool:

@@ -29,9 +29,9 @@ from ..refs import LocalRef
 from .entities import Entity, EntityClassBody
 from .items import DecodeError, EntityAnswer, Form, Items, Verdict
 from .member import Member
-from .names import name_of
+from .names import SINGLETON_ID, name_of
 from .recipes import Recipe
-from .refs import SINGLETON_ID, EntityRef
+from .refs import EntityRef
 from .shards import HostedRegion, Life, Shard
 from .turns import Turn
 
@@ -180,6 +180,9 @@ class Hosting:
                 self._undecodable(shard, turn, error)
                 continue
             turn.form, turn.sender, turn.handle = item.form, item.sender, item.handle
+            if turn.form is Form.RECEIPT:
+                turn.form = Form.TELL
+                self.member.lanes.is_hurried = True
             turn.ask.message = item.message
             self._entity(shard, item.entity).take(turn)
 

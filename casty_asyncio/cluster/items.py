@@ -42,6 +42,8 @@ class Form(IntEnum):
     """The answer of the handler."""
     SEND = 2
     """That the handler has ended, and that its state is kept as it should be."""
+    RECEIPT = 3
+    """That the owner has it. It is a `TELL` for which somebody waits until then."""
 
 
 class Verdict(IntEnum):

@@ -15,6 +15,8 @@ nodes bear it that messages are lost, and repeat what must not be (`casty_proto/
 5.  Who receives says so, at most once in `SIGN_SECONDS`. A lane that was written to and gives no sign for
     `SILENT_SECONDS` is closed: TCP alone would go on for a quarter of an hour.
 6.  A message that cannot be decoded is lost like any other, and logged. What is no message ends the connection.
+7.  That a message was accepted is said a little later, unless somebody waits for that: the answer, or what is said
+    next, is on its way first, and of several acknowledgements the last one is enough.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from casty_proto.address import AddressError, NodeAddress
-from casty_proto.cluster.messages import Envelope
+from casty_proto.cluster.messages import Envelope, Routed
 from casty_proto.machine import MILLISECOND, SECOND, Instant
+from casty_proto.shard.channel import Accepted
 from casty_proto.wire import Decoder, EncodeError, Encoder, Established, Kind, Malformed, Refused, WireOptions
 from casty_proto.wire.frame import HEADER
 
@@ -41,6 +44,7 @@ WAITING_MAX = 4096
 BACKOFF_MIN = 0.05
 BACKOFF_MAX = 1.0
 SIGN_SECONDS = 1.0
+PATIENT_SECONDS = 0.002
 SILENT_SECONDS = 5.0
 LANES_MAX = 4096
 """To more addresses than that nothing is said: strangers may name as many as they like."""
@@ -67,6 +71,13 @@ class Lanes:
         self.received = 0
         self._out: dict[tuple[str, Kind], _Lane] = {}
         self._in: dict[_Incoming, None] = {}
+        self._dirty: list[_Lane] = []
+        """Those for which something waits that was not looked at yet."""
+        self._patient: dict[_Lane, None] = {}
+        """Those for which something waits that can wait a little."""
+        self._later: asyncio.TimerHandle | None = None
+        self.is_hurried = False
+        """Whether somebody waits for what the present messages lead to."""
 
     def send(self, to: str, message: Envelope) -> None:
         """Say something to whoever listens at an address. It may be lost."""
@@ -79,7 +90,7 @@ class Lanes:
             if lane is None:
                 return
         self.sent += 1
-        lane.say(message)
+        lane.say(message, gives_way=type(message.body) is Routed and type(message.body.body) is Accepted)
 
     def lane(self, to: str, kind: Kind) -> object:
         """The lane that leads there, if there is one."""
@@ -123,14 +134,37 @@ class Lanes:
             if lane is not None:
                 lane.close()
 
+    def flush_soon(self, lane: _Lane) -> None:
+        """Write what waits for a lane, at the latest in the next turn of the loop."""
+        if not self._dirty:
+            self.transport.loop.call_soon(self.flush)
+        self._dirty.append(lane)
+
+    def flush_later(self, lane: _Lane) -> None:
+        """Write what waits for a lane a little later (rule 7)."""
+        if self._later is None:
+            self._later = self.transport.loop.call_later(PATIENT_SECONDS, self.hurry)
+        self._patient[lane] = None
+
+    def hurry(self) -> None:
+        """Somebody waits for what could wait otherwise."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        patient, self._patient = self._patient, {}
+        for lane in patient:
+            lane.flush()
+
     def flush(self) -> None:
         """Write what waits now, and not in the next turn of the loop."""
-        for lane in self._out.values():
+        dirty, self._dirty = self._dirty, []
+        for lane in dirty:
             lane.flush()
 
     def close(self) -> None:
         """Close all lanes, after what was written."""
         self.flush()
+        self.hurry()
         self.closing = True
         for lane in self._out.values():
             lane.close()
@@ -182,12 +216,18 @@ class _Lane:
         """Whether there is a connection, or will be."""
         return self._connection is not None or self._dialing
 
-    def say(self, message: Envelope) -> None:
-        """Say something, soon."""
+    def say(self, message: Envelope, *, gives_way: bool) -> None:
+        """Say something, soon; or a little later, where it `gives_way` to what matters more."""
+        if gives_way and self._waiting and _supersedes(message, self._waiting[-1]):
+            self._waiting.pop()
         self._waiting.append(message)
-        if not self._flushing:
+        if self._flushing:
+            return
+        if gives_way:
+            self._lanes.flush_later(self)
+        else:
             self._flushing = True
-            self._transport.loop.call_soon(self.flush)
+            self._lanes.flush_soon(self)
 
     def flush(self) -> None:
         """Write what waits, as much as the connection takes."""
@@ -300,6 +340,19 @@ class _Lane:
                 self._dial()
 
 
+def _supersedes(later: Envelope, earlier: Envelope) -> bool:
+    """Whether an acknowledgement says all that the one before says."""
+    one, other = later.body, earlier.body
+    if type(other) is not Routed or type(other.body) is not Accepted or earlier.to != later.to:
+        return False
+    return (one.region, one.shard, one.body.channel, one.body.epoch) == (
+        other.region,
+        other.shard,
+        other.body.channel,
+        other.body.epoch,
+    )
+
+
 class _Incoming:
     """What another node says over one connection. Equal to itself only."""
 
@@ -328,6 +381,11 @@ class _Incoming:
                 return
             lanes.received += 1
             lanes.on_message(message)
+        # What was answered goes out together, and need not wait for the next turn.
+        lanes.flush()
+        if lanes.is_hurried:
+            lanes.is_hurried = False
+            lanes.hurry()
 
     def _give_sign(self) -> None:
         self._sign = None

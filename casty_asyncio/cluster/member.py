@@ -15,7 +15,7 @@ from casty_proto.cluster import events
 from casty_proto.cluster.events import NodeEvent, Received, Send
 from casty_proto.cluster.node import Node
 from casty_proto.cluster.registry import ListingChanged
-from casty_proto.machine import Instant, Note, Persist, Persisted, Reply, Wake
+from casty_proto.machine import Instant, Note, Persist, Persisted, Rejected, Reply, Wake
 
 from .lanes import Lanes
 from .storage import Storage, StorageError
@@ -59,6 +59,7 @@ class Member:
         self._clock = runtime.clock
         self._events: deque[NodeEvent] = deque()
         self._busy = False
+        self._tells: list[events.Tell] = []
         self._unanswered = 0
         """Without a disk: the last record that is to be reported as written."""
         self._due: Instant | None = None
@@ -111,6 +112,25 @@ class Member:
     def lost(self, address: str) -> None:
         """A lane has broken."""
         self.feed(events.ConnectionLost(address))
+
+    def tell(self, tell: events.Tell) -> None:
+        """Send a message to a shard, together with all others of this turn of the loop."""
+        if not self._tells:
+            self.runtime.loop.call_soon(self.flush)
+        self._tells.append(tell)
+
+    def flush(self) -> None:
+        """Send the messages that wait for others of this turn."""
+        tells, self._tells = self._tells, []
+        if not tells:
+            return
+        if self._ended:
+            for tell in tells:
+                if tell.request is not None:
+                    tell.request.answered(Rejected("this node belongs to no cluster any more"))
+            return
+        self.feed(events.Tells(tuple(tells)))
+        self.lanes.flush()
 
     def feed(self, event: NodeEvent) -> None:
         """Give one event to the node, and carry out what it says. Within an effect, the event comes after it."""

@@ -8,6 +8,8 @@ from casty_proto.address import NAME_MAX, actor_name_problem
 
 _NO_NAME = re.compile(r"^\$|[\s\x00-\x1f\x7f-\x9f\ud800-\udfff/#%]")
 _CUT = "..."
+SINGLETON_ID = "$singleton"
+"""What the one entity of a singleton is called."""
 
 
 def name_of(entity_id: str) -> str:

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import field, frozen
 
+from casty_proto.cluster.handover import is_entity
+
 from ..errors import UsageError
 from ..refs import ActorRef
 from .asking import Telling
 from .items import Form
-from .names import name_of
+from .names import SINGLETON_ID, name_of
 
 if TYPE_CHECKING:
     from .regions import Region
-
-SINGLETON_ID = "\x01"
-"""What the one entity of a singleton is called."""
 
 
 def _is_id(_: Any, attribute: Any, value: Any) -> None:
@@ -71,9 +70,8 @@ class EntityRef[M](ActorRef[M]):
 
     @property
     def path(self) -> str:
-        if self.entity_id == SINGLETON_ID:
-            return f"/{self.region.name}"
-        return f"/{self.region.name}/{name_of(self.entity_id)}"
+        path = f"/{self.region.name}"
+        return path if self.entity_id == SINGLETON_ID else f"{path}/{name_of(self.entity_id)}"
 
     @property
     def name(self) -> str:
@@ -105,9 +103,11 @@ class ShardedRef[M](ActorRef[ShardEnvelope[M]]):
 
     def __getitem__(self, entity_id: str) -> EntityRef[M]:
         """The ref of one entity, which is made when it gets its first message."""
-        given: object = entity_id
-        if not isinstance(given, str) or not given:
-            raise UsageError(f"the id of an entity of {self.region.name!r} must be a text, not {entity_id!r}")
+        if not is_entity(entity_id) or entity_id == SINGLETON_ID:
+            raise UsageError(
+                f"the id of an entity of {self.region.name!r} must be a text of 1 to 4096 bytes that does not begin "
+                f"with '\\x00', not {entity_id!r}"
+            )
         return EntityRef(self.region, entity_id)
 
     def tell(self, message: ShardEnvelope[M], sender: ActorRef[Any] | None = None) -> None:

@@ -14,8 +14,9 @@ from casty_proto.machine import SECOND, Rejected
 from ..errors import AskTimeoutError, ClusterError, ClusterTimeoutError, NotHandledError
 from .asking import Accepting, EntityAsk, EntityAsks
 from .items import Form
+from .names import SINGLETON_ID
 from .recipes import Recipe
-from .refs import SINGLETON_ID, EntityRef, ShardedRef
+from .refs import EntityRef, ShardedRef
 
 if TYPE_CHECKING:
     from ..refs import ActorRef, LocalRef
@@ -73,7 +74,7 @@ class Region:
                 self._waiting.append((entity, data, request))
             return -1
         shard = self._member.node.shard_of(self.name, entity)
-        self._member.feed(events.Tell(request, self.name, shard, data))
+        self._member.tell(events.Tell(request, self.name, shard, data))
         return shard
 
     async def accepted(self, ref: EntityRef[Any], message: Any, sender: ActorRef[Any] | None) -> None:
@@ -83,7 +84,7 @@ class Region:
         """
         self.runtime.check_thread()
         loop = self.runtime.loop
-        data = self.items.message(ref.path, ref.entity_id, Form.TELL, sender, None, message)
+        data = self.items.message(ref.path, ref.entity_id, Form.RECEIPT, sender, None, message)
         until = loop.time() + SEND_SECONDS
         while True:
             future: asyncio.Future[None] = loop.create_future()

@@ -43,9 +43,10 @@ from .broadcast import BroadcastRef, broadcast_key
 from .cluster import Cluster, Setup
 from .events import ClusterMember
 from .items import Form
+from .names import SINGLETON_ID
 from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
 from .recipes import Recipe, recipe_of_class, recipe_of_factory
-from .refs import SINGLETON_ID, EntityRef, ShardedRef, ShardEnvelope
+from .refs import EntityRef, ShardedRef, ShardEnvelope
 from .regions import Answered
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
@@ -213,6 +214,18 @@ class DistributedSystem(ActorSystem):
     def metrics(self) -> tuple[Metric, ...]:
         """The figures of the system, and of the node."""
         return (*super().metrics(), *(() if self._cluster is None else metrics_of(self._cluster)))
+
+    def owner_of(self, name: str, entity_id: str | None = None) -> str | None:
+        """The node that owns an entity of a sharded type, or a singleton, as this node knows it; `None` for nobody.
+
+        It may own it no more by the time that this is looked at. Messages find it without this.
+        """
+        node = self._joined().node
+        region = node.state.region(name)
+        if region is None:
+            return None
+        owner = region.owner(node.shard_of(name, SINGLETON_ID if entity_id is None else entity_id))
+        return None if owner is None else split_key(owner)[0]
 
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until the cluster has at least `count` members that are up, and a leader.

@@ -33,6 +33,8 @@ class Listening:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._sockets: list[socket.socket] = []
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
+        """Those at which nobody is accepted for a moment."""
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._strangers: dict[Connection, asyncio.Task[None]] = {}
         """Those whose handshakes are not over, the oldest first."""
@@ -74,7 +76,7 @@ class Listening:
     def serve(self) -> None:
         """Begin to accept connections."""
         for listener in self._sockets:
-            self._start(self._accept_all(listener), "casty-accept")
+            self._listen(listener)
 
     async def close(self) -> None:
         """Accept nobody any more, and turn out those who have not shaken hands."""
@@ -89,25 +91,35 @@ class Listening:
 
     def _close_sockets(self) -> None:
         sockets, self._sockets = self._sockets, []
+        for pause in self._pauses.values():
+            pause.cancel()
+        self._pauses.clear()
         for listener in sockets:
             self._transport.loop.remove_reader(listener.fileno())
             listener.close()
 
     # -- who comes -----------------------------------------------------------------------------------------------------
 
-    async def _accept_all(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                sock, address = await self._transport.loop.sock_accept(listener)
-            except ConnectionError:
-                continue  # It is gone already.
-            except OSError as error:
-                self._transport.complain("this machine", "accept", f"no connection can be accepted: {error}")
-                await asyncio.sleep(_PAUSE_SECONDS)
-                continue
-            self._on_accepted(sock, endpoint(address) or "somebody")
-            # One for each turn of the loop: others have something to do as well.
-            await asyncio.sleep(0)
+    def _on_ready(self, listener: socket.socket) -> None:
+        """Somebody wants to come in. One for each turn of the loop: others have something to do as well.
+
+        No coroutine waits for this: one that was cancelled when it had accepted would leave the socket to nobody.
+        """
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return  # It is gone already.
+        except OSError as error:
+            self._transport.complain("this machine", "accept", f"no connection can be accepted: {error}")
+            self._transport.loop.remove_reader(listener.fileno())
+            self._pauses[listener] = self._transport.loop.call_later(_PAUSE_SECONDS, self._listen, listener)
+            return
+        sock.setblocking(False)
+        self._on_accepted(sock, endpoint(address) or "somebody")
+
+    def _listen(self, listener: socket.socket) -> None:
+        self._pauses.pop(listener, None)
+        self._transport.loop.add_reader(listener.fileno(), self._on_ready, listener)
 
     def _on_accepted(self, sock: socket.socket, peer: str) -> None:
         transport, options = self._transport, self._transport.options

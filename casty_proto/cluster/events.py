@@ -158,6 +158,13 @@ class Tell:
 
 
 @value
+class Tells:
+    """Several messages, in their order. Those for one shard travel together, which costs much less than one by one."""
+
+    tells: tuple[Tell, ...] = field(validator=deep_iterable(instance_of(Tell)))
+
+
+@value
 class Handled:
     """A handler of the entity has ended and left it with this state; `None`: the entity is no more.
 
@@ -221,6 +228,7 @@ type NodeEvent = (
     | ForgetNode
     | Confer
     | Tell
+    | Tells
     | Handled
     | Touched
     | Rested

@@ -368,11 +368,11 @@ class Inside:
         core.deadlines.set(LEAVE, by)
 
     def _is_left_alone(self) -> bool:
-        """Whether somebody has said goodbye, and nobody is there who has not, or wants to."""
+        """Whether others have said goodbye, and those who have not want to leave as well."""
         core = self._core
         others = [one for one in core.state.members() if one.key != core.key]
         gone = [one for one in others if core.seen.get(one.key) is State.LEFT]
-        return bool(gone) and all(one in gone or one.status is not Status.UP for one in others)
+        return bool(gone) and all(one in gone or one.status is Status.LEAVING for one in others)
 
     def _votes(self) -> bool:
         """Whether this node's vote may still be counted."""

@@ -190,6 +190,8 @@ class Node(Direct):
                 self._on_wake()
             case Tell():
                 self._routing.on_tell(event)
+            case events.Tells(tells):
+                self._routing.on_tells(tells)
             case events.Handled():
                 self._owning.on_handled(event)
             case events.Touched():

@@ -52,6 +52,17 @@ class Routing:
 
     def on_tell(self, event: Tell) -> None:
         """A message for a shard."""
+        self.on_tells((event,))
+
+    def on_tells(self, tells: tuple[Tell, ...]) -> None:
+        """Several messages. Those for one shard travel together."""
+        senders: dict[Spot, Sender] = {}
+        for event in tells:
+            self._put(event, senders)
+        for spot, sender in senders.items():
+            self._perform(spot, sender, sender.flush(self._core.now))
+
+    def _put(self, event: Tell, senders: dict[Spot, Sender]) -> None:
         core = self._core
         region = core.state.region(event.region)
         reason = ""
@@ -73,8 +84,12 @@ class Routing:
         if sender is None:
             sender = self._senders[spot] = Sender(core.options.channels, self._first)
             sender.lead_to(region.owner(event.shard), region.epoch(event.shard), core.now)
-        self._doubt(spot, sender)
-        self._perform(spot, sender, sender.post(_Item(event.request, event.item), core.now))
+        if spot not in senders:
+            self._doubt(spot, sender)
+            senders[spot] = sender
+        refused = sender.put(_Item(event.request, event.item), core.now)
+        if refused:
+            self._perform(spot, sender, refused)
 
     def moved(self, change: ShardsMoved) -> None:
         """Shards have another owner."""

@@ -205,9 +205,17 @@ class Sender:
 
     def post(self, item: Any, now: Instant) -> SenderEffects:
         """Send a message, now or when there is an owner."""
+        return self.put(item, now) or self.flush(now)
+
+    def put(self, item: Any, now: Instant) -> SenderEffects:
+        """The same, but others follow at once: `flush` comes after them, so that they travel together."""
         if len(self) >= self._options.max_waiting:
             return (Returned((item,), f"{len(self)} messages wait for this shard already"),)
         self._waiting.append((now + self._options.patience_ns, item))
+        return ()
+
+    def flush(self, now: Instant) -> SenderEffects:
+        """Send what was put, now or when there is an owner."""
         return self._send_more(now)
 
     def lead_to(self, owner: str | None, epoch: int, now: Instant) -> SenderEffects:

@@ -136,7 +136,7 @@ class Show:
                 self.alerts += 1
             case "alerts":
                 self.alerts_complete.set()
-            case "moved":
+            case "moved" if self.moved_after is None:
                 self.moved_after = said["gap"]
                 self.moved.set()
             case "result":
@@ -223,7 +223,7 @@ class Show:
             (bool(self.killed), f"{self.killed or 'no node'} was killed, and came back"),
             (
                 self.moved_after is not None,
-                f"the dispatcher was out of reach for {self.moved_after or 0:.2f} s, from another node from then on",
+                f"the dispatcher was out of reach for {self.moved_after or 0:.2f} s, and then on another node",
             ),
             (
                 bool(self.stations_moved),

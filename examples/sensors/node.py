@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import logging
 import random
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from casty_asyncio import (
@@ -123,6 +125,8 @@ async def produce(system: DistributedSystem, stations: Any, sensor: str, count: 
     sink = await system.ask(producer, lambda r: GetSink(reply_to=r), timeout=5.0)
     first = await stations[sensor].ask(GetArrived(), timeout=20.0)
     say("sensor", f"sensor {painted(sensor, YELLOW)} begins with reading {first}", sensor=sensor, first=first)
+    # A station that lives on this very node, for now. When the node is killed it is seen on another one.
+    journal = next(name for name in names(sensor) if system.owner_of(STATIONS, name) == system.node_id)
     low, high = RANGES.get(sensor, (0.0, 100.0))
     for number in range(first, count):
         # Seeded by its number, so that a reading that is produced again is the same one.
@@ -133,8 +137,15 @@ async def produce(system: DistributedSystem, stations: Any, sensor: str, count: 
             say("sensor-left", f"nobody reads sensor {sensor} any more: {error}", sensor=sensor)
             return
         await asyncio.sleep(interval)
+        if number % 10 == 9:
+            await stations[journal].send(Arrived(number + 1))
     await sink.complete()
     say("complete", f"sensor {painted(sensor, YELLOW)} is complete: {count} readings", sensor=sensor)
+
+
+def names(sensor: str) -> Iterator[str]:
+    """Names of stations, each of which is somewhere."""
+    return (f"{sensor}-journal-{number}" for number in itertools.count())
 
 
 async def main(args: argparse.Namespace) -> None:
@@ -158,7 +169,12 @@ async def main(args: argparse.Namespace) -> None:
         await system.wait_for(args.nodes, timeout=60.0)
         reporter.say("joined", f"in a cluster of {len(system.members)}, led by {system.leader_id}")
         stations = await system.spawn(
-            Station, STATIONS, sharded=True, num_shards=16, replication=ReplicationConfig(factor=3, sync_count=1)
+            Station,
+            STATIONS,
+            sharded=True,
+            num_shards=16,
+            replication=ReplicationConfig(factor=3, sync_count=1),
+            remember=True,
         )
         if "dispatch" in args.role:
             await system.spawn(Dispatcher, DISPATCHER, singleton=True, role="dispatch")

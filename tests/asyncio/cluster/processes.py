@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from .kit import within
+from .node_kit import within
 
 ROOT = Path(__file__).parents[3]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from casty_asyncio import ActorSystem, ExpelledError, ReplicationConfig
 
-from .kit import FAST
+from .node_kit import FAST
 from .things import Boss, Counter
 
 

@@ -21,6 +21,7 @@ from casty_asyncio import (
     MemberStatus,
     MemberUp,
     Remote,
+    ReplicationConfig,
     ServiceKey,
     ShardEnvelope,
     SubscribeListing,
@@ -292,8 +293,6 @@ async def test_what_is_sent_to_a_type_before_it_is_known_waits_for_it() -> None:
 
 
 async def test_send_to_a_replicated_entity_ends_when_its_backups_have_the_state() -> None:
-    from casty_asyncio import ReplicationConfig
-
     async with cluster(2) as systems:
         for system in systems:
             await system.spawn(
@@ -303,6 +302,18 @@ async def test_send_to_a_replicated_entity_ends_when_its_backups_have_the_state(
             ref = client.entity_ref("kept", "a")
             await ref.send(Add(5))
             assert await ref.ask(Get()) == 5
+
+
+async def test_what_lives_on_nodes_cannot_be_spawned_on_a_client() -> None:
+    async with cluster(1) as (only,), client_of(only) as client:
+        for spawn in (
+            lambda: client.spawn(Counter, name="x", sharded=True),
+            lambda: client.spawn(Counter, name="x", singleton=True),
+            lambda: client.spawn(Behaviors.sharded(lambda _: echo()), "x"),  # type: ignore[call-overload]
+            lambda: client.spawn(Behaviors.broadcasted(echo()), "x"),  # type: ignore[call-overload]
+        ):
+            with pytest.raises(UsageError, match="live on the nodes of a cluster"):
+                spawn()
 
 
 # -- nobody there ------------------------------------------------------------------------------------------------------
@@ -316,6 +327,8 @@ async def test_a_client_that_reaches_nobody_names_each_contact_point_and_why() -
     assert lines[0] == "no node of cluster 'casty' within 0.3 s:"
     assert [line.split(": ")[0].strip() for line in lines[1:]] == ["127.0.0.1:1", "127.0.0.1:2"]
     assert all("cannot be reached" in line for line in lines[1:])
+    with pytest.raises(ContactError, match=r"127\.0\.0\.1:2"):
+        await client.start()
     await client.shutdown()
 
 

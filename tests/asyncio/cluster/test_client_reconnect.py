@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from attrs import evolve
 
 from casty_asyncio import (
     ActorSystem,
@@ -15,6 +16,7 @@ from casty_asyncio import (
     OutcomeUnknownError,
     ReplicationConfig,
 )
+from casty_asyncio.cluster.client_wire import Changes, Outside
 
 from ..probe import Probe
 from ..remote.kit import Proxy, peers_of
@@ -35,6 +37,7 @@ from .client_kit import (
     crash,
     dead_letters,
     ids_owned_by,
+    inside_of,
     joined,
     linked,
     member_events,
@@ -111,6 +114,25 @@ async def test_a_node_that_says_nothing_is_left_for_another(monkeypatch: pytest.
             await proxy.close()
 
 
+async def test_a_node_that_knows_of_no_leader_is_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("casty_asyncio.cluster.client_feed.LEADERLESS_SECONDS", 0.05)
+    monkeypatch.setattr("casty_asyncio.cluster.gateway.HOLD_SECONDS", 0.1)
+    async with cluster(2) as systems:
+        gateway = inside_of(systems[0]).gateway
+        news_of = gateway._news
+
+        def without_leader(seen: int) -> Changes | Outside:
+            news = news_of(seen)
+            if isinstance(news, Changes) and news.head is not None:
+                return evolve(news, head=evolve(news.head, leader=None))
+            return news
+
+        monkeypatch.setattr(gateway, "_news", without_leader)
+        async with client_of(systems[0]) as client:
+            await until(lambda: client.connected_to == "node-2")
+            await until(lambda: client.leader_id is not None)
+
+
 async def test_a_client_that_is_cut_off_for_a_moment_loses_nothing() -> None:
     async with cluster(1) as (only,):
         await only.spawn(Counter, name="counters", sharded=True, num_shards=8)
@@ -160,6 +182,40 @@ async def test_asks_go_on_while_nodes_come_and_go_gracefully_and_each_is_handled
                 await asyncio.gather(*asking)
 
 
+async def test_what_was_acknowledged_is_there_when_the_contact_has_crashed_under_load() -> None:
+    replication = ReplicationConfig(factor=2, sync_count=1)
+    async with cluster(3, leave_timeout=0.2) as systems:
+        for system in systems:
+            await system.spawn(Counter, name="counters", sharded=True, num_shards=16, replication=replication)
+        async with client_of(systems[0]) as client:
+            await linked(client, 3)
+            events = member_events(client)
+            acknowledged = {f"e{number}": 0 for number in range(6)}
+            unknown = dict.fromkeys(acknowledged, 0)
+            over = False
+
+            async def ask(entity: str) -> None:
+                ref = client.entity_ref("counters", entity)
+                while not over:
+                    try:
+                        await ref.ask(Add(1), PATIENCE)
+                        acknowledged[entity] += 1
+                    except OutcomeUnknownError:
+                        unknown[entity] += 1
+
+            asking = [asyncio.ensure_future(ask(entity)) for entity in acknowledged]
+            await until(lambda: min(acknowledged.values()) > 5)
+            await crash(systems[0])
+            await next_connection(events)
+            before = dict(acknowledged)
+            await until(lambda: all(acknowledged[entity] > before[entity] for entity in before))
+            over = True
+            await asyncio.gather(*asking)
+            for entity, count in acknowledged.items():
+                there = await client.entity_ref("counters", entity).ask(Get(), PATIENCE)
+                assert count <= there <= count + unknown[entity]
+
+
 async def test_an_ask_of_which_nobody_knows_what_became_fails_and_the_next_one_finds_the_new_owner() -> None:
     async with cluster(3, leave_timeout=0.2) as systems:
         for system in systems:
@@ -178,6 +234,43 @@ async def test_an_ask_of_which_nobody_knows_what_became_fails_and_the_next_one_f
             assert await ref.ask(Where(), PATIENCE) in ("node-1", "node-2")
             RELEASED.set()
             await crashing
+
+
+async def test_a_node_that_is_held_to_be_dead_and_still_connected_holds_up_nothing() -> None:
+    async with cluster(3, leave_timeout=0.2) as systems:
+        for system in systems:
+            await system.spawn(Counter, name="counters", sharded=True, num_shards=16)
+        proxy = Proxy()
+        assert systems[2].address is not None
+        known = {str(systems[2].address): ("127.0.0.1", await proxy.listen(systems[2].address.port))}
+        try:
+            async with client_of(systems[0], address_map=known) as client:
+                await linked(client, 3)
+                (entity,) = await ids_owned_by(client, systems[2], "counters", 1)
+                ref = client.entity_ref("counters", entity)
+                assert await ref.ask(Where()) == "node-3"
+                letters = dead_letters(client)
+                # The client's connection stays open, and nothing comes through. The others see a node that is gone.
+                proxy.stall()
+                asked = asyncio.ensure_future(ref.ask(Add(1), PATIENCE))
+                await asyncio.sleep(0)
+                inside = inside_of(systems[2])
+                inside.member.end()
+                inside.lanes.close()
+                with pytest.raises(OutcomeUnknownError, match="holds it to be dead"):
+                    await asked
+                assert await ref.ask(Where(), PATIENCE) in ("node-1", "node-2")
+                proxy.resume()
+                inside.views.gone.set()
+                links = client._links
+                assert links is not None
+                gateway = links._by_id["node-3"].gateway
+                assert gateway is not None
+                # What the node says of it in the end is news to nobody.
+                await until(lambda: not len(gateway.conversation.asking))
+                assert not await letters.all()
+        finally:
+            await proxy.close()
 
 
 async def test_messages_stay_in_order_while_their_shard_moves() -> None:
@@ -229,19 +322,24 @@ async def test_what_is_told_while_no_node_is_there_waits_within_limits(monkeypat
 async def test_what_was_on_its_way_to_a_node_that_is_lost_is_a_dead_letter_as_it_was_told() -> None:
     async with cluster(1) as (only,):
         await only.spawn(Counter, name="counters", sharded=True, num_shards=8)
-        async with client_of(only) as client:
-            ref = client.entity_ref("counters", "a")
-            assert await ref.ask(Add(1)) == 1
-            letters = dead_letters(client)
-            assert not await letters.all()
-            # Nothing can be told any more before the loop goes on.
-            ending = asyncio.ensure_future(crash(only))
-            ref.tell(Note(1))
-            await ending
-            letter = await letters.next()
-            assert letter.message == Note(1)
-            assert letter.ref == ref
-            assert not await letters.all()
+        proxy = Proxy()
+        assert only.address is not None
+        port = await proxy.listen(only.address.port)
+        try:
+            async with client_of(only, address_map={str(only.address): f"127.0.0.1:{port}"}) as client:
+                ref = client.entity_ref("counters", "a")
+                assert await ref.ask(Add(1)) == 1
+                letters = dead_letters(client)
+                assert not await letters.all()
+                proxy.stall("there")
+                ref.tell(Note(1))
+                await proxy.close()
+                letter = await letters.next()
+                assert letter.message == Note(1)
+                assert letter.ref == ref
+                assert not await letters.all()
+        finally:
+            await proxy.close()
 
 
 # -- members -----------------------------------------------------------------------------------------------------------

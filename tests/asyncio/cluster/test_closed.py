@@ -12,7 +12,7 @@ from attrs import frozen
 from casty_asyncio import Actor, ActorContext, AskError, ClusterTimeoutError, NotSendableError, Remote, message
 from tests.asyncio.transport.kit import contexts
 
-from .kit import all_open, cluster, ids_at, inside_of, joined, node, until, within
+from .node_kit import all_open, cluster, ids_at, inside_of, joined, node, until, within
 from .things import Add, Counter, Say
 
 

@@ -27,7 +27,7 @@ from casty_asyncio import (
 )
 from tests.asyncio.probe import Probe
 
-from .kit import all_open, cluster, crash, joined, node, until, within
+from .node_kit import all_open, cluster, crash, joined, node, until, within
 from .things import Add, Counter, Get, Played, Question, Say, Where, counting, node_of
 
 KEY: ServiceKey[Any] = ServiceKey("workers")

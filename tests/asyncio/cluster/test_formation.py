@@ -21,11 +21,13 @@ from casty_asyncio import (
     MemberStatus,
     MemberUnreachable,
     MemberUp,
+    NotHandledError,
     RaftConfig,
     UsageError,
 )
 
-from .kit import FAST, PATIENCE, cluster, crash, inside_of, joined, next_of, node, subscribed, until, within
+from .node_kit import FAST, PATIENCE, cluster, crash, inside_of, joined, next_of, node, subscribed, until, within
+from .things import Add, Counter
 
 
 def clusters_of(systems: list[DistributedSystem]) -> set[str]:
@@ -288,3 +290,15 @@ async def test_serve_says_that_the_node_was_expelled() -> None:
             await new.wait_for(3, PATIENCE)
             with pytest.raises(ExpelledError, match="node-3 is no member of its cluster any more"):
                 await within(serving)
+
+
+async def test_an_ask_through_a_node_that_has_ended_ends_at_once() -> None:
+    async with cluster(2) as [first, second]:
+        things = await first.spawn(Counter, name="things", sharded=True, num_shards=8)
+        await second.spawn(Counter, name="things", sharded=True, num_shards=8)
+        assert await within(things["a"].ask(Add(1))) == 1
+        await first.shutdown()
+        with pytest.raises(NotHandledError, match="belongs to no cluster any more"):
+            await things["a"].ask(Add(1))
+        with pytest.raises(NotHandledError):
+            await things["a"].send(Add(1))

@@ -17,7 +17,7 @@ from casty_asyncio import (
     ReplicationConfig,
 )
 
-from .kit import (
+from .node_kit import (
     all_open,
     cluster,
     has_open,

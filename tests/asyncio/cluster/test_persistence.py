@@ -11,7 +11,7 @@ import pytest
 from casty_asyncio import DistributedSystem, ExpelledError, MemberLeft, MemberUp, StorageError, UsageError
 from casty_asyncio.cluster.storage_file import FILE_NAME
 
-from .kit import (
+from .node_kit import (
     PATIENCE,
     all_open,
     cluster,
@@ -166,7 +166,7 @@ async def test_the_directory_of_a_node_that_has_no_name_but_its_address_is_refus
 async def test_a_node_whose_disk_fails_does_not_say_another_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with cluster(2) as systems:
+    async with cluster(2, leave_timeout=0.2) as systems:
         third = node("node-3", systems[0], persistence_dir=tmp_path)
         serving = asyncio.ensure_future(third.serve())
         await third.wait_for(3, PATIENCE)

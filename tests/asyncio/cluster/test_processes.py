@@ -10,7 +10,7 @@ from typing import Any
 
 from casty_asyncio import DistributedSystem, MemberStatus, OutcomeUnknownError
 
-from .kit import inside_of, node, until, within
+from .node_kit import inside_of, node, until, within
 from .processes import NodeProcess, processes
 from .things import Add, Get, Say, Where
 

@@ -20,7 +20,7 @@ from casty_asyncio import (
     UsageError,
 )
 
-from .kit import all_open, cluster, crash, ids_at, joined, node, taken_up, until, within
+from .node_kit import all_open, cluster, crash, ids_at, joined, node, taken_up, until, within
 from .things import Add, Counter, Get, Played, Say
 
 ALL = ReplicationConfig(factor=3, sync_count=-1, timeout=5.0)

@@ -9,7 +9,7 @@ import pytest
 
 from casty_asyncio import ActorContext, Behaviors, DistributedSystem, ReplicationConfig, UsageError
 
-from .kit import all_open, cluster, crash, hosting_of, ids_at, taken_up, until, within
+from .node_kit import all_open, cluster, crash, hosting_of, ids_at, taken_up, until, within
 from .things import Add, Counter, Get, Played, Say, counting
 
 KINDS = {"alone": None, "replicated": ReplicationConfig(factor=2, sync_count=1)}

@@ -19,7 +19,7 @@ from casty_asyncio import (
     UsageError,
 )
 
-from .kit import cluster, crash, hosting_of, joined, node, owner_of, taken_up, until, within
+from .node_kit import cluster, crash, hosting_of, joined, node, owner_of, taken_up, until, within
 from .things import Add, Counter, Get, Question, Say, Solo, Where, counting, node_of
 
 
