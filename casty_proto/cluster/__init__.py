@@ -51,8 +51,8 @@ What owners of shards must know of the past
 20. When a shard moves, it is said who owned it before, and at which epoch, and whether it was taken from an owner that
     had not released it. The last of these is what the command said; it changes nothing of what is given.
 21. Copies can be held by members that can be given shards, and by those that are down: not by those who leave. The peak
-    of a region is the largest number of them at any time since it was registered. It never falls. Who leaves, or is
-    removed, may have had a copy.
+    of a region is the largest number of them at any time since it was registered. It never falls, and it is known when
+    it rose: while there were few, writes were acknowledged by few. Who leaves, or is removed, may have had a copy.
 """
 
 from .checks import NodeKey, node_key, split_key

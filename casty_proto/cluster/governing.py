@@ -6,9 +6,10 @@ Rules
  2. Every member is in Raft's configuration, and nobody else. A newcomer listens first.
  3. `max_voters` members vote, or as many as there are, but always an odd number. Who is leaving does not count.
  4. A voter that is down gives its vote to a member that is up, if there is one; otherwise it keeps it, so that votes
-    do not pile up at fewer and fewer. One voter comes or goes at a time, and who comes does so before who goes: the
-    more there are, the more of them can be lost at that moment. Of those who go, the dead do so first: their votes
-    would be needed to take those of the living.
+    do not pile up at fewer and fewer. One voter comes or goes at a time. Who is no member any more goes first: it never
+    votes again, and one more voter would only make a larger majority necessary. Otherwise, who comes does so before
+    who goes: the more there are, the more of them can be lost at that moment. Of those who go, the dead do so first:
+    their votes would be needed to take those of the living.
  5. A member is down when SWIM says so. It is down as well when SWIM suspects it and its lease has ended: nothing is at
     risk then, and its work can be taken up earlier. And it is down when it has asked for no lease for long, although
     others find it alive: it does no work, whatever the reason.
@@ -267,12 +268,13 @@ class Governing:
         desired = self._desired(members, voters)
         coming = [key for key in desired if key not in voters and self._resting.get(key, 0) <= self._core.now]
         going = [key for key in voters if key not in desired and key != self._core.key]
-        dead = [key for key in going if key not in there or there[key].status is Status.DOWN]
+        if gone := [key for key in going if key not in there]:
+            return (Remove(gone[0]),)
+        dead = [key for key in going if there[key].status is Status.DOWN]
         if coming and len(voters) <= len(desired):
             return (AddVoter(coming[0]),)
         if going and len(voters) > len(desired):
-            first = (*dead, *going)[0]
-            return (AddLearner(first) if first in there else Remove(first),)
+            return (AddLearner((*dead, *going)[0]),)
         return ()
 
     def _desired(self, members: tuple[MemberInfo, ...], voters: tuple[NodeKey, ...]) -> list[NodeKey]:
@@ -297,11 +299,6 @@ class Governing:
         for change in changes:
             if type(change) is AddVoter:
                 self._resting[change.node] = self._core.now + self._core.options.silence_ns
-
-
-def _is_up(member: MemberInfo | None) -> tuple[bool, bool]:
-    """To sort by: those who are no members, those who are down, and those who are there."""
-    return (member is not None, member is not None and member.status is not Status.DOWN)
 
 
 def refusal(outcome: object) -> str | None:

@@ -77,9 +77,11 @@ class Keeping:
         backups = self._plans.backups(region, spot[1], core.key)
         counting: tuple[tuple[int, tuple[NodeKey, ...]], ...] = ()
         began: tuple[tuple[NodeKey, int], ...] = ()
+        several: tuple[int, ...] = ()
         if settings.sync_count and asked:
             counting = self._plans.holders_since(region, spot[1], owners[0][0] if owners else 0)
             began = tuple([(one.key, one.began) for one in core.state.members()])
+            several = tuple(region.rises[1:])
         self.feed(
             Own(
                 *spot,
@@ -93,6 +95,7 @@ class Keeping:
                 owners,
                 began,
                 settings.sync_count,
+                several,
             )
         )
 

@@ -27,6 +27,7 @@ from typing import Any, assert_never
 
 from ..machine import Instant, Note, Rejected, Reply, Severity, Wake, shown
 from ..replica import (
+    Began,
     Down,
     Ended,
     Gone,
@@ -149,10 +150,12 @@ class Owning:
     def await_life(self) -> None:
         """An earlier process has been this node: what it owned is not to be taken up."""
         self._life_index = None
+        self._keeping.feed(Began(None))
 
     def life_began(self, index: int) -> None:
         """The command that marks the beginning of this process is applied."""
         self._life_index = index
+        self._keeping.feed(Began(index))
         # What was given to this node since then, before it heard of that, is given back as well: it was not looked at.
         for region in self._core.state.regions():
             for shard in region.shards_of(self._core.key):

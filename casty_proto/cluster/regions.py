@@ -43,6 +43,7 @@ class Region:
         "peak",
         "recipe",
         "registered",
+        "rises",
         "settings",
     )
 
@@ -60,6 +61,8 @@ class Region:
         """The members that have registered it, where only these can hold anything of it, and at which index."""
         self.peak = 0
         """The most members that could hold a copy at any time since it was registered. It never falls."""
+        self.rises: list[int] = []
+        """The indexes at which the peak came to 1, 2, and so on, up to the number of copies that are wanted."""
         self._owners: list[NodeKey | None] = [None] * command.settings.num_shards
         self._epochs = [registered] * command.settings.num_shards
         self._counts: dict[NodeKey, int] = {}
@@ -121,11 +124,31 @@ class Region:
         found = members.counting(self.settings.role)
         return tuple([node for node in found if node in self.hosts]) if self.settings.hosted else found
 
-    def restore(self, owners: Sequence[NodeKey | None], epochs: Sequence[int], closing: bool, peak: int) -> None:
+    def rise(self, present: int, index: int) -> None:
+        """So many members can hold a copy at that index."""
+        self.peak = max(self.peak, present)
+        self.rises += [index] * (min(self.peak, self.settings.factor) - len(self.rises))
+
+    def has_risen_well(self, version: int) -> bool:
+        """Whether the peak can have risen so, by the index `version`."""
+        rises = self.rises
+        if len(rises) != min(self.peak, self.settings.factor) or rises != sorted(rises):
+            return False
+        return not rises or self.registered <= rises[0] <= rises[-1] <= version
+
+    def restore(
+        self,
+        owners: Sequence[NodeKey | None],
+        epochs: Sequence[int],
+        closing: bool,
+        peak: int,
+        rises: Sequence[int],
+    ) -> None:
         """Take over what a snapshot says. Raises `ValueError` where it is of other shards."""
         if not len(owners) == len(epochs) == self.settings.num_shards:
             raise ValueError(f"{self.name!r} has {self.settings.num_shards} shards, not {len(owners)}, {len(epochs)}")
-        self._owners, self._epochs, self.closing, self.peak = list(owners), list(epochs), closing, peak
+        self._owners, self._epochs, self.closing = list(owners), list(epochs), closing
+        self.peak, self.rises = peak, list(rises)
         self._counts = _counts_of(owners)
 
     def _count(self, node: NodeKey | None, by: int) -> None:
@@ -216,7 +239,7 @@ class Regions:
         if command.settings.hosted:
             region.hosts[command.by] = index
             changes.append(HostsChanged(name, command.by, True))
-        self.look_at(members)
+        self.look_at(members, index)
         return Applied(tuple(changes))
 
     def _host(self, region: Region, command: RegisterRegion, index: int, members: Members) -> Outcome:
@@ -228,7 +251,7 @@ class Regions:
         if members.get(node) is None:
             return Refused(f"{node} cannot host {region.name!r}: it is no member; it must join first")
         region.hosts[node] = index
-        self.look_at(members)
+        self.look_at(members, index)
         return Applied((HostsChanged(region.name, node, True),))
 
     def drop_hosts(self, node: NodeKey, before: int | None = None) -> tuple[HostsChanged, ...]:
@@ -306,10 +329,10 @@ class Regions:
         self.total -= region.num_shards
         return RegionRemoved(region.name)
 
-    def look_at(self, members: Members) -> None:
+    def look_at(self, members: Members, index: int) -> None:
         """The members are others: there may be more who can hold copies than there ever were."""
         for region in self.by_name.values():
-            region.peak = max(region.peak, len(region.holders(members)))
+            region.rise(len(region.holders(members)), index)
 
     def fault(self, version: int, members: Members) -> str | None:
         """Why no commands can have led here by the index `version`, or `None` where some can."""
@@ -327,6 +350,8 @@ class Regions:
             # Whoever owns a shard counted when it was given.
             if not max(present, bool(region.owning())) <= region.peak <= MEMBERS_MAX:
                 return f"{name!r} had {region.peak} members at most, and has {present}"
+            if not region.has_risen_well(version):
+                return f"{name!r} had {region.peak} members at most, and came to have them at {region.rises}"
         indexes = dict.fromkeys([region.registered for region in self.by_name.values()])
         return None if len(indexes) == len(self.by_name) else "two regions were registered at one index"
 

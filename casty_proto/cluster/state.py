@@ -106,7 +106,7 @@ class ControlState:
             case Join() | Update() | Leave() | Left() | MarkDown() | MarkUp() | Forget():
                 owned = self._regions.owned(command.node) if type(command) is Left else 0
                 outcome = self._with_names(self._members.apply(command, index, owned))
-                self._regions.look_at(self._members)
+                self._regions.look_at(self._members, index)
                 return self._changed(outcome, index, True)
             case RegisterRegion() | RemoveRegion() | Assign():
                 return self._changed(self._regions.apply(command, index, self._members), index, True)
@@ -137,7 +137,7 @@ class ControlState:
         members = self._members.restarted(node, before, index)
         hosts = self._regions.drop_hosts(node, before)
         changes: tuple[Change, ...] = (*members, *self._names.drop(node, before), *hosts)
-        self._regions.look_at(self._members)
+        self._regions.look_at(self._members, index)
         return self._changed(Applied(changes) if changes else AlreadySo(), index, bool(hosts or members))
 
     def _with_names(self, outcome: Outcome) -> Outcome:
@@ -297,12 +297,13 @@ class ControlState:
                 self._members.graves[node_id] = (_number(generation), _number(index))
             case [_Row.OWNER, node]:
                 owners.append(node)
-            case [_Row.REGION, name, kind, settings, by, recipe, registered, bool(closing), peak, owned, epochs]:
+            case [_Row.REGION, name, kind, settings, by, recipe, registered, bool(closing), peak, owned, epochs, rises]:
                 command = RegisterRegion(name, RegionKind(kind), settings_of(settings), by, recipe)
                 region = Region(command, _number(registered))
                 numbers = unpack(f">{region.num_shards}I", owned)
                 epochs = unpack(f">{region.num_shards}Q", epochs)
-                region.restore([owners[number] for number in numbers], epochs, closing, _number(peak))
+                rises = unpack(f">{len(rises) // 8}Q", rises)
+                region.restore([owners[number] for number in numbers], epochs, closing, _number(peak), rises)
                 self._regions.put(region)
             case [_Row.NAME, name, node, number, path, since]:
                 self._names.entries[name] = NameEntry(node, number, path, since)
@@ -350,4 +351,5 @@ def _region_row(region: Region, numbers: dict[NodeKey | None, int]) -> list[Any]
         region.peak,
         pack(f">{count}I", *[numbers[owner] for owner in region.owners]),
         pack(f">{count}Q", *region.epochs),
+        pack(f">{len(region.rises)}Q", *region.rises),
     ]

@@ -46,7 +46,8 @@ Recovery
 16. A new owner asks all who may have a copy. Whoever has answered obeys no earlier owner any more.
 17. It waits for each until that one is known to be down, and then for the rest of the grace. Who is up is asked on.
     Nobody who is down holds it up, unless more are down of those that count than may be lost at once: then what was
-    acknowledged may be with them alone, and it is waited until enough are back, or gone for good.
+    acknowledged may be with them alone, and it is waited until enough are back, or gone for good. Where there were so
+    few backups at a time that less was required, less may be lost.
 18. It takes, for each entity, the newest version by epoch and sequence, and is ready before anything is written.
 19. Everything that it took gets a version of its own epoch, and is replicated like a write. Who has the same state gets
     a few bytes.
@@ -60,7 +61,7 @@ Recovery
 
 Nodes
 24. A backup that was started again has nothing. It is found by the life that its answers name, or said by the node, and
-    begins anew.
+    begins anew. A new owner hears from it since when it has been there.
 
 Errors
 25. Rubbish from a peer is dropped and noted, and changes nothing. An illegal request is rejected, and changes nothing.
@@ -74,6 +75,7 @@ from .events import (
     BackupEffect,
     BackupEvent,
     Backups,
+    Began,
     Changed,
     Deleted,
     Disown,
@@ -129,6 +131,7 @@ __all__ = [
     "BackupEffect",
     "BackupEvent",
     "Backups",
+    "Began",
     "Changed",
     "Deleted",
     "Disown",

@@ -29,7 +29,7 @@ from attrs import define, field
 from ..machine import Instant, Note, Severity, Wake, shown
 from . import delta
 from .door import to_copy
-from .events import BackupEffect, BackupEvent, Ended, Keep, Received, Send
+from .events import BackupEffect, BackupEvent, Began, Ended, Keep, Received, Send
 from .messages import (
     NEVER,
     Ack,
@@ -84,12 +84,13 @@ class Copy:
 class Backup:
     """The copies of one node. Remembers one epoch for each shard of which it ever had one."""
 
-    __slots__ = ("_copies", "_life", "_options")
+    __slots__ = ("_began", "_copies", "_life", "_options")
 
     def __init__(self, rng: Random, options: ReplicaOptions | None = None) -> None:
         self._copies: dict[tuple[str, int], Copy] = {}
         self._life = rng.getrandbits(62)
         self._options = options or ReplicaOptions()
+        self._began: int | None = 0
 
     def handle(self, event: BackupEvent, now: Instant) -> _Effects:
         """Apply one event and return all of its effects, in order."""
@@ -101,6 +102,9 @@ class Backup:
             case Ended(region, below):
                 for key in [key for key in self._copies if key[0] == region]:
                     self._end(key, below)
+                return ()
+            case Began(index):
+                self._began = index
                 return ()
             case Wake():
                 return ()
@@ -199,6 +203,8 @@ class Backup:
     # From a new owner -----------------------------------------------------------------------------------------------
 
     def _on_fetch(self, peer: str, message: Fetch, copy: Copy) -> _Effects:
+        if self._began is None:
+            return ()  # Who asks would take this process for the one before it. It asks again.
         if not self._hear(peer, message, copy):
             return (Send(peer, InUse(message.region, message.shard, message.epoch)),)
         if copy.listing is None:
@@ -221,6 +227,7 @@ class Backup:
             tuple(entries),
             following,
             copy.index,
+            self._began,
         )
         return (Send(peer, page),)
 

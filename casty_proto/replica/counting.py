@@ -14,13 +14,16 @@ long ago: nobody knows for ever who were members once, and a newcomer knows noth
 missing who has not answered, or who has no complete copy and whose process began after it came to hold the shard. Who
 came to hold it later, when its process was there already, has whatever it acknowledged: a node that comes in for one
 that died would otherwise count as lost along with it, and be waited for without end.
+
+While there were few who could hold the shard, fewer than `sync_count` backups were asked for, or none: what the first
+node of a cluster has acknowledged is with that one alone. So it counts since when there could be how many of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 
 @frozen
@@ -33,14 +36,15 @@ class Counting:
     """By their epochs, in order."""
     began: Mapping[str, int] = {}
     bearable: int = 0
+    """How many may be missing, if there were that many backups."""
+    several: tuple[int, ...] = ()
+    """From which index on there could be one backup, two, and so on."""
 
     def missing(self, heard: Mapping[str, int]) -> tuple[str, ...]:
         """Those who count and are missing. `heard`: the index as of which each copy that was heard of is complete."""
         if not self.holders:
             return ()
-        complete = max(heard.values(), default=0)
-        # Where nobody has a complete copy, everything since the first owner that is known counts.
-        since = complete or (self.owners[0][0] if self.owners else 0)
+        since = self._since(heard)
         found: dict[str, int] = {}  # and from which index on each of them counts
         for place, (index, nodes) in enumerate(self.holders):
             if place + 1 == len(self.holders) or self.holders[place + 1][0] > since:
@@ -52,6 +56,18 @@ class Counting:
                 found[owner] = min(found.get(owner, held), held)
         return tuple([node for node, held in found.items() if not self._is_present(node, heard, since, held)])
 
+    def with_began(self, node: str, index: int) -> Counting:
+        """The process of a node says since when it has been there."""
+        if index <= self.began.get(node, 0):
+            return self
+        return evolve(self, began={**self.began, node: index})
+
+    def _since(self, heard: Mapping[str, int]) -> int:
+        """What was acknowledged before that index is in a copy that was heard of."""
+        complete = max(heard.values(), default=0)
+        # Where nobody has a complete copy, everything since the first owner that is known counts.
+        return complete or (self.owners[0][0] if self.owners else 0)
+
     def _is_present(self, node: str, heard: Mapping[str, int], since: int, held: int) -> bool:
         index = heard.get(node)
         return index is not None and (index >= since or self.began.get(node, 0) <= held)
@@ -59,5 +75,6 @@ class Counting:
     def are_too_many(self, missing: tuple[str, ...], heard: Mapping[str, int]) -> bool:
         """Whether an acknowledged write may be with those alone."""
         if self.bearable >= 0:
-            return len(missing) > self.bearable
+            since = self._since(heard)
+            return len(missing) > min(self.bearable, sum(index <= since for index in self.several))
         return bool(missing) and not any(index for index in heard.values())

@@ -169,6 +169,7 @@ def _page(message: Page) -> bool:
         and all(_entry(entry, message.epoch) and type(entry[3]) is bool for entry in entries)
         and _is_number(message.following)
         and _is_number(message.index)
+        and _is_number(message.began)
         and (message.following == 0 or message.following == message.start + len(entries) > message.start)
     )
 

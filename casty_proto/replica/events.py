@@ -50,6 +50,9 @@ class Own:
     """From which index on each node's process has been there."""
     bearable: int = 0
     """-1: all but one."""
+    several: tuple[int, ...] = ()
+    """The indexes from which on one backup was possible, two, and so on: before that, writes were acknowledged by
+    fewer than `bearable`. As many as are named here count; -1 needs none."""
 
 
 @value
@@ -158,11 +161,19 @@ class Ended:
     below: int
 
 
+@value
+class Began:
+    """This process began at that index of the log: it has nothing from before. `None`: it is not known yet when; until
+    it is, a new owner's questions are not answered. Not needed for the first process of a node."""
+
+    index: int | None
+
+
 type PrimaryEvent = (
     Received | Changed | Deleted | Own | Disown | Backups | Flush | Down | Gone | Lost | Overtaken | Wake
 )
-type BackupEvent = Received | Keep | Ended | Wake
-type ReplicaEvent = PrimaryEvent | Ended
+type BackupEvent = Received | Keep | Ended | Began | Wake
+type ReplicaEvent = PrimaryEvent | Ended | Began
 
 # Effects -----------------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from .backup import Backup
 from .door import is_to_copy, to_copy
 from .events import (
     BackupEffect,
+    Began,
     Disown,
     Ended,
     Keep,
@@ -52,6 +53,8 @@ class Replica:
         out: list[ReplicaEffect] = []
         if type(event) is Received and is_to_copy(event.message):
             self._to_backup(event, now, out)
+        elif isinstance(event, Began):
+            self._backup.handle(event, now)
         elif isinstance(event, Ended):
             self._on_ended(event, now, out)
         else:

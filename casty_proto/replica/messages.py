@@ -152,6 +152,8 @@ class Page:
     """Where the next page begins. 0: this is the last one."""
     index: int = 0
     """Of the membership as of which my copy is complete."""
+    began: int = 0
+    """From which index on my process has been there. Who asks may not have heard of it yet."""
 
 
 @value

@@ -184,7 +184,7 @@ class Primary:
         backups = self._others(event.backups)
         most = max(len(backups), event.possible)
         replicas = (self._node, *self._others(event.replicas))
-        counting = Counting(event.counting, event.owners, dict(event.began), event.bearable)
+        counting = Counting(event.counting, event.owners, dict(event.began), event.bearable, event.several)
         recovery = Recovery(*key, epoch, replicas, now, self._options, counting)
         owned = Owned(*key, epoch, event.settings, backups, most, self._options.tombstones_max, recovery)
         owned.index = event.index

@@ -183,6 +183,7 @@ class Recovery:
             return self._start_again(node)
         asked.life, asked.whole = page.life, page.whole
         asked.index = page.index if page.whole != NEVER else 0
+        self._counting = self._counting.with_began(node, page.began)
         if not page.start:
             asked.listed = {}
         for entity, epoch, sequence, deleted in page.entries:

@@ -200,6 +200,25 @@ def test_rule_4_who_takes_the_place_of_a_dead_voter_comes_before_that_one_goes()
     assert victim.key not in world.leader.node.voters
 
 
+def test_rule_4_a_voter_that_was_replaced_goes_before_its_successor_comes() -> None:
+    """With both of them in it, a majority is three of four. Should the successor die at that moment, it would be none
+    for ever: two lives of one node would have ended a cluster that bears the loss of a node."""
+    world = three_of(3)
+    seen: dict[tuple[str, ...], None] = {}
+
+    def watch(*_: object) -> bool:
+        seen[world.leader.node.voters] = None
+        return False
+
+    world.drop = watch
+    victim = world.others(world.leader)[0]
+    world.crash(victim.address)
+    world.start(victim.address, "abc", generation=2)
+    world.run(3)
+    assert [len(voters) for voters in seen] == [3, 2, 3]
+    assert victim.key not in world.leader.node.voters
+
+
 def test_rule_3_voters_stay_odd_where_somebody_who_never_voted_is_down() -> None:
     world = three_of(2)
     third = world.start("c", "ab")

@@ -340,6 +340,16 @@ def test_rule_21_the_peak_rises_with_the_members_and_never_falls() -> None:
     assert seen == [1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4]
 
 
+def test_rule_21_it_is_known_when_the_peak_rose_to_as_many_as_there_are_copies() -> None:
+    server = Server("a")
+    server.changes(evolve(entities(), settings=RegionSettings(num_shards=4, factor=3, sync_count=1)))
+    for command in (Join(node("b")), Leave("b.1"), Left("b.1"), Join(node("c")), Join(node("d")), Join(node("e"))):
+        server.changes(command)
+    region = server.state.region("accounts")
+    assert region is not None
+    assert (region.peak, region.rises) == (4, [2, 3, 7])
+
+
 def test_rule_21_only_members_with_the_role_make_the_peak_as_it_is_now() -> None:
     server = Server("a")
     server.changes(entities(role="db"))

@@ -55,6 +55,7 @@ def test_rule_16_a_state_comes_out_of_its_bytes_as_it_went_in() -> None:
     assert copy.names() == state.names()
     assert [region.owners for region in copy.regions()] == [region.owners for region in state.regions()]
     assert [region.peak for region in copy.regions()] == [region.peak for region in state.regions()] == [4, 4]
+    assert [region.rises for region in copy.regions()] == [region.rises for region in state.regions()] != [[], []]
     assert copy.former_owners() == state.former_owners()
     assert copy.is_removed("c.1")
     assert (copy.version, copy.changed) == (state.version, state.changed)
@@ -139,6 +140,9 @@ HEADER, A, B, D, GRAVE, OWNER_A, OWNER_B, ACCOUNTS, CLOCK, BOSS = range(10)
         (ACCOUNTS, 9, b"\x00\x00\x00\x09" * 4, "index out of range"),
         (ACCOUNTS, 10, (b"\x00" * 7 + b"\x05") * 4, "a shard that was never given, and an owner of it"),
         (ACCOUNTS, 10, (b"\x00" * 7 + b"\x63") * 4, "epochs that do not lie between"),
+        (ACCOUNTS, 11, b"", "had 4 members at most, and came to have them at"),
+        (ACCOUNTS, 11, b"\x00" * 7 + b"\x04", "had 4 members at most, and came to have them at"),
+        (ACCOUNTS, 11, b"\x00" * 7 + b"\x63", "had 4 members at most, and came to have them at"),
         (CLOCK, 7, 1, "no that this version"),
         (CLOCK, 9, bytes(4), "is to be removed, and is there without an owner"),
         (BOSS, 2, "x.1", "'boss' is that of x.1, which is not there"),

@@ -9,6 +9,7 @@ from attrs import evolve
 from casty_proto.replica import (
     NEVER,
     Ack,
+    Began,
     Dropped,
     Ended,
     InUse,
@@ -249,3 +250,12 @@ def test_rule_26_what_is_of_a_later_region_of_that_name_stays() -> None:
     script.hear("b", update("y", 1, b"new", epoch=8))
     script.do(Ended("r", 7))
     assert listed(script) == [("y", 8, 1, False)]
+
+
+def test_rule_24_a_process_that_does_not_know_when_it_began_answers_no_new_owner_and_then_says_it() -> None:
+    script = copy()
+    script.do(Began(None))
+    assert script.hear("z", fetch(epoch=9)) == ()
+    script.do(Began(12))
+    [send] = script.hear("z", fetch(epoch=9))
+    assert send.message.began == 12

@@ -128,7 +128,7 @@ def test_rule_17_who_is_gone_for_good_is_not_waited_for() -> None:
 
 def test_rule_17_more_that_are_down_than_a_write_bears_are_waited_for() -> None:
     script = Script(Primary("a", OPTIONS))
-    script.do(evolve(own(replicas="abcd"), counting=((0, ("b", "c", "d")),), bearable=1))
+    script.do(evolve(own(replicas="abcd"), counting=((0, ("b", "c", "d")),), bearable=1, several=(0,)))
     script.hear("a", page())
     script.hear("d", page())
     assert script.do(Down(("b", "c"))) == ()
@@ -144,15 +144,38 @@ def test_rule_17_more_that_are_down_than_a_write_bears_are_waited_for() -> None:
 
 def test_rule_17_as_many_as_a_write_bears_hold_nothing_up() -> None:
     script = Script(Primary("a", OPTIONS))
-    script.do(evolve(own(replicas="abcd"), counting=((0, ("b", "c", "d")),), bearable=1))
+    script.do(evolve(own(replicas="abcd"), counting=((0, ("b", "c", "d")),), bearable=1, several=(0,)))
     for node in "abd":
         assert script.hear(node, page()) == ()
     assert Recovered("r", 0, 5, ()) in (*script.do(Down(("c",))), *script.wake())
 
 
+def test_rule_17_who_was_alone_when_it_acknowledged_is_waited_for() -> None:
+    script = Script(Primary("a", OPTIONS))
+    alone = evolve(own(replicas="ab"), counting=((2, ("b",)), (4, ("a", "b"))), owners=((2, "b"),), bearable=1)
+    script.do(evolve(alone, several=(4,)))
+    script.hear("a", page())
+    assert script.do(Down(("b",))) == ()
+    assert [effect for _ in range(5) for effect in script.wake() if isinstance(effect, Recovered)] == []
+    script.do(Down(()))
+    script.hear("b", page(("x", 2, 1, False), whole=(2, 1)))
+    assert script.hear("b", states(("x", 2, 1, b"X")))[0] == Recovered("r", 0, 5, (("x", b"X"),))
+
+
+def test_rule_24_a_backup_that_was_started_again_says_so_before_it_is_known_otherwise() -> None:
+    script = Script(Primary("a", OPTIONS))
+    three = evolve(own(replicas="abc"), counting=((2, ("a", "b", "c")),), owners=((2, "b"),), bearable=1)
+    script.do(evolve(three, several=(2,), began=(("a", 1), ("b", 1), ("c", 1))))
+    script.do(Down(("b",)))
+    script.hear("a", evolve(page(whole=(2, 1)), index=3))
+    # What `b` has acknowledged may be there, and where `c` had it before.
+    script.hear("c", evolve(page(), began=4))
+    assert [effect for _ in range(5) for effect in script.wake() if isinstance(effect, Recovered)] == []
+
+
 def test_rule_17_who_is_gone_for_good_is_missing_and_not_waited_for() -> None:
     script = Script(Primary("a", OPTIONS))
-    script.do(evolve(own(replicas="abcd"), counting=((0, ("b", "c", "d")),), bearable=1))
+    script.do(evolve(own(replicas="abcd"), counting=((0, ("b", "c", "d")),), bearable=1, several=(0,)))
     script.hear("a", page())
     script.hear("d", page())
     script.do(Down(("b", "c")))
