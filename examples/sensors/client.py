@@ -37,6 +37,7 @@ from .messages import (
     ConsumeAlerts,
     SensorReading,
     WhereAreYou,
+    step,
 )
 from .output import GREEN, YELLOW, Reporter, painted
 
@@ -113,7 +114,7 @@ class Pipeline:
             except AskError:
                 # Saying it twice does no harm, and the node that had it may be gone.
                 await asyncio.sleep(0.05)
-        if (expected + 1) % 10 == 0 or expected + 1 == self.count:
+        if (expected + 1) % step(self.count) == 0 or expected + 1 == self.count:
             self.reporter.say(
                 "progress",
                 f"{painted(reading.sensor, YELLOW)}: {expected + 1} of {self.count} readings, from {reading.node}",

@@ -42,6 +42,7 @@ from .messages import (
     GetArrived,
     SensorReading,
     WhereAreYou,
+    step,
 )
 from .output import RED, YELLOW, Reporter, painted
 
@@ -137,8 +138,9 @@ async def produce(system: DistributedSystem, stations: Any, sensor: str, count: 
             say("sensor-left", f"nobody reads sensor {sensor} any more: {error}", sensor=sensor)
             return
         await asyncio.sleep(interval)
-        if number % 10 == 9:
+        if (number + 1) % step(count) == 0:
             await stations[journal].send(Arrived(number + 1))
+            say("kept", f"station {journal} knows of {number + 1} readings", count=number + 1)
     await sink.complete()
     say("complete", f"sensor {painted(sensor, YELLOW)} is complete: {count} readings", sensor=sensor)
 
