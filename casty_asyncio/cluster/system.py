@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -31,6 +32,7 @@ from ..errors import (
 )
 from ..generic import Answer, Asked
 from ..health import Health
+from ..logs import NodeLog
 from ..lookup import Lookup, MissingRef
 from ..metrics import Metric
 from ..refs import ActorRef, LocalRef
@@ -131,6 +133,9 @@ class DistributedSystem(ActorSystem):
 
     async def _connect(self, remoting: Remoting) -> None:
         cluster = Cluster(self, remoting, self._setup)
+        runtime = remoting.runtime
+        plain = logging.getLogger(f"casty.{runtime.name}")
+        runtime.log = NodeLog(plain, cluster.who)
         await cluster.start()
         self._cluster = cluster
 
