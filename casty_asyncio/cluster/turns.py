@@ -15,6 +15,7 @@ from casty_proto.actor import Reason
 from ..asks import Ask, over
 from ..errors import ActorFailedError, ActorStoppedError, NotSendableError, OutcomeUnknownError
 from ..refs import ActorRef
+from .answers import give_answer
 from .items import EntityAnswer, Form
 
 if TYPE_CHECKING:
@@ -134,4 +135,4 @@ class Turn:
         """Tell whoever asked."""
         handle, self.handle = self.handle, None
         if handle is not None:
-            handle.tell(answer)
+            give_answer(self._hosting.runtime, handle, answer)
