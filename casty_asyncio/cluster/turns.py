@@ -85,8 +85,10 @@ class Turn:
 
     def set_exception(self, error: Exception) -> None:
         """There is no answer, and this is why."""
-        if isinstance(error, ActorStoppedError) and not self.has_begun and self.entity.tries_again(self):
-            return
+        if not self.has_begun:
+            if isinstance(error, ActorStoppedError) and self.entity.tries_again(self):
+                return
+            self.entity.passes_over(self)
         self.end()
         self.say(self._hosting.items.failure(error))
 
