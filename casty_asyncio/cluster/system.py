@@ -35,6 +35,7 @@ from ..health import Health
 from ..logs import NodeLog
 from ..lookup import Lookup, MissingRef
 from ..metrics import Metric
+from ..receptionist import Listing, ServiceKey
 from ..refs import ActorRef, LocalRef
 from ..remote.remoting import Remoting
 from ..runtime import Runtime
@@ -251,6 +252,28 @@ class DistributedSystem(ActorSystem):
             ) from error
         if views.gone.is_set():
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
+
+    async def wait_for_service[M](
+        self, key: ServiceKey[M], count: int = 1, timeout: float = _WAIT_SECONDS
+    ) -> Listing[M]:
+        """Wait until at least `count` actors of the cluster offer a service, and return all that do.
+
+        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        """
+        check_timeout("the timeout of wait_for_service", timeout)
+        await self.start()
+        views, registry = self._joined().views, self.receptionist
+        try:
+            async with asyncio.timeout(timeout):
+                await views.until(lambda: len(registry.listing(key)) >= count)
+        except TimeoutError as error:
+            raise ClusterTimeoutError(
+                f"{self.node_id} waited {timeout:g} s for {count} actors that offer {key.name!r}, and knows of "
+                f"{len(registry.listing(key))}"
+            ) from error
+        if views.gone.is_set():
+            raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
+        return registry.listing(key)
 
     async def wait_ready(self, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until the node can act as a member, which `health().ready` says. Raises `ClusterTimeoutError`."""

@@ -177,7 +177,7 @@ class Views:
     def listing_changed(self, effect: ListingChanged) -> None:
         """Other actors can be discovered under a key."""
         self._discovery.changed(effect.key)
-        self.changed()
+        self._let_go_on()
 
 
 def _nothing() -> None:

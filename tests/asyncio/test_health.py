@@ -9,7 +9,7 @@ import pytest
 
 from casty_asyncio import ActorSystem, ClusterTimeoutError, HealthServer, UsageError
 
-from .cluster.kit import cluster, node
+from .cluster.node_kit import cluster, node
 from .probe import within
 
 

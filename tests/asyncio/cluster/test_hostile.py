@@ -12,7 +12,7 @@ from casty_asyncio.cluster.client_wire import Deliver, Watch
 from casty_asyncio.cluster.items import Form
 from casty_proto.cluster import events as said
 
-from .kit import cluster, hosting_of, inside_of, within
+from .node_kit import cluster, hosting_of, inside_of, within
 from .things import Add, Counter, Get, Played, Say
 
 # -- answers that nobody takes -----------------------------------------------------------------------------------------

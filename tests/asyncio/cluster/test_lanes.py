@@ -21,7 +21,7 @@ from casty_proto.cluster.registry import Versions
 from casty_proto.shard.channel import Accepted, Post
 from casty_proto.wire import Kind, Node
 
-from .kit import until
+from .node_kit import until
 
 
 class End:

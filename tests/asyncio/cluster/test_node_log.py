@@ -9,7 +9,7 @@ import pytest
 
 from casty_asyncio import Actor, Context
 
-from .kit import cluster, node
+from .node_kit import cluster, node
 
 
 class Talker(Actor[str]):
