@@ -250,7 +250,7 @@ class Entity:
         shard, hosting = self.shard, self._hosting
         try:
             data = shard.region.recipe.state_of(body, hosting.items, self.path)
-        except Exception as error:
+        except BaseException as error:
             if turn is not None:
                 turn.fail(ActorFailedError(f"{self.path} failed on {turn.ask.kind()}: {described(error)}"))
             raise

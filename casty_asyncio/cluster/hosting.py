@@ -176,6 +176,8 @@ class Hosting:
             turn = Turn(self, data, self._arrivals)
             try:
                 item = self.items.read(data, turn.ask)
+                if item.entity not in shard.entities and not shard.region.has(item.entity, shard.number):
+                    raise ValueError("its entity does not belong to this shard")
             except (DecodeError, ValueError, TypeError) as error:
                 self._undecodable(shard, turn, error)
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from casty_proto.actor import Phase, Stop
 from casty_proto.cluster import events
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 WAITING_MAX = 4096
 """How many messages wait here for a type that is not known yet."""
+WAITED_FOR_MAX = 1024
+"""For how many types that are not known yet messages wait."""
 SEND_SECONDS = 10.0
 """How long a send waits besides what its type gives to the backups."""
 REGISTER_SECONDS = 30.0
@@ -42,6 +45,7 @@ class Region:
         self.asks = regions.asks
         self._member = regions.member
         self._waiting: deque[tuple[str, bytes, Request]] = deque()
+        self._waited_for = regions.waited_for
 
     @property
     def settings(self) -> RegionSettings | None:
@@ -68,10 +72,11 @@ class Region:
             return -1
         known = self._member.node.state.region(self.name)
         if known is None:
-            if len(self._waiting) >= WAITING_MAX:
+            if len(self._waiting) >= WAITING_MAX or len(self._waited_for) >= WAITED_FOR_MAX:
                 request.answered(Rejected(f"{self.name!r} is not known here"))
             else:
                 self._waiting.append((entity, data, request))
+                self._waited_for[self] = None
             return -1
         shard = self._member.node.shard_of(self.name, entity)
         self._member.tell(events.Tell(request, self.name, shard, data))
@@ -105,7 +110,7 @@ class Region:
 
     def became_known(self) -> None:
         """Send what has waited."""
-        waiting, self._waiting = self._waiting, deque()
+        waiting = self._taken()
         for entity, data, request in waiting:
             shard = self.tell(entity, data, request)
             if isinstance(request, EntityAsk):
@@ -113,9 +118,13 @@ class Region:
 
     def give_up(self, reason: str) -> None:
         """It will not become known."""
-        waiting, self._waiting = self._waiting, deque()
-        for _, _, request in waiting:
+        for _, _, request in self._taken():
             request.answered(Rejected(reason))
+
+    def _taken(self) -> deque[tuple[str, bytes, Request]]:
+        waiting, self._waiting = self._waiting, deque()
+        self._waited_for.pop(self, None)
+        return waiting
 
 
 class Answered:
@@ -140,7 +149,10 @@ class Regions:
         self.member = member
         self.hosting = hosting
         self.asks = EntityAsks(runtime, hosting.items)
-        self._regions: dict[str, Region] = {}
+        self._regions: WeakValueDictionary[str, Region] = WeakValueDictionary()
+        """Those that something refers to. Strangers may name as many as they like."""
+        self.waited_for: dict[Region, None] = {}
+        """Those for which messages wait until they are known."""
 
     def region(self, name: str) -> Region:
         """The one of that name, known or not."""
@@ -199,6 +211,6 @@ class Regions:
 
     def give_up(self, reason: str) -> None:
         """This node belongs to no cluster any more."""
-        for region in self._regions.values():
+        for region in list(self.waited_for):
             region.give_up(reason)
         self.asks.fail_all(reason)

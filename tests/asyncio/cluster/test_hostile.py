@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from casty_asyncio import ActorContext, Mailbox, MailboxFullError, MailboxOverflowStrategy
+from casty_asyncio import (
+    ActorContext,
+    ActorFailedError,
+    Mailbox,
+    MailboxFullError,
+    MailboxOverflowStrategy,
+    ReplicationConfig,
+)
 from casty_asyncio.cluster.client_wire import Deliver, Watch
 from casty_asyncio.cluster.items import Form
 from casty_proto.cluster import events as said
@@ -44,6 +52,62 @@ async def test_a_client_that_takes_no_answer_does_not_break_the_gateway() -> Non
     assert only.address is None, "the shutdown, which answers whoever still waits, has come to its end"
 
 
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_remembers_no_types_that_strangers_have_named() -> None:
+    async with cluster(1) as (only,):
+        inside = inside_of(only)
+        refs = inside.remoting.refs
+        for number in range(100):
+            refs.decode(("$entity", 0, f"nothing-{number}", "a", 0))
+        assert not inside.regions._regions
+        refs.decode(("$entity", 0, "later", "a", 0)).tell(Add(3))
+        assert list(inside.regions._regions) == ["later"], "what waits for a type is not forgotten"
+        later = await only.spawn(Counter, name="later", sharded=True)
+        assert await within(later["a"].ask(Get())) == 3
+
+
+async def test_messages_wait_for_a_limited_number_of_unknown_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("casty_asyncio.cluster.regions.WAITED_FOR_MAX", 5)
+    async with cluster(1) as (only,):
+        inside = inside_of(only)
+        for number in range(10):
+            inside.remoting.refs.decode(("$entity", 0, f"nothing-{number}", "a", 0)).tell(Add())
+        assert len(inside.regions.waited_for) == 5
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        ("$entity", 0, "a\nline", "a", 0),
+        ("$entity", 0, "", "a", 0),
+        ("$entity", 0, "x" * 1000, "a", 0),
+        ("$entity", 0, "counters", "", 0),
+        ("$entity", 0, "counters", "\x00a", 0),
+        ("$region", 0, "\x1b[31m", "", 0),
+        ("$other", 0, "counters", "", 0),
+    ],
+)
+async def test_what_names_no_entity_is_no_ref(sent: Any) -> None:
+    async with cluster(1) as (only,):
+        with pytest.raises(ValueError, match=r"that is none|no kind of ref"):
+            inside_of(only).remoting.refs.decode(sent)
+
+
+@pytest.mark.parametrize("entity", ["a", "", "\x00a", "$singleton", "x" * 5000])
+async def test_an_entity_is_never_in_a_shard_that_it_does_not_belong_to(entity: str) -> None:
+    """The item says for whom it is, and the client says to which shard it goes."""
+    async with cluster(1) as (only,):
+        counters = await only.spawn(Counter, name="counters", sharded=True, num_shards=2)
+        hosting, member = hosting_of(only), inside_of(only).member
+        other = 1 - member.node.shard_of("counters", entity)
+        data = hosting.items._encode((entity, int(Form.TELL), None, None, Add(3)))
+        member.feed(said.Tell(None, "counters", other, data))
+        assert await within(counters["a"].ask(Get())) == 0
+        assert entity not in hosting.shards["counters", other].entities
+
+
 # -- handlers ----------------------------------------------------------------------------------------------------------
 
 
@@ -64,3 +128,18 @@ async def test_an_entity_goes_on_whose_mailbox_is_full_of_its_own_messages(strat
         for what in ("flood", "first", "second"):
             things["a"].tell(Say(what))
         assert await within(things["a"].ask(Say("third"))) == "third"
+
+
+class Cancels(Counter):
+    """Its state cannot be taken."""
+
+    def get_state(self) -> Any:
+        raise asyncio.CancelledError
+
+
+async def test_whoever_asks_is_told_that_taking_the_state_was_cancelled() -> None:
+    async with cluster(1) as (only,):
+        replication = ReplicationConfig(factor=2, sync_count=0)
+        things = await only.spawn(Cancels, name="things", sharded=True, replication=replication)
+        with pytest.raises(ActorFailedError, match="CancelledError"):
+            await within(things["a"].ask(Add(), timeout=2.0))
