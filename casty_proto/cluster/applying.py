@@ -6,6 +6,7 @@ until it is needed: before owners are looked at, and when everything that came a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_never
 
 from ..machine import Note
@@ -13,7 +14,7 @@ from . import events
 from .assigning import Assigning
 from .changes import difference
 from .checks import NodeKey
-from .commands import Command, DropNames, Join, UnregisterName
+from .commands import Command, DropNames, Join
 from .core import REVIEW, Core
 from .events import NodeEffect, Standing
 from .governing import Governing, refusal
@@ -79,7 +80,7 @@ class Applying:
         "_gone",
         "_governing",
         "_members_changed",
-        "_names",
+        "_on_name",
         "_orders",
         "_owning",
         "_plans",
@@ -98,7 +99,7 @@ class Applying:
         orders: Orders,
         governing: Governing,
         assigning: Assigning,
-        names: dict[tuple[str, int], int],
+        on_name: Callable[[str, int], None],
     ) -> None:
         self._core = core
         self._plans = plans
@@ -108,8 +109,8 @@ class Applying:
         self._orders = orders
         self._governing = governing
         self._assigning = assigning
-        self._names = names
-        """Names that actors of this process have, or want, with the numbers of the actors."""
+        self._on_name = on_name
+        """Told of the names that actors of this node have been given, with the numbers of the actors."""
         self._members_changed = False
         self._gone: list[NodeKey] = []
         self._regions: dict[str, None] = {}
@@ -164,9 +165,8 @@ class Applying:
             case ShardsMoved():
                 self._on_moved(change)
             case NameTaken(name, entry):
-                if entry.node == self._core.key and (name, entry.number) not in self._names:
-                    # Nobody here wants it: an order that came late, or that of an earlier process.
-                    self._orders.place(UnregisterName(name, entry.node, entry.number), lambda *_: None)
+                if entry.node == self._core.key:
+                    self._on_name(name, entry.number)
             case RegionClosing(region):
                 self._regions[region] = None
                 self._owning.region_closing(region)

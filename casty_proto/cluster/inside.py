@@ -120,7 +120,7 @@ class Inside:
         self.governing = Governing(core, self.consensus, watching, giver)
         self.assigning = Assigning(core, self.consensus, self.governing, giver, plans)
         self.applying = Applying(
-            core, plans, owning, routing, discovering, self.orders, self.governing, self.assigning, self._names
+            core, plans, owning, routing, discovering, self.orders, self.governing, self.assigning, self._on_name
         )
         self.consensus.tell(self.applying.applied, self.applying.settled, self.applying.restored, self._on_role)
 
@@ -197,6 +197,8 @@ class Inside:
 
     def on_add_region(self, event: events.AddRegion) -> None:
         """There is an entity type or a singleton of this name."""
+        if self._is_too_early(event.request):
+            return
         try:
             command = control.RegisterRegion(event.name, event.kind, event.settings, self._core.key, event.recipe)
         except ValueError as error:
@@ -216,7 +218,7 @@ class Inside:
     def on_claim_name(self, event: events.ClaimName) -> None:
         """An actor of this node wants a name."""
         core, name, number = self._core, event.name, event.number
-        if self._is_to_wait(event):
+        if self._is_too_early(event.request) or self._is_to_wait(event):
             return
         # Another actor of this process may want it too: which of them gets it is not known yet.
         self._last_claim += 1
@@ -239,19 +241,42 @@ class Inside:
         what the actor wants next with that name waits."""
         if self._is_to_wait(event):
             return
-        key = (event.name, event.number)
-        self._names.pop(key, None)
+        self._names.pop((event.name, event.number), None)
+        self._free(
+            event.name,
+            event.number,
+            lambda outcome, index, reason: self._answer(event.request, outcome, index, reason),
+        )
+
+    def _on_name(self, name: str, number: int) -> None:
+        """An actor of this node has a name. Perhaps nobody here wants it: an order came late, or an earlier process had
+        it. What an actor of the same number wants with that name waits here too."""
+        if (name, number) not in self._names and (name, number) not in self._releasing:
+            self._free(name, number, lambda *_: None)
+
+    def _free(self, name: str, number: int, then: Callable[[Outcome | None, int, str], None]) -> None:
+        key = (name, number)
         self._releasing[key] = []
 
         def answer(outcome: Outcome | None, index: int, reason: str) -> None:
-            self._answer(event.request, outcome, index, reason)
+            then(outcome, index, reason)
             for one in self._releasing.pop(key):
                 if isinstance(one, events.ClaimName):
                     self.on_claim_name(one)
                 else:
                     self.on_release_name(one)
 
-        self.orders.place(control.UnregisterName(event.name, self._core.key, event.number), answer)
+        self.orders.place(control.UnregisterName(name, self._core.key, number), answer)
+
+    def _is_too_early(self, request: Any) -> bool:
+        """What a process that starts again on its disk registers before its beginning is marked would be taken for what
+        the one before it had registered, and dropped with that."""
+        if self._life_waits:
+            reason = (
+                f"{self._core.key} has started again, and others do not know that yet; try again when it is a member"
+            )
+            self._core.out.append(Reply(request, Rejected(reason)))
+        return self._life_waits
 
     def _is_to_wait(self, event: events.ClaimName | events.ReleaseName) -> bool:
         waiting = self._releasing.get((event.name, event.number))
@@ -306,7 +331,10 @@ class Inside:
         core = self._core
         if core.standing is Standing.LEAVING:
             return
+        was_member = core.standing is Standing.MEMBER
         core.stand(Standing.LEAVING)
+        if not was_member:
+            self.applying.tell_all()  # What changes from now on is told, and would make no sense without what there is.
         self._leave_by = core.now + core.options.leave_ns
         core.deadlines.set(LEAVE, self._leave_by)
 

@@ -32,7 +32,8 @@ Rules
  3. Who was removed and does not know it is told. Who learns that it was removed stops, and says so.
  4. What is applied is said to the parts in this order: owners first, then what was applied; so that no lease is used
     before it is known what it is for (shard/leases.py, rule 2).
- 5. A process that starts again on its disk marks its beginning in the log before it owns or sends anything.
+ 5. A process that starts again on its disk marks its beginning in the log before it owns or sends anything, and before
+    it registers anything: what was registered before that is dropped.
  6. Who leaves goes when nothing is left here that others might want, or after `leave_ns`.
 """
 

@@ -12,6 +12,7 @@ from attrs import evolve
 from casty_proto.cluster import RegionKind, RegionSettings, Status
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.events import Standing
+from casty_proto.cluster.messages import Order
 from casty_proto.machine import SECOND
 from casty_proto.raft import InstallSnapshot
 
@@ -149,6 +150,22 @@ def test_a_process_on_its_disk_hears_of_what_is_once() -> None:
     again = world.start("b", disk=True)
     world.settle()
     listen(again).check(again)
+
+
+def test_who_leaves_before_it_was_a_member_again_hears_of_what_there_is_first() -> None:
+    world = World(1)
+    world.form("abcd")
+    victim, other = world.others(world.leader)[:2]
+    world.crash(victim.address)
+    world.drop = lambda source, _, message: source == victim.address and isinstance(message.body, Order)
+    again = world.start(victim.address, disk=True)
+    world.until(lambda: again.node.state.member(other.key) is not None)
+    assert again.node.standing is Standing.SEEKING
+    again.feed(ev.Depart())
+    world.crash(other.address)
+    world.until(lambda: bool(again.of(ev.MemberUnreachable)), 3)
+    assert not again.of(ev.StandingChanged)[1:]
+    listen(again)
 
 
 def test_who_replaces_another_comes_after_that_one_is_gone() -> None:

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from casty_proto.cluster import RegionKind, RegionSettings, Taken, UnregisterName, decode_command
 from casty_proto.cluster import events as ev
+from casty_proto.cluster.events import Standing
 from casty_proto.cluster.messages import Order, OrderDone, OrdersOpened
 from casty_proto.cluster.registry import Deregister, ListingChanged, Register
 from casty_proto.machine import SECOND, Rejected
@@ -157,6 +158,40 @@ def test_a_name_that_is_given_up_and_claimed_again_stays_although_the_order_to_f
     answers = [asks.answer(one) for one in ("release", "again", "release again", "at last")]
     assert [type(one) for one in answers] == [ev.Done] * 4
     assert holder(asks) == asks.key
+
+
+def test_a_name_stays_although_the_order_to_free_what_an_earlier_process_had_comes_late() -> None:
+    """Numbers of actors begin anew with each process: the order would free what the new actor of that number has."""
+    world = World()
+    world.form("abc")
+    victim = world.others(world.leader)[0]
+    assert isinstance(claim(victim), ev.Done)
+    world.crash(victim.address)
+    world.drop = lambda source, _, message: source == victim.address and _frees(message.body)
+    again = world.start(victim.address, disk=True)
+    world.until(lambda: again.node.standing is Standing.MEMBER)
+    again.feed(ev.ClaimName("claim", "boss", 1, "/boss"))
+    world.run(0.5)
+    world.drop = lambda *_: False
+    world.run(3)
+    assert isinstance(again.answer("claim"), ev.Done)
+    assert holder(again) == holder(world.leader) == again.key
+
+
+def test_node_rule_5_what_is_registered_before_a_process_has_marked_its_beginning_is_not() -> None:
+    world = World()
+    world.form("abc")
+    victim = world.others(world.leader)[0]
+    assert isinstance(claim(victim), ev.Done)
+    world.crash(victim.address)
+    again = world.start(victim.address, disk=True)
+    assert isinstance(claim(again), Rejected)
+    region = ev.AddRegion("region", "r", RegionKind.ENTITIES, RegionSettings(num_shards=1, hosted=True))
+    again.feed(region)
+    assert isinstance(again.answer("region"), Rejected)
+    world.settle()
+    assert holder(world.leader) is None
+    assert isinstance(claim(again), ev.Done)
 
 
 def _frees(body: object) -> bool:
