@@ -106,12 +106,14 @@ class Member:
         self.feed(events.Start(seeds))
 
     def received(self, message: object) -> None:
-        """Something has come over a lane."""
-        self.feed(Received(message))
+        """Something has come over a lane. It is lost before the node has begun."""
+        if self._carry:
+            self.feed(Received(message))
 
     def lost(self, address: str) -> None:
         """A lane has broken."""
-        self.feed(events.ConnectionLost(address))
+        if self._carry:
+            self.feed(events.ConnectionLost(address))
 
     def tell(self, tell: events.Tell) -> None:
         """Send a message to a shard, together with all others of this turn of the loop."""

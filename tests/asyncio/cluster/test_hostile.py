@@ -17,10 +17,11 @@ from casty_asyncio import (
     ReplicationConfig,
 )
 from casty_asyncio.cluster.client_wire import Deliver, Watch
+from casty_asyncio.cluster.cluster import Cluster
 from casty_asyncio.cluster.items import Form
 from casty_proto.cluster import events as said
 
-from .kit import cluster, hosting_of, inside_of, within
+from .kit import cluster, hosting_of, inside_of, node, within
 from .things import Add, Counter, Get, Played, Say
 
 # -- answers that nobody takes -----------------------------------------------------------------------------------------
@@ -143,3 +144,20 @@ async def test_whoever_asks_is_told_that_taking_the_state_was_cancelled() -> Non
         things = await only.spawn(Cancels, name="things", sharded=True, replication=replication)
         with pytest.raises(ActorFailedError, match="CancelledError"):
             await within(things["a"].ask(Add(), timeout=2.0))
+
+
+# -- before the beginning ----------------------------------------------------------------------------------------------
+
+
+async def test_what_is_said_to_a_node_that_has_not_begun_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It listens already while it finds out which of its seeds it is itself."""
+    known_seeds = Cluster._known_seeds
+
+    async def spoken_to(self: Cluster, seeds: Any, own: Any) -> tuple[str, ...]:
+        self._received("rubbish")
+        self._lost("127.0.0.1:1")
+        return await known_seeds(self, seeds, own)
+
+    monkeypatch.setattr(Cluster, "_known_seeds", spoken_to)
+    async with node("early") as early:
+        await within(early.wait_for(1))
