@@ -18,6 +18,7 @@ from casty_proto.cluster.registry import ListingChanged
 from casty_proto.machine import Instant, Note, Persist, Persisted, Rejected, Reply, Wake
 
 from .lanes import Lanes
+from .lines import one_line
 from .storage import Storage, StorageError
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class Member:
         self.lanes.send(effect.to, effect.message)
 
     def _note(self, note: Note) -> None:
-        self.runtime.log.log(note.severity, "%s", note.text)
+        self.runtime.log.log(note.severity, "%s", one_line(note.text))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

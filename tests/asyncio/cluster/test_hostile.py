@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import Any
 
@@ -20,8 +21,10 @@ from casty_asyncio.cluster.client_wire import Deliver, Watch
 from casty_asyncio.cluster.cluster import Cluster
 from casty_asyncio.cluster.items import Form
 from casty_proto.cluster import events as said
+from casty_proto.cluster.messages import Envelope, Expelled, JoinRequest, OpenOrders
+from casty_proto.cluster.records import NodeInfo
 
-from .kit import cluster, hosting_of, inside_of, node, within
+from .kit import cluster, hosting_of, inside_of, node, until, within
 from .things import Add, Counter, Get, Played, Say
 
 # -- answers that nobody takes -----------------------------------------------------------------------------------------
@@ -94,6 +97,22 @@ async def test_what_names_no_entity_is_no_ref(sent: Any) -> None:
     async with cluster(1) as (only,):
         with pytest.raises(ValueError, match=r"that is none|no kind of ref"):
             inside_of(only).remoting.refs.decode(sent)
+
+
+async def test_nobody_writes_lines_of_his_own_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "casty")
+    async with cluster(1) as (only,):
+        member = inside_of(only).member
+        evil = "a\nCRITICAL \x1b[31mall is lost"
+        joining = JoinRequest(NodeInfo(evil, 1, "127.0.0.1:1", ()))
+        member.received(Envelope(f"{evil}.1", "127.0.0.1:1", f"{evil}.1", None, OpenOrders(1)))
+        member.received(Envelope(f"{evil}.1", "127.0.0.1:1", "", None, joining))
+        await within(only.wait_for(2))
+        member.received(Envelope("b.1", "127.0.0.1:2", member.node.cluster, None, Expelled(member.node.key, evil)))
+        await until(inside_of(only).views.gone.is_set)
+    said_of_it = [line for line in caplog.messages if "all is lost" in line]
+    assert len(said_of_it) >= 3
+    assert all(line.isprintable() for line in said_of_it)
 
 
 @pytest.mark.parametrize("entity", ["a", "", "\x00a", "$singleton", "x" * 5000])
