@@ -138,10 +138,14 @@ class DistributedSystem(ActorSystem):
         if cluster is None:
             return await super()._end(runtime)
         try:
-            await cluster.leave(self._leave_timeout)
-            return await super()._end(runtime)
+            try:
+                await cluster.leave(self._leave_timeout)
+            finally:
+                # Whatever has gone wrong: nothing of the system is left.
+                cancelled = await super()._end(runtime)
         finally:
             await cluster.close()
+        return cancelled
 
     async def serve(self) -> None:
         """Run until somebody shuts the system down, or the process is told to end by SIGTERM or Ctrl-C.

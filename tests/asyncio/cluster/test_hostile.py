@@ -19,6 +19,7 @@ from casty_asyncio import (
 )
 from casty_asyncio.cluster.client_wire import Deliver, Watch
 from casty_asyncio.cluster.cluster import Cluster
+from casty_asyncio.cluster.gateway import Gateway
 from casty_asyncio.cluster.items import Form
 from casty_proto.cluster import events as said
 from casty_proto.cluster.messages import Envelope, Expelled, JoinRequest, OpenOrders
@@ -165,7 +166,7 @@ async def test_whoever_asks_is_told_that_taking_the_state_was_cancelled() -> Non
             await within(things["a"].ask(Add(), timeout=2.0))
 
 
-# -- before the beginning ----------------------------------------------------------------------------------------------
+# -- the beginning and the end -----------------------------------------------------------------------------------------
 
 
 async def test_what_is_said_to_a_node_that_has_not_begun_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,3 +181,17 @@ async def test_what_is_said_to_a_node_that_has_not_begun_is_lost(monkeypatch: py
     monkeypatch.setattr(Cluster, "_known_seeds", spoken_to)
     async with node("early") as early:
         await within(early.wait_for(1))
+
+
+async def test_a_shutdown_that_cannot_leave_the_cluster_closes_everything_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fails(self: Gateway, timeout: float) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Gateway, "drain", fails)
+    only = node("only")
+    await only.start()
+    with pytest.raises(ZeroDivisionError):
+        await only.shutdown()
+    assert only.address is None
