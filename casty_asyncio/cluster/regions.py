@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
     from .hosting import Hosting
     from .member import Member, Request
+    from .views import Views
 
 WAITING_MAX = 4096
 """How many messages wait here for a type that is not known yet."""
@@ -153,6 +155,7 @@ class Regions:
         """Those that something refers to. Strangers may name as many as they like."""
         self.waited_for: dict[Region, None] = {}
         """Those for which messages wait until they are known."""
+        self._requests: dict[Answered, None] = {}
 
     def region(self, name: str) -> Region:
         """The one of that name, known or not."""
@@ -171,31 +174,49 @@ class Regions:
         found = self.member.node.state.region(name)
         return None if found is None else self.ref(name, found.kind)
 
-    async def register(self, recipe: Recipe, guardian: LocalRef[Any], joined: asyncio.Event) -> None:
+    async def request(self, event_of: Callable[[Answered], events.NodeEvent]) -> Any:
+        """Ask the node for something, and wait for its answer, or until there is no cluster any more."""
+        if self.member.has_ended:
+            return Rejected("this node belongs to no cluster any more")
+        request = Answered(self.runtime.loop)
+        self._requests[request] = None
+        try:
+            self.member.feed(event_of(request))
+            return await request.future
+        finally:
+            del self._requests[request]
+
+    async def register(self, recipe: Recipe, guardian: LocalRef[Any], views: Views) -> None:
         """Tell the cluster of it, and host it here. Raises `ClusterError`, with nothing hosted here."""
-        name = recipe.name
         self.hosting.host(recipe, guardian)
+        try:
+            await self._register(recipe, views)
+        except BaseException:
+            self.hosting.regions.pop(recipe.name, None)
+            raise
+
+    async def _register(self, recipe: Recipe, views: Views) -> None:
+        name = recipe.name
         reason = "this node has not become a member of a cluster yet; are its seeds right, and do they run?"
         try:
             async with asyncio.timeout(REGISTER_SECONDS):
-                await joined.wait()
-                while True:
-                    request = Answered(self.runtime.loop)
-                    self.member.feed(events.AddRegion(request, name, recipe.kind, recipe.settings))
-                    result = await request.future
+                await views.until(views.joined.is_set)
+                while not views.gone.is_set():
+                    result = await self.request(
+                        lambda request: events.AddRegion(request, name, recipe.kind, recipe.settings)
+                    )
                     if type(result) is events.Done:
                         return
                     reason = result.reason
                     known = self.member.node.state.region(name)
                     if known is not None and (known.kind, known.settings) != (recipe.kind, recipe.settings):
-                        self.hosting.regions.pop(name, None)
                         raise ClusterError(f"{name!r} is known in the cluster with other settings: {reason}")
                     await asyncio.sleep(_AGAIN_SECONDS)
         except TimeoutError as error:
-            self.hosting.regions.pop(name, None)
             raise ClusterTimeoutError(
                 f"{name!r} could not be registered within {REGISTER_SECONDS:g} s: {reason}"
             ) from error
+        raise ClusterError(f"{name!r} could not be registered: this node belongs to no cluster any more")
 
     def added(self, name: str) -> None:
         """The cluster has one more."""
@@ -213,4 +234,6 @@ class Regions:
         """This node belongs to no cluster any more."""
         for region in list(self.waited_for):
             region.give_up(reason)
+        for request in list(self._requests):
+            request.answered(Rejected(reason))
         self.asks.fail_all(reason)

@@ -50,7 +50,6 @@ from .names import SINGLETON_ID
 from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
 from .recipes import Recipe, recipe_of_class, recipe_of_factory
 from .refs import EntityRef, ShardedRef, ShardEnvelope
-from .regions import Answered
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
@@ -145,10 +144,14 @@ class DistributedSystem(ActorSystem):
         if cluster is None:
             return await super()._end(runtime)
         try:
-            await cluster.leave(self._leave_timeout)
-            return await super()._end(runtime)
+            try:
+                await cluster.leave(self._leave_timeout)
+            finally:
+                # Whatever has gone wrong: nothing of the system is left.
+                cancelled = await super()._end(runtime)
         finally:
             await cluster.close()
+        return cancelled
 
     async def serve(self) -> None:
         """Run until somebody shuts the system down, or the process is told to end by SIGTERM or Ctrl-C.
@@ -294,11 +297,10 @@ class DistributedSystem(ActorSystem):
         """
         check_timeout("the timeout of forget", timeout)
         cluster = self._joined()
-        request = Answered(self._runtime("ended").loop)
-        cluster.member.feed(said.ForgetNode(request, node_id))
+        self._runtime("ended")
         try:
             async with asyncio.timeout(timeout):
-                result = await request.future
+                result = await cluster.regions.request(lambda request: said.ForgetNode(request, node_id))
         except TimeoutError as error:
             raise ClusterTimeoutError(f"{node_id!r} could not be forgotten within {timeout:g} s") from error
         if type(result) is not said.Done:
@@ -314,13 +316,12 @@ class DistributedSystem(ActorSystem):
         check_timeout("the timeout of remove", timeout)
         cluster = self._joined()
         node = cluster.node
-        request = Answered(self._runtime("ended").loop)
+        self._runtime("ended")
         if node.state.region(name) is None:
             return
-        cluster.member.feed(said.RemoveRegion(request, name))
         try:
             async with asyncio.timeout(timeout):
-                result = await request.future
+                result = await cluster.regions.request(lambda request: said.RemoveRegion(request, name))
                 if type(result) is not said.Done:
                     raise ClusterError(f"{name!r} was not removed: {result.reason}")
                 await cluster.views.until(lambda: node.state.region(name) is None)
@@ -485,7 +486,7 @@ class DistributedSystem(ActorSystem):
     async def _register(self, recipe: Recipe, guardian: LocalRef[Any]) -> Any:
         cluster = self._joined()
         try:
-            await cluster.regions.register(recipe, guardian, cluster.views.joined)
+            await cluster.regions.register(recipe, guardian, cluster.views)
         except BaseException:
             if not self.stopping:
                 # The name is free again when whoever has called learns of it.

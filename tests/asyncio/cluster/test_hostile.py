@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import Any
 
@@ -17,10 +18,14 @@ from casty_asyncio import (
     ReplicationConfig,
 )
 from casty_asyncio.cluster.client_wire import Deliver, Watch
+from casty_asyncio.cluster.cluster import Cluster
+from casty_asyncio.cluster.gateway import Gateway
 from casty_asyncio.cluster.items import Form
 from casty_proto.cluster import events as said
+from casty_proto.cluster.messages import Envelope, Expelled, JoinRequest, OpenOrders
+from casty_proto.cluster.records import NodeInfo
 
-from .node_kit import cluster, hosting_of, inside_of, within
+from .node_kit import cluster, hosting_of, inside_of, node, until, within
 from .things import Add, Counter, Get, Played, Say
 
 # -- answers that nobody takes -----------------------------------------------------------------------------------------
@@ -95,6 +100,22 @@ async def test_what_names_no_entity_is_no_ref(sent: Any) -> None:
             inside_of(only).remoting.refs.decode(sent)
 
 
+async def test_nobody_writes_lines_of_his_own_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "casty")
+    async with cluster(1) as (only,):
+        member = inside_of(only).member
+        evil = "a\nCRITICAL \x1b[31mall is lost"
+        joining = JoinRequest(NodeInfo(evil, 1, "127.0.0.1:1", ()))
+        member.received(Envelope(f"{evil}.1", "127.0.0.1:1", f"{evil}.1", None, OpenOrders(1)))
+        member.received(Envelope(f"{evil}.1", "127.0.0.1:1", "", None, joining))
+        await within(only.wait_for(2))
+        member.received(Envelope("b.1", "127.0.0.1:2", member.node.cluster, None, Expelled(member.node.key, evil)))
+        await until(inside_of(only).views.gone.is_set)
+    said_of_it = [line for line in caplog.messages if "all is lost" in line]
+    assert len(said_of_it) >= 3
+    assert all(line.isprintable() for line in said_of_it)
+
+
 @pytest.mark.parametrize("entity", ["a", "", "\x00a", "$singleton", "x" * 5000])
 async def test_an_entity_is_never_in_a_shard_that_it_does_not_belong_to(entity: str) -> None:
     """The item says for whom it is, and the client says to which shard it goes."""
@@ -143,3 +164,34 @@ async def test_whoever_asks_is_told_that_taking_the_state_was_cancelled() -> Non
         things = await only.spawn(Cancels, name="things", sharded=True, replication=replication)
         with pytest.raises(ActorFailedError, match="CancelledError"):
             await within(things["a"].ask(Add(), timeout=2.0))
+
+
+# -- the beginning and the end -----------------------------------------------------------------------------------------
+
+
+async def test_what_is_said_to_a_node_that_has_not_begun_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It listens already while it finds out which of its seeds it is itself."""
+    known_seeds = Cluster._known_seeds
+
+    async def spoken_to(self: Cluster, seeds: Any, own: Any) -> tuple[str, ...]:
+        self._received("rubbish")
+        self._lost("127.0.0.1:1")
+        return await known_seeds(self, seeds, own)
+
+    monkeypatch.setattr(Cluster, "_known_seeds", spoken_to)
+    async with node("early") as early:
+        await within(early.wait_for(1))
+
+
+async def test_a_shutdown_that_cannot_leave_the_cluster_closes_everything_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fails(self: Gateway, timeout: float) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Gateway, "drain", fails)
+    only = node("only")
+    await only.start()
+    with pytest.raises(ZeroDivisionError):
+        await only.shutdown()
+    assert only.address is None
