@@ -455,7 +455,8 @@ async def test_rule_5_what_was_damaged_meanwhile_is_not_made_into_something_else
     monkeypatch.setattr(storage_file, "SLACK_BYTES", 0)
     storage.write(201, history(201)[200])
     await storage.close()
-    assert told.tickets[-1] == 201
+    # The thread may look how much has grown after it has reported the 200th, and before it takes another one.
+    assert told.tickets[-1] in (200, 201)
     assert "is damaged: record" in str(told.failures[0])
     with pytest.raises(StorageError, match="is damaged: record"):
         found(tmp_path)
