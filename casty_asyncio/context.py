@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Generic, overload
+from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 from casty_proto.actor import (
     Behavior,
@@ -76,7 +76,7 @@ class ActorContext(Generic[Message]):  # noqa: UP046 - Python 3.12 cannot write 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose lines begin with the path of this actor."""
-        return _ActorLog(self._body.runtime.log, {"actor": self._body.cell.path})
+        return _ActorLog(cast(Any, self._body.runtime.log), {"actor": self._body.cell.path})
 
     # -- the message in hand ---------------------------------------------------------------------------------------
 

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from attrs import frozen
 
-from .errors import UsageError
+from .errors import UsageError, described
 from .metrics import prometheus_text
 
 if TYPE_CHECKING:
@@ -28,8 +29,16 @@ if TYPE_CHECKING:
 
 _LINE_MAX = 8192
 _SECONDS = 5.0
+_LOGGED = 200
 _CONNECTIONS_MAX = 64
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 
 
 @frozen
@@ -104,15 +113,30 @@ class HealthServer:
                 # What else is in the request is read, since closing with something unread would reset the connection.
                 while (await reader.readuntil(b"\n")).strip():
                     pass
-                writer.write(_response(*self._answer(first)))
+                writer.write(self._response(first))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return  # It is no request, or whoever made it does not wait.
+            # It is no request, or whoever made it does not wait. What is not read must not keep the connection open.
+            writer.transport.abort()
         except asyncio.CancelledError:
-            return  # This is the end of the server, which waits for it.
+            writer.transport.abort()  # This is the end of the server, which waits for it.
         finally:
             del self._handling[task]
             writer.close()
+
+    def _response(self, line: bytes) -> bytes:
+        try:
+            status, kind, text = self._answer(line)
+        except Exception as error:
+            log = logging.getLogger(f"casty.{self._system.name}")
+            log.exception("the health server cannot answer %r", line[:_LOGGED])
+            status, kind, text = 500, "text/plain", f"{described(error)}\n"
+        body = text.encode()
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        ).encode()
+        return head if line.startswith(b"HEAD ") else head + body
 
     def _answer(self, line: bytes) -> tuple[int, str, str]:
         """The status, the type and the text of the answer to a request."""
@@ -138,12 +162,3 @@ class HealthServer:
 
 def _text(good: bool, health: Health) -> str:
     return "ok\n" if good else "".join([f"{reason}\n" for reason in health.reasons]) or "not yet\n"
-
-
-def _response(status: int, kind: str, text: str) -> bytes:
-    body = text.encode()
-    head = (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body

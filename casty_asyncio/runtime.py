@@ -54,6 +54,7 @@ from .errors import (
     WrongThreadError,
     described,
 )
+from .logs import Log
 from .mail import opened
 from .refs import ActorRef, LocalRef, ReplyRef
 from .scheduler import Timers
@@ -78,7 +79,7 @@ class Runtime:
         """What the numbers of actors in addresses begin at."""
         self.remoting: Remoting | None = None
         """What connects it with other systems, if anything does."""
-        self.log = logging.getLogger(f"casty.{name}")
+        self.log: Log = logging.getLogger(f"casty.{name}")
         self.loop = asyncio.get_running_loop()
         self.rng = random.Random(seed)
         self.machine = ActorMachine(random.Random(self.rng.getrandbits(64)))

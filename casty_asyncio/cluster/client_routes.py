@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from attrs import define
 
@@ -122,7 +123,8 @@ class Routes:
         self.view: View | None = None
         self._links = links
         self._limit = remoting.options.max_message - _FRAME_ROOM
-        self._regions: dict[str, ClientRegion] = {}
+        self._regions: WeakValueDictionary[str, ClientRegion] = WeakValueDictionary()
+        """Those that something refers to."""
         self._unknown: dict[str, deque[_Message]] = {}
         """What waits for types that are not known."""
         self._lanes: dict[Spot, _Lane] = {}

@@ -179,6 +179,13 @@ class Cluster:
         found = await asyncio.gather(*(known(seed) for seed in seeds))
         return tuple(dict.fromkeys(found))
 
+    def who(self) -> tuple[str, int]:
+        """The node, and the version of what it knows of the cluster, for lines of the log."""
+        node: Node | None = getattr(self, "node", None)
+        if node is None:
+            return self.remoting.options.node_id or "a node that starts", 0
+        return node.info.node_id, node.state.version
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _disk_failed(self, reason: str) -> None:

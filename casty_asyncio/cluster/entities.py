@@ -28,7 +28,7 @@ from casty_proto.cluster import events
 from ..actor import Actor, ClassBody
 from ..behavior_body import BehaviorBody
 from ..body import Body
-from ..errors import ActorFailedError, NotHandledError, ReplicationError, described
+from ..errors import ActorFailedError, MailboxFullError, NotHandledError, ReplicationError, described
 from .items import EntityAnswer, Form
 from .names import SINGLETON_ID, name_of
 from .shards import Life
@@ -124,7 +124,12 @@ class Entity:
         if outcome is READY:
             runtime.make_ready(cell)
         elif outcome is not None:
-            runtime.undelivered(outcome)
+            try:
+                runtime.undelivered(outcome)
+            except MailboxFullError as error:
+                if turn.form is Form.TELL:
+                    hosting.lost(turn, turn.ask.message, Reason.REJECTED)
+                turn.ask.fail(error)
 
     def _cell(self, turn: Turn) -> Cell | None:
         """Its actor, which is made where there is none. `None` while that is impossible."""
@@ -165,6 +170,13 @@ class Entity:
         self._wait_first(turn)
         self._hosting.soon(self.go_on)
         return True
+
+    def passes_over(self, turn: Turn) -> None:
+        """Its actor does not get this: the mailbox is full of what it tells itself."""
+        if self.turn is turn:
+            self.turn = None
+            self._hosting.soon(self.go_on)
+            self._hosting.soon(lambda: self._hosting.shard_changed(self.shard))
 
     def _wait_first(self, turn: Turn) -> None:
         if self.waiting is None:
@@ -238,7 +250,7 @@ class Entity:
         shard, hosting = self.shard, self._hosting
         try:
             data = shard.region.recipe.state_of(body, hosting.items, self.path)
-        except Exception as error:
+        except BaseException as error:
             if turn is not None:
                 turn.fail(ActorFailedError(f"{self.path} failed on {turn.ask.kind()}: {described(error)}"))
             raise

@@ -33,6 +33,7 @@ from casty_proto.cluster.events import Standing
 from casty_proto.cluster.topology import TopologyRegion
 from casty_proto.machine import Instant, Rejected
 
+from .answers import give_answer
 from .client_wire import HOLD_SECONDS, Accepted, Changes, Deliver, Entry, Head, Outside, Refusal, Watch
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Gateway:
     def _on_deliver(self, message: Deliver) -> None:
         member = self._member
         if self._has_ended:
-            _answer(message.reply_to, Refusal(_GONE, is_certain=True, is_for_others=True, has_ended=True))
+            self._answer(message.reply_to, Refusal(_GONE, is_certain=True, is_for_others=True, has_ended=True))
             return
         shard = member.node.shard_of(message.region, message.entity)
         self.delivered += 1
@@ -133,7 +134,7 @@ class Gateway:
             is_for_others = is_certain and (is_outside or node.state.region(relay.region) is None)
             has_ended = self._has_ended or (is_outside and node.standing is not Standing.SEEKING)
             answer = Refusal(result.reason, is_certain, is_for_others, has_ended)
-        _answer(relay.reply_to, answer)
+        self._answer(relay.reply_to, answer)
 
     # -- the picture ---------------------------------------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ class Gateway:
             self._tell(watch)
 
     def _tell(self, watch: Watch) -> None:
-        _answer(watch.reply_to, self._news(watch.seen))
+        self._answer(watch.reply_to, self._news(watch.seen))
 
     def _news(self, seen: int) -> Changes | Outside:
         if self._has_ended:
@@ -243,6 +244,11 @@ class Gateway:
             tuple([(name, part.value) for name, part in self._services.items() if part.number > seen]),
             tuple([(*spot, part.value) for spot, part in self._taken.items() if part.number > seen]),
         )
+
+    def _answer(self, to: ActorRef[Any], answer: object) -> None:
+        """Answer an ask, unless nobody waits for that any more."""
+        if not to._is_gone():
+            give_answer(self._runtime, to, answer)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -263,7 +269,7 @@ class Gateway:
         self._tell_all()
         relays, self._relays = self._relays, {}
         for relay in relays:
-            _answer(relay.reply_to, Refusal("its node had to leave the cluster", is_certain=False, has_ended=True))
+            self._answer(relay.reply_to, Refusal("its node had to leave the cluster", is_certain=False, has_ended=True))
 
 
 class _Relay:
@@ -293,9 +299,3 @@ class _Alarm:
     def on_due(self, now: Instant) -> None:
         """It is time."""
         self._due()
-
-
-def _answer(to: ActorRef[Any], answer: object) -> None:
-    """Answer an ask, unless nobody waits for that any more."""
-    if not to._is_gone():
-        to.tell(answer)

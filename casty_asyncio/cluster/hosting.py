@@ -28,6 +28,7 @@ from ..errors import AskError, NotHandledError
 from ..refs import LocalRef
 from .entities import Entity, EntityClassBody
 from .items import DecodeError, EntityAnswer, Form, Items, Verdict
+from .lines import one_line
 from .member import Member
 from .names import SINGLETON_ID, name_of
 from .recipes import Recipe
@@ -176,6 +177,8 @@ class Hosting:
             turn = Turn(self, data, self._arrivals)
             try:
                 item = self.items.read(data, turn.ask)
+                if item.entity not in shard.entities and not shard.region.has(item.entity, shard.number):
+                    raise ValueError("its entity does not belong to this shard")
             except (DecodeError, ValueError, TypeError) as error:
                 self._undecodable(shard, turn, error)
                 continue
@@ -199,7 +202,7 @@ class Hosting:
     def _undecodable(self, shard: Shard, turn: Turn, error: Exception) -> None:
         """It concerns nobody but whoever sent it."""
         text = f"a message for {shard.region.path} cannot be decoded here: {error}"
-        self.runtime.log.error("%s", text)
+        self.runtime.log.error("%s", one_line(text))
         name, turn.handle = self.items.salvaged(turn.data)
         turn.entity = Entity(self, shard, name, None)
         if turn.handle is None:

@@ -18,6 +18,7 @@ from casty_proto.cluster.registry import ListingChanged
 from casty_proto.machine import Instant, Note, Persist, Persisted, Rejected, Reply, Wake
 
 from .lanes import Lanes
+from .lines import one_line
 from .storage import Storage, StorageError
 
 if TYPE_CHECKING:
@@ -106,12 +107,14 @@ class Member:
         self.feed(events.Start(seeds))
 
     def received(self, message: object) -> None:
-        """Something has come over a lane."""
-        self.feed(Received(message))
+        """Something has come over a lane. It is lost before the node has begun."""
+        if self._carry:
+            self.feed(Received(message))
 
     def lost(self, address: str) -> None:
         """A lane has broken."""
-        self.feed(events.ConnectionLost(address))
+        if self._carry:
+            self.feed(events.ConnectionLost(address))
 
     def tell(self, tell: events.Tell) -> None:
         """Send a message to a shard, together with all others of this turn of the loop."""
@@ -202,7 +205,7 @@ class Member:
         self.lanes.send(effect.to, effect.message)
 
     def _note(self, note: Note) -> None:
-        self.runtime.log.log(note.severity, "%s", note.text)
+        self.runtime.log.log(note.severity, "%s", one_line(note.text))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

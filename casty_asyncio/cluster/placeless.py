@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from casty_proto.address import actor_name_problem
+from casty_proto.cluster.handover import is_entity
+
 from ..refs import ActorRef
 from .refs import EntityRef, ShardedRef
 
@@ -36,6 +39,10 @@ class PlacelessRefs:
 
     def ref_of(self, kind: str, name: str, entity: str) -> ActorRef[Any]:
         """The ref, bound to this system."""
+        if actor_name_problem(name) is not None or not name.isprintable():
+            raise ValueError("a ref has the name of a type that is none")
+        if kind == _ENTITY and not is_entity(entity):
+            raise ValueError("a ref has the id of an entity that is none")
         if kind == _ENTITY:
             return EntityRef(self._region(name), entity)
         if kind == _REGION:

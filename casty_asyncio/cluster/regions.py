@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from casty_proto.actor import Phase, Stop
 from casty_proto.cluster import events
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
     from .hosting import Hosting
     from .member import Member, Request
+    from .views import Views
 
 WAITING_MAX = 4096
 """How many messages wait here for a type that is not known yet."""
+WAITED_FOR_MAX = 1024
+"""For how many types that are not known yet messages wait."""
 SEND_SECONDS = 10.0
 """How long a send waits besides what its type gives to the backups."""
 REGISTER_SECONDS = 30.0
@@ -42,6 +47,7 @@ class Region:
         self.asks = regions.asks
         self._member = regions.member
         self._waiting: deque[tuple[str, bytes, Request]] = deque()
+        self._waited_for = regions.waited_for
 
     @property
     def settings(self) -> RegionSettings | None:
@@ -68,10 +74,11 @@ class Region:
             return -1
         known = self._member.node.state.region(self.name)
         if known is None:
-            if len(self._waiting) >= WAITING_MAX:
+            if len(self._waiting) >= WAITING_MAX or len(self._waited_for) >= WAITED_FOR_MAX:
                 request.answered(Rejected(f"{self.name!r} is not known here"))
             else:
                 self._waiting.append((entity, data, request))
+                self._waited_for[self] = None
             return -1
         shard = self._member.node.shard_of(self.name, entity)
         self._member.tell(events.Tell(request, self.name, shard, data))
@@ -105,7 +112,7 @@ class Region:
 
     def became_known(self) -> None:
         """Send what has waited."""
-        waiting, self._waiting = self._waiting, deque()
+        waiting = self._taken()
         for entity, data, request in waiting:
             shard = self.tell(entity, data, request)
             if isinstance(request, EntityAsk):
@@ -113,9 +120,13 @@ class Region:
 
     def give_up(self, reason: str) -> None:
         """It will not become known."""
-        waiting, self._waiting = self._waiting, deque()
-        for _, _, request in waiting:
+        for _, _, request in self._taken():
             request.answered(Rejected(reason))
+
+    def _taken(self) -> deque[tuple[str, bytes, Request]]:
+        waiting, self._waiting = self._waiting, deque()
+        self._waited_for.pop(self, None)
+        return waiting
 
 
 class Answered:
@@ -140,7 +151,11 @@ class Regions:
         self.member = member
         self.hosting = hosting
         self.asks = EntityAsks(runtime, hosting.items)
-        self._regions: dict[str, Region] = {}
+        self._regions: WeakValueDictionary[str, Region] = WeakValueDictionary()
+        """Those that something refers to. Strangers may name as many as they like."""
+        self.waited_for: dict[Region, None] = {}
+        """Those for which messages wait until they are known."""
+        self._requests: dict[Answered, None] = {}
 
     def region(self, name: str) -> Region:
         """The one of that name, known or not."""
@@ -159,31 +174,49 @@ class Regions:
         found = self.member.node.state.region(name)
         return None if found is None else self.ref(name, found.kind)
 
-    async def register(self, recipe: Recipe, guardian: LocalRef[Any], joined: asyncio.Event) -> None:
+    async def request(self, event_of: Callable[[Answered], events.NodeEvent]) -> Any:
+        """Ask the node for something, and wait for its answer, or until there is no cluster any more."""
+        if self.member.has_ended:
+            return Rejected("this node belongs to no cluster any more")
+        request = Answered(self.runtime.loop)
+        self._requests[request] = None
+        try:
+            self.member.feed(event_of(request))
+            return await request.future
+        finally:
+            del self._requests[request]
+
+    async def register(self, recipe: Recipe, guardian: LocalRef[Any], views: Views) -> None:
         """Tell the cluster of it, and host it here. Raises `ClusterError`, with nothing hosted here."""
-        name = recipe.name
         self.hosting.host(recipe, guardian)
+        try:
+            await self._register(recipe, views)
+        except BaseException:
+            self.hosting.regions.pop(recipe.name, None)
+            raise
+
+    async def _register(self, recipe: Recipe, views: Views) -> None:
+        name = recipe.name
         reason = "this node has not become a member of a cluster yet; are its seeds right, and do they run?"
         try:
             async with asyncio.timeout(REGISTER_SECONDS):
-                await joined.wait()
-                while True:
-                    request = Answered(self.runtime.loop)
-                    self.member.feed(events.AddRegion(request, name, recipe.kind, recipe.settings))
-                    result = await request.future
+                await views.until(views.joined.is_set)
+                while not views.gone.is_set():
+                    result = await self.request(
+                        lambda request: events.AddRegion(request, name, recipe.kind, recipe.settings)
+                    )
                     if type(result) is events.Done:
                         return
                     reason = result.reason
                     known = self.member.node.state.region(name)
                     if known is not None and (known.kind, known.settings) != (recipe.kind, recipe.settings):
-                        self.hosting.regions.pop(name, None)
                         raise ClusterError(f"{name!r} is known in the cluster with other settings: {reason}")
                     await asyncio.sleep(_AGAIN_SECONDS)
         except TimeoutError as error:
-            self.hosting.regions.pop(name, None)
             raise ClusterTimeoutError(
                 f"{name!r} could not be registered within {REGISTER_SECONDS:g} s: {reason}"
             ) from error
+        raise ClusterError(f"{name!r} could not be registered: this node belongs to no cluster any more")
 
     def added(self, name: str) -> None:
         """The cluster has one more."""
@@ -199,6 +232,8 @@ class Regions:
 
     def give_up(self, reason: str) -> None:
         """This node belongs to no cluster any more."""
-        for region in self._regions.values():
+        for region in list(self.waited_for):
             region.give_up(reason)
+        for request in list(self._requests):
+            request.answered(Rejected(reason))
         self.asks.fail_all(reason)

@@ -5,6 +5,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from casty_proto.cluster.handover import is_entity
+from casty_proto.cluster.records import RegionKind
+from casty_proto.shard.hashing import shard_of
+
+from .names import SINGLETON_ID
+
 if TYPE_CHECKING:
     from ..refs import LocalRef
     from .entities import Entity
@@ -32,6 +38,12 @@ class HostedRegion:
         self.guardian = guardian
         """The parent of its entities."""
         self.path = guardian.path
+
+    def has(self, entity: str, shard: int) -> bool:
+        """Whether there can be such an entity in a shard."""
+        if self.recipe.kind is RegionKind.SINGLETON:
+            return entity == SINGLETON_ID
+        return is_entity(entity) and shard_of(entity, self.recipe.settings.num_shards) == shard
 
 
 class Shard:

@@ -19,7 +19,6 @@ and never waits for the disk; the thread calls back into the loop.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from queue import Empty, SimpleQueue
 
 from casty_proto.cluster.consensus import NodeRecord
 
+from ..logs import Log
 from .storage_file import RecordFile, StorageError
 
 __all__ = ["Storage", "StorageError"]
@@ -42,7 +42,7 @@ class Storage:
     `on_written` and `on_failed` are to be set before the first `write`. They are called on the loop.
     """
 
-    def __init__(self, directory: Path, log: logging.Logger) -> None:
+    def __init__(self, directory: Path, log: Log) -> None:
         """Not to be called by others: `open` does."""
         self.on_written: Callable[[int], None] = _ignore
         """Called with a ticket: its record and all before it are durable."""
@@ -61,7 +61,7 @@ class Storage:
         self._thread = threading.Thread(target=self._run, name=f"casty-storage {directory}", daemon=True)
 
     @classmethod
-    async def open(cls, directory: Path, log: logging.Logger) -> Storage:
+    async def open(cls, directory: Path, log: Log) -> Storage:
         """Open the records in `directory`, which is created where it is missing, and lock it.
 
         Raises `StorageError` where the directory is in use, cannot be used, or holds something that is not as it was

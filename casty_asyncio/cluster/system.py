@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -31,8 +32,10 @@ from ..errors import (
 )
 from ..generic import Answer, Asked
 from ..health import Health
+from ..logs import NodeLog
 from ..lookup import Lookup, MissingRef
 from ..metrics import Metric
+from ..receptionist import Listing, ServiceKey
 from ..refs import ActorRef, LocalRef
 from ..remote.remoting import Remoting
 from ..runtime import Runtime
@@ -47,7 +50,6 @@ from .names import SINGLETON_ID
 from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
 from .recipes import Recipe, recipe_of_class, recipe_of_factory
 from .refs import EntityRef, ShardedRef, ShardEnvelope
-from .regions import Answered
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
@@ -131,6 +133,9 @@ class DistributedSystem(ActorSystem):
 
     async def _connect(self, remoting: Remoting) -> None:
         cluster = Cluster(self, remoting, self._setup)
+        runtime = remoting.runtime
+        plain = logging.getLogger(f"casty.{runtime.name}")
+        runtime.log = NodeLog(plain, cluster.who)
         await cluster.start()
         self._cluster = cluster
 
@@ -139,10 +144,14 @@ class DistributedSystem(ActorSystem):
         if cluster is None:
             return await super()._end(runtime)
         try:
-            await cluster.leave(self._leave_timeout)
-            return await super()._end(runtime)
+            try:
+                await cluster.leave(self._leave_timeout)
+            finally:
+                # Whatever has gone wrong: nothing of the system is left.
+                cancelled = await super()._end(runtime)
         finally:
             await cluster.close()
+        return cancelled
 
     async def serve(self) -> None:
         """Run until somebody shuts the system down, or the process is told to end by SIGTERM or Ctrl-C.
@@ -247,6 +256,28 @@ class DistributedSystem(ActorSystem):
         if views.gone.is_set():
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
 
+    async def wait_for_service[M](
+        self, key: ServiceKey[M], count: int = 1, timeout: float = _WAIT_SECONDS
+    ) -> Listing[M]:
+        """Wait until at least `count` actors of the cluster offer a service, and return all that do.
+
+        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        """
+        check_timeout("the timeout of wait_for_service", timeout)
+        await self.start()
+        views, registry = self._joined().views, self.receptionist
+        try:
+            async with asyncio.timeout(timeout):
+                await views.until(lambda: len(registry.listing(key)) >= count)
+        except TimeoutError as error:
+            raise ClusterTimeoutError(
+                f"{self.node_id} waited {timeout:g} s for {count} actors that offer {key.name!r}, and knows of "
+                f"{len(registry.listing(key))}"
+            ) from error
+        if views.gone.is_set():
+            raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
+        return registry.listing(key)
+
     async def wait_ready(self, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until the node can act as a member, which `health().ready` says. Raises `ClusterTimeoutError`."""
         check_timeout("the timeout of wait_ready", timeout)
@@ -266,11 +297,10 @@ class DistributedSystem(ActorSystem):
         """
         check_timeout("the timeout of forget", timeout)
         cluster = self._joined()
-        request = Answered(self._runtime("ended").loop)
-        cluster.member.feed(said.ForgetNode(request, node_id))
+        self._runtime("ended")
         try:
             async with asyncio.timeout(timeout):
-                result = await request.future
+                result = await cluster.regions.request(lambda request: said.ForgetNode(request, node_id))
         except TimeoutError as error:
             raise ClusterTimeoutError(f"{node_id!r} could not be forgotten within {timeout:g} s") from error
         if type(result) is not said.Done:
@@ -286,13 +316,12 @@ class DistributedSystem(ActorSystem):
         check_timeout("the timeout of remove", timeout)
         cluster = self._joined()
         node = cluster.node
-        request = Answered(self._runtime("ended").loop)
+        self._runtime("ended")
         if node.state.region(name) is None:
             return
-        cluster.member.feed(said.RemoveRegion(request, name))
         try:
             async with asyncio.timeout(timeout):
-                result = await request.future
+                result = await cluster.regions.request(lambda request: said.RemoveRegion(request, name))
                 if type(result) is not said.Done:
                     raise ClusterError(f"{name!r} was not removed: {result.reason}")
                 await cluster.views.until(lambda: node.state.region(name) is None)
@@ -457,7 +486,7 @@ class DistributedSystem(ActorSystem):
     async def _register(self, recipe: Recipe, guardian: LocalRef[Any]) -> Any:
         cluster = self._joined()
         try:
-            await cluster.regions.register(recipe, guardian, cluster.views.joined)
+            await cluster.regions.register(recipe, guardian, cluster.views)
         except BaseException:
             if not self.stopping:
                 # The name is free again when whoever has called learns of it.

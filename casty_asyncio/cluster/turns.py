@@ -15,6 +15,7 @@ from casty_proto.actor import Reason
 from ..asks import Ask, over
 from ..errors import ActorFailedError, ActorStoppedError, NotSendableError, OutcomeUnknownError
 from ..refs import ActorRef
+from .answers import give_answer
 from .items import EntityAnswer, Form
 
 if TYPE_CHECKING:
@@ -84,8 +85,10 @@ class Turn:
 
     def set_exception(self, error: Exception) -> None:
         """There is no answer, and this is why."""
-        if isinstance(error, ActorStoppedError) and not self.has_begun and self.entity.tries_again(self):
-            return
+        if not self.has_begun:
+            if isinstance(error, ActorStoppedError) and self.entity.tries_again(self):
+                return
+            self.entity.passes_over(self)
         self.end()
         self.say(self._hosting.items.failure(error))
 
@@ -134,4 +137,4 @@ class Turn:
         """Tell whoever asked."""
         handle, self.handle = self.handle, None
         if handle is not None:
-            handle.tell(answer)
+            give_answer(self._hosting.runtime, handle, answer)

@@ -15,6 +15,7 @@ from casty_proto.cluster.registry import ListingChanged
 
 from . import events
 from .events import ClusterMember, member_of
+from .lines import one_line
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
@@ -81,7 +82,7 @@ class Views:
         log = self._runtime.log
         match effect.standing:
             case Standing.MEMBER:
-                log.info("%s is a member of the cluster that %s founded", node.key, node.cluster)
+                log.info("%s is a member of the cluster that %s founded", node.key, one_line(node.cluster))
                 self.joined.set()
             case Standing.LEAVING:
                 log.info("%s leaves the cluster", node.key)
@@ -89,7 +90,7 @@ class Views:
                 log.info("%s has left the cluster", node.key)
                 self.end("this node has left the cluster")
             case Standing.EXPELLED:
-                log.error("%s is no member of the cluster any more: %s", node.key, effect.reason)
+                log.error("%s is no member of the cluster any more: %s", node.key, one_line(effect.reason))
                 self.expelled = effect.reason
                 self._publish(events.NodeExpelled(effect.reason))
                 self.end(f"this node is no member of the cluster any more: {effect.reason}")
@@ -108,7 +109,7 @@ class Views:
 
     def _tell(self, kind: Callable[[ClusterMember], events.ClusterEvent], info: Any, text: str, level: int) -> None:
         member = member_of(info)
-        self._runtime.log.log(level, "%s %s", info.key, text)
+        self._runtime.log.log(level, "%s %s", one_line(info.key), text)
         self._publish(kind(member))
         self._let_go_on()
 
@@ -145,7 +146,7 @@ class Views:
     def leader_changed(self, effect: said.LeaderChanged) -> None:
         """Another leader, or none."""
         leader_id = None if effect.leader is None else split_key(effect.leader)[0]
-        self._runtime.log.info("the leader of term %d is %s", effect.term, leader_id or "not known")
+        self._runtime.log.info("the leader of term %d is %s", effect.term, one_line(leader_id or "not known"))
         self._publish(events.LeaderChanged(leader_id, effect.term))
         self._let_go_on()
 
@@ -177,7 +178,7 @@ class Views:
     def listing_changed(self, effect: ListingChanged) -> None:
         """Other actors can be discovered under a key."""
         self._discovery.changed(effect.key)
-        self.changed()
+        self._let_go_on()
 
 
 def _nothing() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from casty_proto.machine import SECOND, Instant
 
+from ..logs import Log
+
 _PERIOD_NS = 60 * SECOND
 _REMEMBERED = 1024
 _LINES_MAX = 200
@@ -18,7 +20,7 @@ Each level has its own count: news of the day must not crowd out warnings."""
 class Complaints:
     """Logs the first of a kind, and the next of it a minute later, with how many were left out."""
 
-    def __init__(self, log: logging.Logger, now: Callable[[], Instant]) -> None:
+    def __init__(self, log: Log, now: Callable[[], Instant]) -> None:
         self._log = log
         self._now = now
         self._seen: dict[tuple[str, str], list[int]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Coroutine
 from os import urandom
@@ -16,6 +15,7 @@ from casty_proto.machine import nanoseconds
 from casty_proto.wire import NONCE_SIZE, Established, HandshakeOptions, Kind, Node
 
 from ..clock import Clock
+from ..logs import Log
 from .complaints import Complaints
 from .connection import Connection
 from .dialing import DialError, NotWelcome, dial
@@ -40,7 +40,7 @@ class Transport:
         options: Remote,
         own: Node,
         system: str,
-        log: logging.Logger,
+        log: Log,
         clock: Clock,
         rng: random.Random,
         converse: Callable[[Peer], Conversation],

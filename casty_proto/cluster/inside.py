@@ -372,7 +372,9 @@ class Inside:
         elif member.status is Status.UP:
             self._say_leave()
         elif all(self._leaves(one) for one in core.state.members()):
-            core.note(Severity.WARNING, f"{core.key} leaves, and nobody is there to take what it has")
+            # Who stops the only node means that. Who stops several may have meant to leave one of them.
+            severity = Severity.INFO if len(core.state.members()) == 1 else Severity.WARNING
+            core.note(severity, f"{core.key} leaves, and nobody is there to take what it has")
             self._go()
         elif self._owning.is_empty() and core.state.owned_count(core.key) == 0 and not self._votes():
             self._said_left = True

@@ -300,7 +300,7 @@ class Primary:
         if few and owned.region not in self._noted:
             self._noted[owned.region] = None
             text = f"{owned.region}: sync_count is {wanted}, and there were never more than {owned.most} backups"
-            out.append(Note(Severity.WARNING, f"{text}: a write waits for {owned.required} (rule 3)"))
+            out.append(Note(Severity.WARNING, f"{text}: a write waits for {owned.required}"))
 
     def _on_flush(self, event: Flush, now: Instant, out: _Out) -> None:
         owned = self._ready(event.region, event.shard, event.request, out)

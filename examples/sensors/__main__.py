@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NODES = {"node-1": "temp", "node-2": "humidity", "node-3": "pressure"}
 MONITOR = "node-3"
 """It has the alert monitor, and not the role of the dispatcher, so it is not the one that is killed."""
-QUIET = ("progress", "alert", "listening")
+QUIET = ("progress", "kept", "alert", "listening")
 """What is not worth a line of its own."""
 
 
@@ -40,6 +40,7 @@ class Show:
         self.ports = dict(zip(NODES, free_ports(len(NODES)), strict=True))
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         self.arrived: dict[str, int] = {}
+        self.kept: dict[str, int] = {}
         self.alerts = 0
         self.result: dict[str, Any] | None = None
         self.dispatcher = ""
@@ -128,10 +129,10 @@ class Show:
                 self.joined[who] = None
             case "station" if self.killed and said["arrived"] > 0:
                 self.stations_moved[said["sensor"]] = said["arrived"]
+            case "kept":
+                self.kept[who] = said["count"]
             case "progress":
                 self.arrived = said["arrived"]
-                if sum(self.arrived.values()) >= self.count * len(NODES) // 3:
-                    self.a_third.set()
             case "alert":
                 self.alerts += 1
             case "alerts":
@@ -142,10 +143,16 @@ class Show:
             case "result":
                 self.result = said
                 self.arrived = said["arrived"]
+        if self.is_a_third(self.dispatcher):
+            self.a_third.set()
         if what not in QUIET:
             self.print(line(who, said["text"]))
         else:
             self.print(None)
+
+    def is_a_third(self, name: str) -> bool:
+        """Whether a third of the readings of a node has arrived, and its station knows of some."""
+        return name in self.kept and self.arrived.get(NODES[name], 0) * 3 >= self.count
 
     def print(self, text: str | None) -> None:
         """A line, and below it on a terminal how far everything is."""
@@ -197,7 +204,7 @@ class Show:
         return self.summary(client.returncode)
 
     async def kill_one(self) -> None:
-        """A third of the way, kill the node with the dispatcher, and start it again when others have its work."""
+        """A third of its way, kill the node with the dispatcher, and start it again when others have its work."""
         await self.a_third.wait()
         self.killed = self.dispatcher
         self.killed_at = time.monotonic()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import sys
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from casty_asyncio import (
     AskError,
     ClusterClient,
+    ContactError,
     GetSink,
     GetSource,
     SinkRef,
@@ -37,6 +39,7 @@ from .messages import (
     ConsumeAlerts,
     SensorReading,
     WhereAreYou,
+    step,
 )
 from .output import GREEN, YELLOW, Reporter, painted
 
@@ -113,7 +116,7 @@ class Pipeline:
             except AskError:
                 # Saying it twice does no harm, and the node that had it may be gone.
                 await asyncio.sleep(0.05)
-        if (expected + 1) % 10 == 0 or expected + 1 == self.count:
+        if (expected + 1) % step(self.count) == 0 or expected + 1 == self.count:
             self.reporter.say(
                 "progress",
                 f"{painted(reading.sensor, YELLOW)}: {expected + 1} of {self.count} readings, from {reading.node}",
@@ -186,7 +189,11 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--producers", type=int, default=3, help="how many sensors there are (default: 3)")
     found.add_argument("--count", type=int, default=200, help="how many readings each has (default: 200)")
     found.add_argument("--timeout", type=float, default=120.0, help="seconds until it gives up (default: 120)")
-    found.add_argument("--secret", default=None, help="what all nodes and clients must know")
+    found.add_argument(
+        "--secret",
+        default=os.environ.get("CASTY_SECRET") or None,
+        help="what all must know; safer as CASTY_SECRET in the environment, which others cannot read",
+    )
     found.add_argument("--json", action="store_true", help="print one JSON object for each line")
     return found
 
@@ -194,4 +201,7 @@ def parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     arguments = parser().parse_args()
     logging.basicConfig(level=logging.ERROR if arguments.json else logging.WARNING)
-    sys.exit(run(main(arguments)))
+    try:
+        sys.exit(run(main(arguments)))
+    except ContactError as error:
+        sys.exit(f"The client found no cluster: {error}")

@@ -13,6 +13,11 @@ DISPATCHER = "dispatcher"
 """The singleton."""
 
 
+def step(count: int) -> int:
+    """After how many readings something is reported, where there are `count` of them."""
+    return max(1, count // 20)
+
+
 @dataclass(frozen=True)
 class SensorReading:
     """One reading; `number` counts those of the sensor, from 0."""

@@ -9,10 +9,12 @@ import argparse
 import asyncio
 import itertools
 import logging
+import os
 import random
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from casty_asyncio import (
@@ -23,6 +25,7 @@ from casty_asyncio import (
     DistributedSystem,
     GetSink,
     GetSource,
+    HealthServer,
     RaftConfig,
     ReplicationConfig,
     StreamError,
@@ -42,6 +45,7 @@ from .messages import (
     GetArrived,
     SensorReading,
     WhereAreYou,
+    step,
 )
 from .output import RED, YELLOW, Reporter, painted
 
@@ -137,8 +141,9 @@ async def produce(system: DistributedSystem, stations: Any, sensor: str, count: 
             say("sensor-left", f"nobody reads sensor {sensor} any more: {error}", sensor=sensor)
             return
         await asyncio.sleep(interval)
-        if number % 10 == 9:
+        if (number + 1) % step(count) == 0:
             await stations[journal].send(Arrived(number + 1))
+            say("kept", f"station {journal} knows of {number + 1} readings", count=number + 1)
     await sink.complete()
     say("complete", f"sensor {painted(sensor, YELLOW)} is complete: {count} readings", sensor=sensor)
 
@@ -164,8 +169,10 @@ async def main(args: argparse.Namespace) -> None:
         # Fast enough to watch, and slow enough for a busy machine.
         raft_config=RaftConfig(heartbeat_interval=0.1, election_timeout_min=0.3, election_timeout_max=0.6),
     )
-    async with system:
-        reporter.say("listening", f"listening on {system.address}", address=str(system.address))
+    orchestrators = None if args.health_port is None else HealthServer(system, args.bind_host, args.health_port)
+    async with system, orchestrators or nullcontext():
+        health = None if orchestrators is None else orchestrators.port
+        reporter.say("listening", f"listening on {system.address}", address=str(system.address), health=health)
         await system.wait_for(args.nodes, timeout=60.0)
         reporter.say("joined", f"in a cluster of {len(system.members)}, led by {system.leader_id}")
         stations = await system.spawn(
@@ -202,7 +209,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--alert-monitor", action="store_true", help="consume the alerts of clients here")
     found.add_argument("--count", type=int, default=200, help="how many readings there are (default: 200)")
     found.add_argument("--interval", type=float, default=0.05, help="seconds between two readings (default: 0.05)")
-    found.add_argument("--secret", default=None, help="what all nodes and clients must know")
+    found.add_argument(
+        "--secret",
+        default=os.environ.get("CASTY_SECRET") or None,
+        help="what all must know; safer as CASTY_SECRET in the environment, which others cannot read",
+    )
+    found.add_argument("--health-port", type=int, default=None, help="answer orchestrators over HTTP on this port")
     found.add_argument("--json", action="store_true", help="print one JSON object for each line")
     return found
 

@@ -9,7 +9,7 @@ import pytest
 
 from casty_asyncio import ActorSystem, ClusterTimeoutError, HealthServer, UsageError
 
-from .cluster.kit import cluster, node
+from .cluster.node_kit import cluster, node
 from .probe import within
 
 
@@ -85,3 +85,34 @@ async def test_a_port_that_is_taken_is_said() -> None:
     async with ActorSystem() as system, HealthServer(system, "127.0.0.1", 0) as server:
         with pytest.raises(UsageError, match="cannot listen"):
             await HealthServer(system, "127.0.0.1", server.port).start()
+
+
+async def test_a_request_for_the_head_is_answered_without_a_body() -> None:
+    async with ActorSystem() as system, HealthServer(system, "127.0.0.1", 0) as server:
+        assert await fetch(server, "HEAD /live HTTP/1.1\r\n\r\n") == (200, "")
+
+
+async def test_what_cannot_be_found_out_is_an_error_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ActorSystem() as system, HealthServer(system, "127.0.0.1", 0) as server:
+        monkeypatch.setattr(system, "status", lambda: {"what": object()})
+        status, text = await get(server, "/status")
+        assert status == 500
+        assert "not JSON serializable" in text
+
+
+async def test_a_server_ends_though_somebody_does_not_read_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ActorSystem() as system:
+        asked = asyncio.Event()
+
+        def much() -> dict[str, str]:
+            asked.set()
+            return {"much": "x" * 2**24}
+
+        monkeypatch.setattr(system, "status", much)
+        async with HealthServer(system, "127.0.0.1", 0) as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(b"GET /status HTTP/1.1\r\n\r\n")
+            await within(asked.wait())
+            await within(server.close())
+        writer.transport.abort()

@@ -7,6 +7,7 @@ watched is told, the engine's invariants hold, and the shutdown finds nothing th
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import Counter
 from typing import Any
@@ -167,7 +168,7 @@ async def test_whatever_happens_everything_ends_once_and_nothing_hangs(style: St
     async with ActorSystem(shutdown_timeout=5.0, seed=seed) as system:
         keeper = await style.spawn(system, Script())
         runtime = runtime_of(keeper)
-        runtime.log.disabled = True
+        logging.getLogger(f"casty.{runtime.name}").disabled = True
         world.refs.append(keeper)
         try:
             while len(world.refs) < 6:
@@ -181,7 +182,7 @@ async def test_whatever_happens_everything_ends_once_and_nothing_hangs(style: St
             world.over = True
             assert await system.shutdown() == (), "nobody had to be cancelled"
         finally:
-            runtime.log.disabled = False
+            logging.getLogger(f"casty.{runtime.name}").disabled = False
     allowed = (CastyError, asyncio.CancelledError, str)
     assert all(isinstance(outcome, allowed) for outcome in outcomes)
     assert world.stops.keys() == world.starts.keys(), "who was begun has ended"

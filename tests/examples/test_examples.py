@@ -16,7 +16,7 @@ SAYS_IT_ALL = [path for path in EXAMPLES if path.name not in OWN_TESTS]
 
 def test_the_examples_are_found() -> None:
     names = {path.name for path in EXAMPLES}
-    assert {"hello.py", "behaviors.py", "supervision.py", "streams.py", "word_count.py"} <= names
+    assert {"hello.py", "behaviors.py", "supervision.py", "streams.py", "cluster_counters.py"} <= names
     assert names >= OWN_TESTS
     assert all((Path(__file__).parent / f"test_{name}").is_file() for name in OWN_TESTS)
 
@@ -56,3 +56,9 @@ def test_the_streams_example_prints_what_the_guide_to_streams_shows() -> None:
         "  Took: [0, 1, 2, 3, 4]\n"
         "  Stream cancelled — producer stopped via StreamCancel\n"
     )
+
+
+def test_the_counter_on_a_cluster_prints_what_the_guide_to_clusters_shows() -> None:
+    text = announced(ROOT / "examples" / "cluster_counters.py")
+    assert text is not None
+    assert text.endswith("Total hits: 100\n")

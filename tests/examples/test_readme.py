@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import casty_asyncio
+import examples.sensors.__main__
 from casty_asyncio import CastyError
+from casty_asyncio import __main__ as command_line
 
 from .programs import EXAMPLES, ROOT, execute
 
@@ -42,8 +45,27 @@ def test_a_program_runs_and_prints_what_stands_below_it(number: int, tmp_path: P
 def test_the_commands_for_a_fresh_machine_stand_where_they_are_looked_for() -> None:
     fresh = "python3 -m pip install uv && python3 -m uv run --python python3"
     assert f"\n<!-- test-command -->\n```sh\n{fresh} pytest\n```\n" in TEXT
-    assert f"\n```sh\n{fresh} python examples/word_count.py\n```\n" in TEXT
+    assert re.findall(r"^```sh\n(.*)\n```$", TEXT, re.MULTILINE)[0] == f"{fresh} python -m examples.sensors"
     assert TEXT.count("<!-- test-command -->") == 1
+
+
+def test_every_command_is_one_that_its_program_knows() -> None:
+    lines = [line for language, code in BLOCKS if language == "sh" for line in code.splitlines()]
+    parsers = {"casty_asyncio": command_line._parser, "examples.sensors": examples.sensors.__main__.parser}
+    for module, parser in parsers.items():
+        known = [line.partition(f" python -m {module}")[2] for line in lines if f" python -m {module}" in line]
+        assert known, module
+        for arguments in known:
+            parser().parse_args(shlex.split(arguments))
+
+
+def test_every_option_in_code_style_is_one_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    inline = {option for code in IN_CODE_STYLE for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code)}
+    assert {"--secret-file", "--ca"} <= inline
+    with pytest.raises(SystemExit):
+        command_line._parser().parse_args(["inspect", "--help"])
+    known = re.findall(r"--[a-z-]+", capsys.readouterr().out)
+    assert not inline - {*known, "--loop", "--python"}
 
 
 def test_every_link_leads_to_something_that_is_there() -> None:
@@ -73,17 +95,22 @@ def test_every_public_name_in_code_style_exists() -> None:
     known = {*casty_asyncio.__all__, "TaskGroup", *BUILT_IN_ERRORS, "Decimal"}
     names = {name for code in IN_CODE_STYLE for name in re.findall(r"(?<![\w.'])[A-Z][A-Za-z]+[a-z]\b", code)}
     assert names >= {"Behaviors", "ActorFailedError", "SinkRef", "Mailbox"}
-    assert not names - known - {"Account", "Msg"}
+    assert not names - known - {"Account", "Msg", "Player", "Scheduler", "True"}
 
 
 def test_every_method_in_code_style_exists() -> None:
     owners = {
         "Behaviors": casty_asyncio.Behaviors,
         "ctx": casty_asyncio.Context,
-        "system": casty_asyncio.ActorSystem,
+        "client": casty_asyncio.ClusterClient,
+        "system": casty_asyncio.DistributedSystem,
         "sink": casty_asyncio.SinkRef,
     }
-    calls = {call for code in IN_CODE_STYLE for call in re.findall(r"\b(Behaviors|ctx|system|sink)\.(\w+)", code)}
+    calls = {
+        call
+        for code in IN_CODE_STYLE
+        for call in re.findall(r"(?<![.\w])(Behaviors|client|ctx|system|sink)\.(\w+)", code)
+    }
     assert ("ctx", "pipe_to_self") in calls
     assert not [f"{owner}.{name}" for owner, name in calls if not hasattr(owners[owner], name)]
 

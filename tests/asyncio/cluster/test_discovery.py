@@ -15,6 +15,7 @@ from casty_asyncio import (
     ActorRef,
     Behavior,
     Behaviors,
+    ClusterTimeoutError,
     Deregister,
     DistributedSystem,
     Find,
@@ -243,3 +244,15 @@ async def test_an_entity_can_ask_another_one_and_tell_of_itself() -> None:
         asks = [friends[one].ask(Say((friends[other], "greet"))) for one, other in pairwise(names)]
         assert await within(asyncio.gather(*asks)) == names[1:]
         await joined(*systems)
+
+
+async def test_a_node_waits_until_so_many_actors_offer_a_service() -> None:
+    key: ServiceKey[str] = ServiceKey("waited for")
+    async with cluster(2) as (one, other):
+        waiting = asyncio.create_task(one.wait_for_service(key, 2))
+        one.spawn(Behaviors.discoverable(Behaviors.ignore(), key=key), "here")
+        other.spawn(Behaviors.discoverable(Behaviors.ignore(), key=key), "there")
+        listing = await within(waiting)
+        assert [instance.ref.path for instance in listing] == ["/here", "/there"]
+        with pytest.raises(ClusterTimeoutError, match="3 actors that offer 'waited for', and knows of 2"):
+            await one.wait_for_service(key, 3, timeout=0.01)

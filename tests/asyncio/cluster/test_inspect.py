@@ -10,7 +10,7 @@ from typing import Any
 from casty_asyncio import Actor, ActorSystem, Behaviors, Context, Remote, ServiceKey
 from casty_asyncio.__main__ import render
 
-from .kit import cluster
+from .node_kit import cluster
 
 NAME = "casty"
 

@@ -64,6 +64,30 @@ def test_a_message_goes_to_the_owner_and_is_done_when_that_has_it() -> None:
     assert replies(bench.core) == [("x", Done(bench.core.state.changed))]
 
 
+def test_several_messages_travel_together_each_shard_s_in_their_order() -> None:
+    bench = Bench()
+    first, second = bench.give("b.1", 0), bench.give("c.1", 1)
+    tells = [("x", "r", 0), ("y", "r", 1), ("z", "r", 0), ("n", "none", 0), ("f", "r", 4)]
+    bench.routing.on_tells(tuple([Tell(request, region, shard, request.encode()) for request, region, shard in tells]))
+    bench.routing.invariants()
+    refused = [(one.request, type(one.result)) for one in bench.core.out if isinstance(one, Reply)]
+    assert refused == [("n", Rejected), ("f", Rejected)]
+    assert bench.sent() == [("b", Post(first, C, 1, (b"x", b"z"))), ("c", Post(second, C, 1, (b"y",)))]
+    bench.answer("b.1", Accepted(first, C, 2))
+    assert [request for request, _ in replies(bench.core)] == ["x", "z"]
+
+
+def test_rule_6_of_several_messages_those_are_returned_for_which_there_is_no_room() -> None:
+    bench = Bench()
+    bench.core.options = evolve(FAST, channels=evolve(FAST.channels, max_waiting=2))
+    epoch = bench.give("b.1", 0)
+    bench.routing.on_tells(tuple([Tell(name, "r", 0, name.encode()) for name in "xyz"]))
+    bench.routing.invariants()
+    refused = [(one.request, type(one.result)) for one in bench.core.out if isinstance(one, Reply)]
+    assert refused == [("z", Rejected)]
+    assert bench.sent() == [("b", Post(epoch, C, 1, (b"x", b"y")))]
+
+
 def test_rule_2_a_message_for_a_shard_without_an_owner_waits_for_one_and_is_returned_in_the_end() -> None:
     bench = Bench()
     bench.tell("x")

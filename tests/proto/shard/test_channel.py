@@ -50,6 +50,15 @@ def test_rule_1_messages_are_numbered_in_the_order_in_which_they_were_given() ->
     assert made.post("b", 1) == (ToSend("o", Post(7, 2, 2, ("b",))),)
 
 
+def test_rule_1_what_was_put_travels_together_as_far_as_the_window_goes() -> None:
+    made = sender()
+    assert [made.put(item, 0) for item in "abcd"] == [()] * 4
+    made.invariants()
+    assert made.flush(0) == (ToSend("o", Post(7, 2, 1, ("a", "b", "c"))),)
+    assert made.flush(1) == ()
+    assert made.accepted("o", Accepted(7, 2, 3), 2) == (Settled(("a", "b", "c")), ToSend("o", Post(7, 2, 4, ("d",))))
+
+
 def test_rule_3_no_more_than_a_window_is_under_way_and_the_rest_follows() -> None:
     made = sender("a", "b", "c")
     assert made.post("d", 1) == ()

@@ -1,0 +1,191 @@
+"""The connections between nodes, by their rules (`casty_asyncio/cluster/lanes.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+
+from casty_asyncio import Remote
+from casty_asyncio.clock import Clock
+from casty_asyncio.cluster import lanes as module
+from casty_asyncio.cluster.lanes import Lanes
+from casty_asyncio.transport.transport import Transport
+from casty_proto.cluster.messages import Envelope, Routed, Seek
+from casty_proto.cluster.registry import Versions
+from casty_proto.shard.channel import Accepted, Post
+from casty_proto.wire import Kind, Node
+
+from .node_kit import until
+
+
+class End:
+    """One node's lanes, and what it hears."""
+
+    def __init__(self, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.clock = Clock(loop, lambda: None, lambda _: None)
+        self.tasks: dict[asyncio.Task[None], None] = {}
+        self.heard: list[Any] = []
+        self.lost: list[str] = []
+        self.name = name
+        self.transport = Transport(
+            Remote("127.0.0.1"),
+            Node(name, 1),
+            "shop",
+            logging.getLogger("casty.shop"),
+            self.clock,
+            Random(1),
+            _nobody,
+            self._spawn,
+        )
+        self.lanes = Lanes(self.transport, self.heard.append, self.lost.append)
+        self.address = ""
+
+    def _spawn(self, work: Any, name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self.tasks[task] = None
+        task.add_done_callback(lambda done: self.tasks.pop(done, None))
+        return task
+
+    async def open(self) -> None:
+        port = await self.transport.bind("127.0.0.1", 0)
+        self.address = f"127.0.0.1:{port}"
+        self.transport.own = Node(self.name, 1, self.address)
+        self.transport.take_lanes(self.lanes.accept)
+        self.transport.serve()
+
+    async def close(self) -> None:
+        self.lanes.close()
+        await self.transport.close("it is over")
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.clock.close()
+
+    def say(self, to: End, body: Any) -> Envelope:
+        message = Envelope(f"{self.name}.1", self.address, "", f"{to.name}.1", body)
+        self.lanes.send(to.address, message)
+        return message
+
+
+def _nobody(peer: object) -> Any:
+    raise AssertionError(f"nobody talks to {peer}")
+
+
+@asynccontextmanager
+async def two() -> AsyncIterator[tuple[End, End]]:
+    ends = End("a"), End("b")
+    for end in ends:
+        await end.open()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            await end.close()
+
+
+def posts(count: int) -> Iterator[Routed]:
+    for number in range(count):
+        yield Routed("r", 0, Post(1, 1, number + 1, (b"x",)))
+
+
+async def test_rule_1_what_is_said_in_many_words_has_a_lane_of_its_own() -> None:
+    async with two() as (a, b):
+        control, bulk = a.say(b, Seek((), 0)), a.say(b, Versions(()))
+        await until(lambda: len(b.heard) == 2)
+        assert sorted(b.heard, key=repr) == sorted([control, bulk], key=repr)
+        assert a.lanes.lane(b.address, Kind.CLUSTER) is not a.lanes.lane(b.address, Kind.SHARDS)
+
+
+async def test_what_is_said_arrives_in_its_order_and_as_it_was() -> None:
+    async with two() as (a, b):
+        said = [a.say(b, body) for body in posts(2000)]
+        await until(lambda: len(b.heard) == 2000)
+        assert b.heard == said
+
+
+async def test_rule_3_of_what_waits_for_a_lane_that_is_not_open_the_last_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WAITING_MAX", 10)
+    async with two() as (a, b):
+        said = [a.say(b, body) for body in posts(30)]
+        await until(lambda: len(b.heard) == 10)
+        assert b.heard == said[-10:]
+
+
+async def test_rule_4_a_lane_that_breaks_is_made_again_when_there_is_something_to_say() -> None:
+    async with two() as (a, b):
+        a.say(b, Seek((), 1))
+        await until(lambda: len(b.heard) == 1)
+        for incoming in list(b.lanes._in):
+            incoming.connection.abort()
+        await until(lambda: a.lost == [b.address])
+        a.say(b, Seek((), 2))
+        await until(lambda: len(b.heard) == 2)
+
+
+async def test_rule_4_an_address_at_which_nobody_listens_is_told_of_and_tried_again() -> None:
+    async with two() as (a, b):
+        await b.close()
+        a.say(b, Seek((), 1))
+        await until(lambda: a.lost == [b.address])
+        a.say(b, Seek((), 2))
+        await until(lambda: len(a.lost) == 2)
+
+
+async def test_rule_5_a_lane_whose_other_end_gives_no_sign_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(module, "SIGN_SECONDS", 60.0)
+    async with two() as (a, b):
+        a.say(b, Seek((), 1))
+        await until(lambda: a.lost == [b.address])
+
+
+async def test_rule_5_signs_keep_a_lane_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENT_SECONDS", 5.0)
+    monkeypatch.setattr(module, "SIGN_SECONDS", 0.001)
+    async with two() as (a, b):
+        a.say(b, Seek((), 1))
+        lane: Any = a.lanes.lane(b.address, Kind.CLUSTER)
+        await until(lambda: len(b.heard) == 1)
+        await until(lambda: not lane._expects_sign)
+        assert a.lost == []
+
+
+async def test_rule_7_of_acknowledgements_that_wait_the_last_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENT_SECONDS", 60.0)
+    async with two() as (a, b):
+        a.say(b, Versions(()))
+        await until(lambda: len(b.heard) == 1)
+        for count in range(1, 4):
+            a.say(b, Routed("r", 0, Accepted(1, 1, count)))
+        other = a.say(b, Routed("r", 1, Accepted(1, 1, 1)))
+        a.lanes.hurry()
+        await until(lambda: len(b.heard) == 3)
+        assert b.heard[1].body == Routed("r", 0, Accepted(1, 1, 3))
+        assert b.heard[2] == other
+
+
+async def test_rule_7_an_acknowledgement_goes_along_with_what_is_said_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENT_SECONDS", 60.0)
+    async with two() as (a, b):
+        a.say(b, Versions(()))
+        await until(lambda: len(b.heard) == 1)
+        said = [a.say(b, Routed("r", 0, Accepted(1, 1, 1))), a.say(b, Versions(()))]
+        await until(lambda: len(b.heard) == 3)
+        assert b.heard[1:] == said
+
+
+async def test_what_cannot_be_an_address_is_said_to_nobody() -> None:
+    async with two() as (a, b):
+        a.lanes.send("nowhere", Envelope("a.1", a.address, "", None, Seek((), 0)))
+        a.say(b, Seek((), 1))
+        await until(lambda: len(b.heard) == 1)
