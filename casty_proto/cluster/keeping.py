@@ -69,8 +69,17 @@ class Keeping:
 
     # -- shards --------------------------------------------------------------------------------------------------------
 
-    def own(self, spot: Spot, epoch: int, asked: tuple[NodeKey, ...], owners: tuple[tuple[int, NodeKey], ...]) -> None:
-        """Find all that there is of a shard. `asked`: whoever may have a copy; `owners`: those before, by epoch."""
+    def own(
+        self,
+        spot: Spot,
+        epoch: int,
+        asked: tuple[NodeKey, ...],
+        owners: tuple[tuple[int, NodeKey], ...],
+        *,
+        is_all_known: bool,
+    ) -> None:
+        """Find all that there is of a shard. `asked`: whoever may have a copy; `owners`: those before, by epoch, and
+        whether there were no others."""
         core, region = self._core, self._core.state.region(spot[0])
         assert region is not None, f"{spot} has an owner, and is in no region"
         settings = region.settings
@@ -79,7 +88,7 @@ class Keeping:
         began: tuple[tuple[NodeKey, int], ...] = ()
         several: tuple[int, ...] = ()
         if settings.sync_count and asked:
-            counting = self._plans.holders_since(region, spot[1], owners[0][0] if owners else 0)
+            counting = self._plans.holders_since(region, spot[1], owners[0][0] if owners and is_all_known else 0)
             began = tuple([(one.key, one.began) for one in core.state.members()])
             several = tuple(region.rises[1:])
         self.feed(

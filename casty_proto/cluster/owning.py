@@ -105,6 +105,7 @@ class Owning:
         "_fresh",
         "_from",
         "_given",
+        "_hidden",
         "_holder",
         "_homes",
         "_keeping",
@@ -137,6 +138,9 @@ class Owning:
         force nobody was promised anything, and nobody may ever ask."""
         self._owners: dict[Spot, deque[tuple[int, NodeKey]]] = {}
         """Of shards whose writes are acknowledged by backups: the last owners, and their epochs."""
+        self._hidden: dict[Spot, None] = {}
+        """Those of them that had owners before of which nothing is known here: as many as there have been of late, or
+        what was before this node had the log."""
         self._fresh: dict[Spot, None] = {}
         """Shards that nobody has owned before."""
         self._contents: dict[Spot, _Contents] = {}
@@ -195,8 +199,8 @@ class Owning:
         region = self._core.state.region(change.region)
         for shard, before, before_epoch in change.shards:
             spot = (change.region, shard)
-            if before is not None and region is not None and region.settings.sync_count:
-                self._owners.setdefault(spot, deque(maxlen=_OWNERS_MAX)).append((before_epoch, before))
+            if region is not None and region.settings.sync_count:
+                self._remember_owner(spot, before, before_epoch)
             mine = change.to == self._core.key
             if mine and (self._life_index is None or change.epoch < self._life_index):
                 if self._life_index is not None:
@@ -206,7 +210,7 @@ class Owning:
                 self._spots[spot] = change.epoch
                 self._before.pop(spot, None)
                 self._from.pop(spot, None)
-                if before is not None:
+                if before is not None and before_epoch:
                     self._from[spot] = before
                     if not change.forced:
                         self._before[spot] = before_epoch
@@ -222,6 +226,17 @@ class Owning:
                     self._given[spot] = change.epoch
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
                 self._feed_homes(Home(*spot, None))
+
+    def _remember_owner(self, spot: Spot, before: NodeKey | None, epoch: int) -> None:
+        owners = self._owners.setdefault(spot, deque())
+        if not epoch:
+            owners.clear()
+            self._hidden[spot] = None
+        elif before is not None:
+            owners.append((epoch, before))
+            if len(owners) > _OWNERS_MAX:
+                owners.popleft()
+                self._hidden[spot] = None
 
     def plans_changed(self) -> None:
         """The members are others: so may be the homes of what is owned here, and the backups."""
@@ -251,8 +266,8 @@ class Owning:
             # Only who has missed how the region was removed still takes itself for an owner.
             self._feed_homes(Owner(*spot, None, self._spots.pop(spot) + 1))
             self._feed_homes(Home(*spot, None))
-        tables: tuple[dict[Spot, Any], ...] = (self._before, self._from, self._given, self._owners, self._fresh)
-        for table in tables:
+        known: tuple[dict[Spot, Any], ...] = (self._before, self._from, self._given)
+        for table in (*known, self._owners, self._hidden, self._fresh):
             for spot in [spot for spot in table if spot[0] == name]:
                 del table[spot]
         self.region_ended(name)
@@ -475,7 +490,8 @@ class Owning:
             match effect:
                 case Fill(region, shard, epoch):
                     spot = (region, shard)
-                    self._keeping.own(spot, epoch, self._asked(spot), tuple(self._owners.get(spot, ())))
+                    owners = tuple(self._owners.get(spot, ()))
+                    self._keeping.own(spot, epoch, self._asked(spot), owners, is_all_known=spot not in self._hidden)
                 case Open(region, shard, epoch):
                     self._open(region, shard, epoch)
                 case Close(region, shard, epoch):
@@ -495,7 +511,9 @@ class Owning:
         Where there are replicas that is every member: any may have been a backup, and is waited for until it is known
         to be down. Where there are none nobody was promised anything: what the last owner has released is there, and
         otherwise those are asked who are there, and the last owner, if it is not known to be down: perhaps it has
-        released the shard, and this node has not heard of that (changes.py).
+        released the shard, and this node has not heard of that (changes.py). Nor does it know then who that was, but
+        for what it has heard of later: so everybody is asked who is not known to be down. Whoever has given it away,
+        and wants to leave, waits for that question.
         """
         core, region = self._core, self._core.state.region(spot[0])
         assert region is not None, f"{spot} has an owner, and is in no region"
@@ -507,7 +525,9 @@ class Owning:
         last = self._from.get(spot)
         if spot in self._before and last != core.key:
             return tuple([one for one in members if one == last])
-        up = dict.fromkeys([one.key for one in core.state.members() if one.status is not Status.DOWN])
+        up = [one.key for one in core.state.members() if one.status is not Status.DOWN]
+        if last is None:
+            return tuple(up)
         seen = {one: core.seen.get(one, State.ALIVE) for one in members}
         return tuple([one for one in members if seen[one] is State.ALIVE or (one == last and one in up)])
 

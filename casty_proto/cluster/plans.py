@@ -104,9 +104,10 @@ class Plans:
 
     def holders_since(self, region: Region, shard: int, epoch: int) -> tuple[tuple[int, tuple[NodeKey, ...]], ...]:
         """Whoever may have acknowledged a write of the shard since that epoch: its homes and backups by each membership
-        that there was, and from which index on. All members, where this node does not know what was then."""
+        that there was, and from which index on. Epoch 0 is not known: then, as where this node does not know what was
+        so long ago, all members may have, from index 0 on."""
         found: list[tuple[int, tuple[NodeKey, ...]]] = []
-        if epoch < self._known_from:
+        if not epoch or epoch < self._known_from:
             found.append((0, tuple([member.key for member in self._core.state.members()])))
         for number, past in enumerate(self._history):
             if number + 1 < len(self._history) and self._history[number + 1].index <= epoch:

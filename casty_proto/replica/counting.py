@@ -31,7 +31,8 @@ class Counting:
     """Who counts. Without `holders` nobody does."""
 
     holders: tuple[tuple[int, tuple[str, ...]], ...] = ()
-    """By the index from which on they held the shard, in order."""
+    """By the index from which on they held the shard, in order. 0: that is not known, nor who owned it before the first
+    of `owners`."""
     owners: tuple[tuple[int, str], ...] = ()
     """By their epochs, in order."""
     began: Mapping[str, int] = {}
@@ -65,8 +66,9 @@ class Counting:
     def _since(self, heard: Mapping[str, int]) -> int:
         """What was acknowledged before that index is in a copy that was heard of."""
         complete = max(heard.values(), default=0)
-        # Where nobody has a complete copy, everything since the first owner that is known counts.
-        return complete or (self.owners[0][0] if self.owners else 0)
+        # Where nobody has a complete copy, everything since the first owner counts.
+        is_first_known = bool(self.owners) and self.holders[:1] and self.holders[0][0] > 0
+        return complete or (self.owners[0][0] if is_first_known else 0)
 
     def _is_present(self, node: str, heard: Mapping[str, int], since: int, held: int) -> bool:
         index = heard.get(node)

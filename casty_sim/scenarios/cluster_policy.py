@@ -6,7 +6,9 @@ then what they had in memory may be gone (`checkers/cluster_losses.py`).
 1.  Where a host may crash, no other one is lost (`checkers/cluster_losses.py`); so writes that one backup has survive.
 2.  More than half of the voters of every configuration are left, as the nodes that they are. A host without a disk, or
     with one that was wiped, never comes back as the node that it was. One that is lost while it is made a voter does
-    not count: a leader that was the only voter goes on alone.
+    not count: a leader that was the only voter goes on alone. Nor is one counted upon that is leaving when another one
+    wants to leave: where all who stay are held to be down, wrongly perhaps, those who leave wait a while only, and go
+    with their votes.
 3.  Fewer than half of all hosts are outside of the cluster at any time. Hosts that look for a cluster, and find nobody
     but each other, found one if they are more than half of all seeds. At first the seeds are few, so none of them may
     go before all are in.
@@ -59,9 +61,10 @@ class Policy:
 
     def may_leave(self, host: Host) -> bool:
         """Whether the node of this host may leave."""
-        return not self._cluster.losses.now() and self._may_go(host, host.name)
+        leaving = [one.name for one in self._cluster.programs() if one.node.standing is Standing.LEAVING]
+        return not self._cluster.losses.now() and self._may_go(host, host.name, *leaving)
 
-    def _may_go(self, host: Host, without: str) -> bool:
+    def _may_go(self, host: Host, *without: str) -> bool:
         cluster = self._cluster
         if host.name in cluster.first_seeds and len(self._were_members) < len(cluster.hosts):
             return False
@@ -72,18 +75,18 @@ class Policy:
             if each is not host
             and (each.name not in running or running[each.name].node.standing is not Standing.MEMBER)
         ]
-        return len(outside) < (len(cluster.hosts) - 1) // 2 and self._votes_survive(without)
+        return len(outside) < (len(cluster.hosts) - 1) // 2 and self._votes_survive(*without)
 
     def _comes_back(self, name: str) -> bool:
         """Whether the host will be the node again that it was: a disk that was wiped says nothing of it."""
         return self._cluster.keeps_disk(name) and bool(self._cluster.world.hosts[name].disk.records())
 
-    def _votes_survive(self, without: str) -> bool:
+    def _votes_survive(self, *without: str) -> bool:
         cluster = self._cluster
         left = {
             key: None
             for name, key in cluster.keys.items()
-            if name != without and (cluster.world.hosts[name].up or self._comes_back(name))
+            if name not in without and (cluster.world.hosts[name].up or self._comes_back(name))
         }
         for program in cluster.programs():
             voters = dict.fromkeys(program.node.voters)

@@ -40,7 +40,7 @@ class Bench:
         self.owning.on_grant("b.1", LeaseGrant(number, LEASE, self.core.state.version))
         self.owning.invariants()
 
-    def give(self, to: str, shard: int, *, forced: bool = False) -> int:
+    def give(self, to: str | None, shard: int, *, forced: bool = False) -> int:
         """The shard gets another owner. Returns the epoch."""
         epoch = self.core.state.epoch_of("r", shard)
         outcome = execute(self.core, Assign((Gift("r", to, ((shard, epoch),), forced),)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from casty_proto.cluster import Leave, MarkDown
+from casty_proto.cluster import Applied, Assign, Gift, Leave, MarkDown, ShardsMoved
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.core import STALE
 from casty_proto.cluster.handover import NAME, Handover, encode_handover
@@ -338,6 +338,44 @@ def test_who_had_a_shard_before_is_asked_for_its_states_unless_it_is_down(is_dow
     take(bench.core)
     bench.give("a.1", bench.home, forced=True)
     assert sorted([to for to, _ in sent(bench.core, replica.Fetch)]) == asked
+
+
+def test_who_has_a_shard_from_a_snapshot_asks_everybody_who_is_not_known_to_be_down() -> None:
+    """Whoever has given it away waits for that question before it leaves, and nobody says who that was."""
+    bench = Bench()
+    bench.lease()
+    execute(bench.core, MarkDown("b.1"))
+    bench.core.seen["c.1"] = State.SUSPECT
+    take(bench.core)
+    assert bench.region is not None
+    outcome = execute(bench.core, Assign((Gift("r", "a.1", ((bench.home, bench.region.registered),)),)))
+    assert isinstance(outcome, Applied)
+    bench.owning.moved(ShardsMoved("r", "a.1", bench.core.state.changed, ((bench.home, None, 0),), True))
+    assert [to for to, _ in sent(bench.core, replica.Fetch)] == ["c"]
+
+
+@pytest.mark.parametrize("owners", [8, 9])
+def test_where_there_were_more_owners_than_are_remembered_the_first_counts_all_the_same(
+    owners: int,
+) -> None:
+    """None of those who followed may ever have opened it: then what was acknowledged is where it was, with `b`."""
+    bench = Bench(factor=3, sync_count=1)
+    assert bench.region is not None
+    bench.plans.remember(bench.core.state.changed)
+    first = bench.give("b.1", bench.home)
+    bench.region.rises[1:] = [first + 1, first + 1]
+    for _ in range(owners - 1):
+        bench.give("c.1", bench.home, forced=True)
+        bench.give(None, bench.home)
+    execute(bench.core, MarkDown("b.1"))
+    bench.owning.members_changed(())
+    epoch = bench.give("a.1", bench.home, forced=True)
+    bench.owning.on_replica("c.1", replica.Page("r", bench.home, epoch, 1, (0, 0), 0, (), 0))
+    bench.lease()
+    bench.renew(SECOND)
+    assert not [one for one in take(bench.core) if isinstance(one, ev.OpenShard)]
+    bench.owning.on_replica("b.1", replica.Page("r", bench.home, epoch, 1, (1, 1), 0, (), 0, 1))
+    assert [one for one in take(bench.core) if isinstance(one, ev.OpenShard)]
 
 
 def test_a_late_word_about_an_earlier_region_of_that_name_is_passed_over() -> None:

@@ -91,3 +91,12 @@ def test_rule_24_whoever_says_that_it_began_later_than_is_known_is_missing_witho
     assert counting.with_began("b", 1) is counting
     assert counting.with_began("b", 7).missing({"b": 0}) == ("a", "b")
     assert counting.with_began("b", 7).missing({"b": 8}) == ("a",)
+
+
+def test_rule_17_where_there_were_owners_of_which_nothing_is_known_nobody_may_be_missing_without_a_complete_copy() -> (
+    None
+):
+    counting = Counting(((0, ("a", "b", "c")), (3, ("a", "b"))), owners=((8, "a"),), bearable=1, several=(2,))
+    assert counting.missing({"a": 0, "b": 0}) == ("c",)
+    assert counting.are_too_many(("c",), {"a": 0, "b": 0})
+    assert counting.missing({"a": 0, "b": 4}) == ()

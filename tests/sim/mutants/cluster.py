@@ -26,7 +26,7 @@ from casty_proto.cluster.routing import Routing
 from casty_proto.machine import Instant, Reply
 from casty_proto.replica.answers import Answers
 from casty_proto.replica.backup import Backup, Copy
-from casty_proto.replica.events import Received
+from casty_proto.replica.events import Own, Received
 from casty_proto.replica.owned import Owned
 from casty_proto.replica.primary import Primary
 from casty_proto.shard.channel import Hello, Post, Receiver, Sender, Welcome
@@ -405,14 +405,27 @@ class AcceptsStaleEpochs(_Wrong):
 class _AsksNobody(Keeping):
     __slots__ = ()
 
-    def own(self, spot: Any, epoch: int, asked: Any, before: Any) -> None:
-        super().own(spot, epoch, (), before)
+    def own(self, spot: Any, epoch: int, asked: Any, owners: Any, **more: Any) -> None:
+        super().own(spot, epoch, (), owners, **more)
 
 
 @planted("starts as an owner without asking who has the states", "replica, rule 16")
 class StartsEmpty(_Wrong):
     def spoil(self) -> None:
         self._owning._keeping.__class__ = _AsksNobody
+
+
+class _BearsTheSame(Primary):
+    __slots__ = ()
+
+    def handle(self, event: Any, now: Instant) -> Any:
+        return super().handle(evolve(event, several=(0,) * 9) if type(event) is Own else event, now)
+
+
+@planted("holds that a write is on two nodes that was acknowledged when there was one", "replica, rule 17")
+class BearsTheLossOfTheFirst(_Wrong):
+    def spoil(self) -> None:
+        self._owning._keeping._replica._primary.__class__ = _BearsTheSame
 
 
 class _KeepsBackups(Primary):
