@@ -14,6 +14,8 @@ nodes bear it that messages are lost, and repeat what must not be (`casty_proto/
 4.  A lane that breaks is dialled again when there is something to say, after a back-off that grows to `BACKOFF_MAX`.
 5.  Who receives says so, at most once in `SIGN_SECONDS`. A lane that was written to and gives no sign for
     `SILENT_SECONDS` is closed: TCP alone would go on for a quarter of an hour.
+    One that says nothing for `IDLE_SECONDS` is closed by who is told nothing, and a node has one of a kind at a time:
+    the next one takes its place. So strangers who hold connections open do not crowd out others for long.
 6.  A message that cannot be decoded is lost like any other, and logged. What is no message ends the connection.
 7.  That a message was accepted is said a little later, unless somebody waits for that: the answer, or what is said
     next, is on its way first, and of several acknowledgements the last one is enough.
@@ -46,6 +48,7 @@ BACKOFF_MAX = 1.0
 SIGN_SECONDS = 1.0
 PATIENT_SECONDS = 0.002
 SILENT_SECONDS = 5.0
+IDLE_SECONDS = 60.0
 LANES_MAX = 4096
 """To more addresses than that nothing is said: strangers may name as many as they like."""
 _CHUNK = 512
@@ -71,6 +74,8 @@ class Lanes:
         self.received = 0
         self._out: dict[tuple[str, Kind], _Lane] = {}
         self._in: dict[_Incoming, None] = {}
+        self._of: dict[tuple[str, int, Kind], _Incoming] = {}
+        """The same by the node that has dialled, and for what."""
         self._dirty: list[_Lane] = []
         """Those for which something waits that was not looked at yet."""
         self._patient: dict[_Lane, None] = {}
@@ -118,14 +123,23 @@ class Lanes:
         if self.closing:
             connection.close()
             return
-        incoming = _Incoming(self)
+        peer = established.peer
+        key = (peer.node_id, peer.generation, established.kind)
+        before = self._of.get(key)
+        if before is not None:
+            before.close()
+        incoming = _Incoming(self, key)
         self._in[incoming] = None
+        self._of[key] = incoming
         incoming.connection = connection
         connection.give_to(incoming)
+        connection.must_speak_within(IDLE_SECONDS)
 
     def over(self, incoming: _Incoming) -> None:
         """A connection that another node has dialled is gone."""
         self._in.pop(incoming, None)
+        if self._of.get(incoming.key) is incoming:
+            del self._of[incoming.key]
 
     def forget(self, address: str) -> None:
         """Nobody is there any more to whom anything would have to be said."""
@@ -334,10 +348,13 @@ class _Lane:
         level = 30 if text == SILENT else 10
         self._transport.report(self.to, f"lane {self._kind.name}", f"the lane to {self.to} is gone: {text}", level)
         self._delay(BACKOFF_MIN)
-        if not self._lanes.closing:
+        if self._lanes.closing:
+            return
+        # The other end closes a lane that was not used for long: nothing is lost with that.
+        if self._expects_sign or self._waiting or self._kind is Kind.CLUSTER:
             self._lanes.on_lost(self.to)
-            if self._waiting:
-                self._dial()
+        if self._waiting:
+            self._dial()
 
 
 def _supersedes(later: Envelope, earlier: Envelope) -> bool:
@@ -356,9 +373,10 @@ def _supersedes(later: Envelope, earlier: Envelope) -> bool:
 class _Incoming:
     """What another node says over one connection. Equal to itself only."""
 
-    __slots__ = ("_decode", "_lanes", "_sign", "connection")
+    __slots__ = ("_decode", "_lanes", "_sign", "connection", "key")
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: Lanes, key: tuple[str, int, Kind]) -> None:
+        self.key = key
         self.connection: Connection
         self._lanes = lanes
         self._decode = Decoder(lanes.types, lanes.wire_options).decode
@@ -389,6 +407,7 @@ class _Incoming:
 
     def _give_sign(self) -> None:
         self._sign = None
+        self.connection.must_speak_within(IDLE_SECONDS)
         if self.connection.writable:
             self.connection.write(_SIGN)
 

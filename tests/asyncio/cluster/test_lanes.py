@@ -160,6 +160,33 @@ async def test_rule_5_signs_keep_a_lane_open(monkeypatch: pytest.MonkeyPatch) ->
         assert a.lost == []
 
 
+async def test_rule_5_a_lane_that_is_not_used_is_closed_and_nobody_is_told_that_anything_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SIGN_SECONDS", 0.001)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.02)
+    async with two() as (a, b):
+        a.say(b, Versions(()))
+        lane: Any = a.lanes.lane(b.address, Kind.SHARDS)
+        await until(lambda: len(b.heard) == 1)
+        await until(lambda: lane._connection is None)
+        assert not b.lanes._in
+        assert a.lost == []
+        a.say(b, Versions(()))
+        await until(lambda: len(b.heard) == 2)
+
+
+async def test_rule_5_the_next_lane_of_a_node_takes_the_place_of_the_one_before() -> None:
+    async with two() as (a, b):
+        a.say(b, Seek((), 1))
+        await until(lambda: len(b.heard) == 1)
+        again = Lanes(a.transport, a.heard.append, a.lost.append)
+        again.send(b.address, Envelope("a.1", a.address, "", None, Seek((), 2)))
+        await until(lambda: len(b.heard) == 2)
+        assert len(b.lanes._in) == 1
+        again.close()
+
+
 async def test_rule_7_of_acknowledgements_that_wait_the_last_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENT_SECONDS", 60.0)
     async with two() as (a, b):
