@@ -18,10 +18,15 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CASES = sorted((HERE / "typing_cases").glob("*.txt"))
-BLOCKS = sorted((HERE / "spec_blocks").glob("*.txt"))
+BLOCKS = sorted(set((HERE / "spec_blocks").glob("*.txt")) - {HERE / "spec_blocks" / "configuration.txt"})
+"""The reference of the configuration is several programs in a row, which call different things `config`."""
 
-UNTYPED = "# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators\n"
+UNTYPED = (
+    "# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators, "
+    'allow-any-generics, disable-error-code="var-annotated"\n'
+)
 """The specification leaves out annotations where they say nothing. Goes in front of its first line."""
+IMPORTS = r"^from casty(\.persistence|\.cluster\.control_plane)? import"
 
 REPORT = re.compile(r"(?P<file>.+)\.py:(?P<line>\d+): (?P<kind>error|note): (?P<text>.*)")
 REVEALED = re.compile(r'Revealed type is "(?P<type>.*)"')
@@ -33,11 +38,7 @@ type Reports = dict[str, dict[int, list[str]]]
 def program(path: Path) -> str:
     """The text of a case as a module that can be imported."""
     text = path.read_text(encoding="utf-8")
-    return (
-        text
-        if path in CASES
-        else UNTYPED + re.sub(r"^from casty import", "from casty_asyncio import", text, flags=re.MULTILINE)
-    )
+    return text if path in CASES else UNTYPED + re.sub(IMPORTS, "from casty_asyncio import", text, flags=re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
