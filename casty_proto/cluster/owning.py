@@ -1,7 +1,8 @@
 """What a node does as an owner: its lease, its shards, their states, and the messages that come for them.
 
 The parts are `LeaseHolder`, `Homes` and, in keeping.py, `Replica`. The first says whether this node may act at all, the
-second which shards it has and what is to be done about each, the third where the states are. A shard is opened so:
+second which shards it has and what is to be done about each, the third where the states are. Who had a shard before is
+the subject of predecessors.py. A shard is opened so:
 
     an `Assign` is applied --Homes--> Fill --> Replica recovers the states --> Filled --Homes, lease--> OpenShard
 
@@ -20,7 +21,6 @@ The rules of the parts hold. Besides:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Any, assert_never
@@ -69,7 +69,6 @@ from ..shard.leases import (
     SendRequest,
 )
 from ..shard.steward import Released, Spot
-from ..swim import State
 from . import events
 from .checks import NodeKey
 from .core import STALE, Core
@@ -78,11 +77,9 @@ from .keeping import Keeping
 from .messages import Routed
 from .outcomes import ShardsMoved
 from .plans import Plans
+from .predecessors import Predecessors
 from .records import Status
 from .regions import Region
-
-_OWNERS_MAX = 8
-"""How many of the last owners of a shard are remembered."""
 
 
 class _Contents:
@@ -99,19 +96,15 @@ class Owning:
     """The shards of a node."""
 
     __slots__ = (
-        "_before",
         "_contents",
         "_core",
-        "_fresh",
-        "_from",
         "_given",
-        "_hidden",
         "_holder",
         "_homes",
         "_keeping",
         "_life_index",
-        "_owners",
         "_plans",
+        "_predecessors",
         "_receivers",
         "_spots",
         "_stale",
@@ -129,20 +122,10 @@ class Owning:
         """Of the shards that have been open in their present epochs."""
         self._spots: dict[Spot, int] = {}
         """The shards that this node owns by what is applied, and that are its own since this process began: epochs."""
-        self._before: dict[Spot, int] = {}
-        """The epoch of whoever has given each of them away. Not for those that were taken by force."""
-        self._from: dict[Spot, NodeKey] = {}
-        """Whoever had each of them before, if anybody did."""
+        self._predecessors = Predecessors(core)
         self._given: dict[Spot, int] = {}
         """Shards that this node has given away, and the epochs at which others got them. Of those that were taken by
         force nobody was promised anything, and nobody may ever ask."""
-        self._owners: dict[Spot, deque[tuple[int, NodeKey]]] = {}
-        """Of shards whose writes are acknowledged by backups: the last owners, and their epochs."""
-        self._hidden: dict[Spot, None] = {}
-        """Those of them that had owners before of which nothing is known here: as many as there have been of late, or
-        what was before this node had the log."""
-        self._fresh: dict[Spot, None] = {}
-        """Shards that nobody has owned before."""
         self._contents: dict[Spot, _Contents] = {}
         self._life_index: int | None = 0
         """What was given to this node below that index was given to an earlier process; `None`: not known yet."""
@@ -200,7 +183,7 @@ class Owning:
         for shard, before, before_epoch in change.shards:
             spot = (change.region, shard)
             if region is not None and region.settings.sync_count:
-                self._remember_owner(spot, before, before_epoch)
+                self._predecessors.remember(spot, before, before_epoch)
             mine = change.to == self._core.key
             if mine and (self._life_index is None or change.epoch < self._life_index):
                 if self._life_index is not None:
@@ -208,15 +191,7 @@ class Owning:
                 continue
             if mine and region is not None:
                 self._spots[spot] = change.epoch
-                self._before.pop(spot, None)
-                self._from.pop(spot, None)
-                if before is not None and before_epoch:
-                    self._from[spot] = before
-                    if not change.forced:
-                        self._before[spot] = before_epoch
-                self._fresh.pop(spot, None)
-                if before is None and before_epoch == region.registered:
-                    self._fresh[spot] = None
+                self._predecessors.succeeded(spot, before, before_epoch, forced=change.forced)
                 self._feed_homes(Home(*spot, self._home(region, shard)))
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
             elif self._spots.pop(spot, None) is not None:
@@ -226,17 +201,6 @@ class Owning:
                     self._given[spot] = change.epoch
                 self._feed_homes(Owner(*spot, change.to, change.epoch, before))
                 self._feed_homes(Home(*spot, None))
-
-    def _remember_owner(self, spot: Spot, before: NodeKey | None, epoch: int) -> None:
-        owners = self._owners.setdefault(spot, deque())
-        if not epoch:
-            owners.clear()
-            self._hidden[spot] = None
-        elif before is not None:
-            owners.append((epoch, before))
-            if len(owners) > _OWNERS_MAX:
-                owners.popleft()
-                self._hidden[spot] = None
 
     def plans_changed(self) -> None:
         """The members are others: so may be the homes of what is owned here, and the backups."""
@@ -266,10 +230,9 @@ class Owning:
             # Only who has missed how the region was removed still takes itself for an owner.
             self._feed_homes(Owner(*spot, None, self._spots.pop(spot) + 1))
             self._feed_homes(Home(*spot, None))
-        known: tuple[dict[Spot, Any], ...] = (self._before, self._from, self._given)
-        for table in (*known, self._owners, self._hidden, self._fresh):
-            for spot in [spot for spot in table if spot[0] == name]:
-                del table[spot]
+        for spot in [spot for spot in self._given if spot[0] == name]:
+            del self._given[spot]
+        self._predecessors.forget(name)
         self.region_ended(name)
 
     def region_ended(self, name: str) -> None:
@@ -490,8 +453,10 @@ class Owning:
             match effect:
                 case Fill(region, shard, epoch):
                     spot = (region, shard)
-                    owners = tuple(self._owners.get(spot, ()))
-                    self._keeping.own(spot, epoch, self._asked(spot), owners, is_all_known=spot not in self._hidden)
+                    known = self._predecessors
+                    self._keeping.own(
+                        spot, epoch, known.asked(spot), known.owners(spot), is_all_known=known.is_all_known(spot)
+                    )
                 case Open(region, shard, epoch):
                     self._open(region, shard, epoch)
                 case Close(region, shard, epoch):
@@ -504,32 +469,6 @@ class Owning:
                     core.send(to, message)
                 case _:
                     assert_never(effect)
-
-    def _asked(self, spot: Spot) -> tuple[NodeKey, ...]:
-        """Who may have a copy, and is to be asked for it.
-
-        Where there are replicas that is every member: any may have been a backup, and is waited for until it is known
-        to be down. Where there are none nobody was promised anything: what the last owner has released is there, and
-        otherwise those are asked who are there, and the last owner, if it is not known to be down: perhaps it has
-        released the shard, and this node has not heard of that (changes.py). Nor does it know then who that was, but
-        for what it has heard of later: so everybody is asked who is not known to be down. Whoever has given it away,
-        and wants to leave, waits for that question.
-        """
-        core, region = self._core, self._core.state.region(spot[0])
-        assert region is not None, f"{spot} has an owner, and is in no region"
-        if spot in self._fresh:
-            return ()
-        members = [one.key for one in core.state.members()]
-        if region.settings.factor > 1:
-            return tuple(members)
-        last = self._from.get(spot)
-        if spot in self._before and last != core.key:
-            return tuple([one for one in members if one == last])
-        up = [one.key for one in core.state.members() if one.status is not Status.DOWN]
-        if last is None:
-            return tuple(up)
-        seen = {one: core.seen.get(one, State.ALIVE) for one in members}
-        return tuple([one for one in members if seen[one] is State.ALIVE or (one == last and one in up)])
 
     def _open(self, region: str, shard: int, epoch: int) -> None:
         spot = (region, shard)
@@ -561,7 +500,7 @@ class Owning:
                 handover = decode_handover(state)
             else:
                 entities.append((name, state))
-        if handover is not None and handover.epoch != self._before.get(spot):
+        if handover is not None and handover.epoch != self._predecessors.giver_epoch(spot):
             handover = None
         self._receivers[spot] = Receiver(effect.epoch, None if handover is None else handover.record)
         self._contents[spot] = _Contents(tuple(entities), handover)

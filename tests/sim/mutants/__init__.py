@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from casty_sim.mutants import Mutant
 
-from . import cluster, raft_elections, raft_logs, raft_members, raft_snapshots, swim
+from . import cluster_owners, cluster_states, raft_elections, raft_logs, raft_members, raft_snapshots, swim
 
 MUTANTS: list[Mutant] = [
     *raft_elections.MUTANTS,
@@ -12,5 +12,6 @@ MUTANTS: list[Mutant] = [
     *raft_members.MUTANTS,
     *raft_snapshots.MUTANTS,
     *swim.MUTANTS,
-    *cluster.MUTANTS,
+    *cluster_owners.MUTANTS,
+    *cluster_states.MUTANTS,
 ]
