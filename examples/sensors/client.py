@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from casty_asyncio import (
+    ActorRef,
     AskError,
     ClusterClient,
     ContactError,
@@ -28,6 +29,7 @@ from casty_asyncio import (
     stream_consumer,
     stream_producer,
 )
+from casty_asyncio.streams import StreamProducerMsg
 
 from .messages import (
     DISPATCHER,
@@ -58,6 +60,7 @@ class Pipeline:
         self.repeated = 0
         self.alerts = 0
         self.delays: list[float] = []
+        self.alert_producer: ActorRef[StreamProducerMsg[Alert]]
         self.alert_sink: SinkRef[Alert]
         self.longest_gap = 0.0
 
@@ -125,7 +128,7 @@ class Pipeline:
 
     async def connect_alerts(self) -> None:
         """Produce alerts here, and have the monitor of the cluster consume them."""
-        producer = self.client.spawn(stream_producer(), "alert-producer")
+        producer = self.alert_producer = self.client.spawn(stream_producer(), "alert-producer")
         self.alert_sink = await self.client.ask(producer, lambda r: GetSink(reply_to=r), timeout=5.0)
         for _ in range(300):
             listing = self.client.lookup(MONITOR)
@@ -177,8 +180,8 @@ async def main(args: argparse.Namespace) -> int:
             median_ms=1000 * delays[len(delays) // 2],
             longest_gap=pipeline.longest_gap,
         )
-        # The last alerts are on their way.
-        await asyncio.sleep(0.2)
+        # The last alerts are with the monitor when their producer has ended.
+        await client.wait_stopped(pipeline.alert_producer)
     return 0 if complete else 1
 
 
