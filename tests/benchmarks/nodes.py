@@ -18,7 +18,7 @@ from typing import Any
 
 from casty_asyncio import ActorRef, ActorSystem, DistributedSystem
 
-from .harness import Figure, Measure
+from .harness import Figure, Measure, pinned
 from .nodes_peer import FAST, SYSTEM, Add, Note
 
 ASKS = 2_000
@@ -50,18 +50,7 @@ def _peers() -> list[int]:
 
 
 def _pinned(measure: Measure) -> Measure:
-    """Run on the first core, and the peers on the last."""
-
-    async def run() -> float:
-        cores = os.sched_getaffinity(0)
-        _peers()
-        os.sched_setaffinity(0, {min(cores)})
-        try:
-            return await measure()
-        finally:
-            os.sched_setaffinity(0, cores)
-
-    return run
+    return pinned(measure, _peers)
 
 
 @asynccontextmanager

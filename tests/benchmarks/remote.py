@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 
 from casty_asyncio import ActorRef, ActorSystem, GetSource, Remote, SourceRef, stream_consumer
 
-from .harness import Figure, Measure
+from .harness import Figure, Measure, pinned
 from .remote_peer import SYSTEM, Count, Cutter, Produce, Reading, pack
 
 MESSAGES = 50_000
@@ -50,18 +50,7 @@ def _peer() -> tuple[int, int]:
 
 
 def _pinned(measure: Measure) -> Measure:
-    """Run on the first core, and the peer on the last."""
-
-    async def run() -> float:
-        cores = os.sched_getaffinity(0)
-        _peer()
-        os.sched_setaffinity(0, {min(cores)})
-        try:
-            return await measure()
-        finally:
-            os.sched_setaffinity(0, cores)
-
-    return run
+    return pinned(measure, _peer)
 
 
 @asynccontextmanager
