@@ -38,10 +38,9 @@ from .client_view import View
 from .client_wire import allow_types
 from .discovery import instance_of
 from .events import ClientConnected, ClientDisconnected, ClusterMember, MemberStatus, member_changes
-from .items import Form
 from .names import SINGLETON_ID
 from .options import check_timeout
-from .placeless import PlacelessRefs
+from .placeless import PlacelessRefs, ask_anyone
 from .refs import EntityRef, ShardedRef
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
@@ -354,16 +353,7 @@ class ClusterClient(ActorSystem):
     async def ask(
         self, ref: ActorRef[Asked], build: Callable[[ActorRef[Answer]], Asked], timeout: float = 5.0
     ) -> Answer:
-        if isinstance(ref, ShardedRef):
-            raise UsageError(f"{ref!r} is all entities of a type; ask one of them, {ref.region.name}[entity_id]")
-        if isinstance(ref, BroadcastRef):
-            answers: Any = await ref.gather(lambda one: super(ClusterClient, self).ask(one, build, timeout))
-            return answers  # type: ignore[no-any-return]
-        if not isinstance(ref, EntityRef):
-            return await super().ask(ref, build, timeout)
-        if not callable(build):
-            raise UsageError(f"client.ask of {ref!r} wants a function that makes the message, not {build!r}")
-        answer: Answer = await ref.region.asks.ask(ref, None, build, Form.ASK, timeout)
+        answer: Answer = await ask_anyone(super().ask, ref, build, timeout, "client.ask")
         return answer
 
     @overload

@@ -1,14 +1,20 @@
-"""Refs without a place on the wire: those of entities, singletons and types mean the same on every node and client."""
+"""Refs without a place: those of entities, singletons and types mean the same on every node and client.
+
+How they go over the wire, and how they are asked in the style of behaviors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.address import actor_name_problem
 from casty_proto.cluster.handover import is_entity
 
+from ..errors import UsageError
 from ..refs import ActorRef
+from .broadcast import BroadcastRef
+from .items import Form
 from .refs import EntityRef, ShardedRef
 
 if TYPE_CHECKING:
@@ -48,3 +54,22 @@ class PlacelessRefs:
         if kind == _REGION:
             return ShardedRef(self._region(name))
         raise ValueError(f"{kind!r} is no kind of ref")
+
+
+async def ask_anyone(
+    ask: Callable[[ActorRef[Any], Any, float], Awaitable[Any]],
+    ref: ActorRef[Any],
+    build: Callable[[ActorRef[Any]], Any],
+    timeout: float,
+    what: str,
+) -> Any:
+    """Ask whatever can be asked; `ask` is for actors that have a place. `what` the call is named by in errors."""
+    if isinstance(ref, ShardedRef):
+        raise UsageError(f"{ref!r} is all entities of a type; ask one of them, {ref.region.name}[entity_id]")
+    if isinstance(ref, BroadcastRef):
+        return await ref.gather(lambda one: ask(one, build, timeout))
+    if not isinstance(ref, EntityRef):
+        return await ask(ref, build, timeout)
+    if not callable(build):
+        raise UsageError(f"{what} of {ref!r} wants a function that makes the message, not {build!r}")
+    return await ref.region.asks.ask(ref, None, build, Form.ASK, timeout)

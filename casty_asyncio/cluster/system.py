@@ -17,16 +17,13 @@ from casty_proto.actor import Behavior, Mailbox
 from casty_proto.cluster import events as said
 from casty_proto.cluster.checks import split_key
 from casty_proto.cluster.options import NodeOptions
-from casty_proto.cluster.records import RegionKind, RegionSettings
+from casty_proto.cluster.records import RegionKind
 from casty_proto.machine import Rejected, nanoseconds
 
-from ..behaviors import Behaviors
 from ..errors import (
     ClusterError,
     ClusterTimeoutError,
-    DuplicateNameError,
     ExpelledError,
-    InvalidNameError,
     UnreachableError,
     UsageError,
 )
@@ -36,20 +33,21 @@ from ..logs import NodeLog
 from ..lookup import Lookup, MissingRef
 from ..metrics import Metric
 from ..receptionist import Listing, ServiceKey
-from ..refs import ActorRef, LocalRef
+from ..refs import ActorRef
 from ..remote.remoting import Remoting
 from ..runtime import Runtime
 from ..supervision import SupervisorConfig
 from ..system import ActorSystem
 from ..transport import Contexts, Remote, Tls
-from .broadcast import BroadcastRef, broadcast_key
+from .broadcast import BroadcastRef
 from .cluster import Cluster, Setup
 from .events import ClusterMember
-from .items import Form
 from .names import SINGLETON_ID
 from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
-from .recipes import Recipe, recipe_of_class, recipe_of_factory
-from .refs import EntityRef, ShardedRef, ShardEnvelope
+from .placeless import ask_anyone
+from .recipes import recipe_of_class
+from .refs import EntityRef, ShardedRef
+from .spawning import region_name, settings_of, spawn_broadcast, spawn_region, spawn_style
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
@@ -241,20 +239,15 @@ class DistributedSystem(ActorSystem):
 
         Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
         """
-        check_timeout("the timeout of wait_for", timeout)
-        await self.start()
-        views = self._joined().views
-        try:
-            async with asyncio.timeout(timeout):
-                await views.wait_for(count)
-        except TimeoutError as error:
-            known = ", ".join(member.node_id for member in views.members()) or "none"
-            raise ClusterTimeoutError(
-                f"{self.node_id} waited {timeout:g} s for {count} members and a leader, and knows of {views.count()} "
-                f"that are up: {known}; its leader is {self.leader_id}"
-            ) from error
-        if views.gone.is_set():
-            raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
+
+        def knows() -> str:
+            known = ", ".join(member.node_id for member in self.members) or "none"
+            return f"{self._joined().views.count()} that are up: {known}; its leader is {self.leader_id}"
+
+        def are_there() -> bool:
+            return self._joined().views.count() >= count and self.leader_id is not None
+
+        await self._until("wait_for", are_there, timeout, f"{count} members and a leader", knows)
 
     async def wait_for_service[M](
         self, key: ServiceKey[M], count: int = 1, timeout: float = _WAIT_SECONDS
@@ -263,20 +256,31 @@ class DistributedSystem(ActorSystem):
 
         Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
         """
-        check_timeout("the timeout of wait_for_service", timeout)
+        registry = self.receptionist
+
+        def found() -> int:
+            return len(registry.listing(key))
+
+        what = f"{count} actors that offer {key.name!r}"
+        await self._until("wait_for_service", lambda: found() >= count, timeout, what, lambda: f"{found()}")
+        return registry.listing(key)
+
+    async def _until(
+        self, call: str, condition: Callable[[], bool], timeout: float, what: str, knows: Callable[[], str]
+    ) -> None:
+        """Wait until something is so that depends on what this node learns. `knows` says how far that is."""
+        check_timeout(f"the timeout of {call}", timeout)
         await self.start()
-        views, registry = self._joined().views, self.receptionist
+        views = self._joined().views
         try:
             async with asyncio.timeout(timeout):
-                await views.until(lambda: len(registry.listing(key)) >= count)
+                await views.until(condition)
         except TimeoutError as error:
             raise ClusterTimeoutError(
-                f"{self.node_id} waited {timeout:g} s for {count} actors that offer {key.name!r}, and knows of "
-                f"{len(registry.listing(key))}"
+                f"{self.node_id} waited {timeout:g} s for {what}, and knows of {knows()}"
             ) from error
         if views.gone.is_set():
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
-        return registry.listing(key)
 
     async def wait_ready(self, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until the node can act as a member, which `health().ready` says. Raises `ClusterTimeoutError`."""
@@ -422,11 +426,9 @@ class DistributedSystem(ActorSystem):
         """
         if isinstance(actor, BroadcastBehavior):
             self._joined()
-            given = self._region_name(name)
-            super().spawn(Behaviors.discoverable(actor.behavior, key=broadcast_key(given)), given)
-            return BroadcastRef(self, given)
+            return spawn_broadcast(self, actor, name)
         if isinstance(actor, ShardedBehavior | SingletonBehavior):
-            return self._spawn_style(actor, name)
+            return spawn_style(self, self._joined(), actor, name)
         if not sharded and not singleton:
             for word, value in (
                 ("replication", replication),
@@ -441,75 +443,14 @@ class DistributedSystem(ActorSystem):
         if sharded and singleton:
             raise UsageError(f"spawn of {actor!r}: it is sharded or a singleton, not both")
         kind = RegionKind.SINGLETON if singleton else RegionKind.ENTITIES
-        settings = _settings(kind, replication, num_shards, idle_timeout, role, remember)
-        recipe = recipe_of_class(actor, self._region_name(name), kind, settings, mailbox, supervision, kwargs)
-        return self._register(recipe, self._guardian(recipe))
-
-    def _spawn_style(self, actor: Any, name: str | None) -> Any:
-        kind = RegionKind.SINGLETON if isinstance(actor, SingletonBehavior) else RegionKind.ENTITIES
-        shards = actor.num_shards if isinstance(actor, ShardedBehavior) else None
-        settings = _settings(kind, None, shards, actor.idle_timeout, actor.role, remember=False)
-        recipe = recipe_of_factory(
-            actor.factory, self._region_name(name), kind, settings, actor.mailbox, actor.supervision
-        )
-        cluster = self._joined()
-        runtime = self._runtime()
-        work = self._register(recipe, self._guardian(recipe))
-        runtime.tracker.start(_logged(work, runtime, recipe.name), f"casty-register {recipe.name}")
-        return cluster.regions.ref(recipe.name, kind)
-
-    def _region_name(self, name: str | None) -> str:
-        if not isinstance(name, str) or not name:
-            raise InvalidNameError("a sharded type, a singleton or a broadcasted actor needs a name")
-        return name
-
-    def _guardian(self, recipe: Recipe) -> LocalRef[Any]:
-        """The parent of the entities that are here. Its name must be free, and is taken from now on."""
-        cluster = self._joined()
-        if recipe.name in cluster.hosting.regions:
-            raise DuplicateNameError(f"{recipe.name!r} was spawned on this node already")
-        region = cluster.regions.region(recipe.name)
-
-        def receive(_: Any, message: Any) -> Behavior[Any]:
-            if isinstance(message, ShardEnvelope) and recipe.kind is RegionKind.ENTITIES:
-                ShardedRef[Any](region).tell(message)
-                return Behaviors.same()
-            if recipe.kind is RegionKind.SINGLETON:
-                EntityRef[Any](region, SINGLETON_ID).tell(message)
-                return Behaviors.same()
-            return Behaviors.unhandled()
-
-        guardian = super().spawn(Behaviors.receive(receive), recipe.name)
-        assert isinstance(guardian, LocalRef)
-        return guardian
-
-    async def _register(self, recipe: Recipe, guardian: LocalRef[Any]) -> Any:
-        cluster = self._joined()
-        try:
-            await cluster.regions.register(recipe, guardian, cluster.views)
-        except BaseException:
-            if not self.stopping:
-                # The name is free again when whoever has called learns of it.
-                ended = asyncio.Event()
-                guardian._cell.body.call_at_end(ended.set)
-                self.stop(guardian)
-                await ended.wait()
-            raise
-        return cluster.regions.ref(recipe.name, recipe.kind)
+        settings = settings_of(kind, replication, num_shards, idle_timeout, role, remember=remember)
+        recipe = recipe_of_class(actor, region_name(name), kind, settings, mailbox, supervision, kwargs)
+        return spawn_region(self, self._joined(), recipe)
 
     async def ask(
         self, ref: ActorRef[Asked], build: Callable[[ActorRef[Answer]], Asked], timeout: float = 5.0
     ) -> Answer:
-        if isinstance(ref, ShardedRef):
-            raise UsageError(f"{ref!r} is all entities of a type; ask one of them, {ref.region.name}[entity_id]")
-        if isinstance(ref, BroadcastRef):
-            answers: Any = await ref.gather(lambda one: super(DistributedSystem, self).ask(one, build, timeout))
-            return answers  # type: ignore[no-any-return]
-        if not isinstance(ref, EntityRef):
-            return await super().ask(ref, build, timeout)
-        if not callable(build):
-            raise UsageError(f"system.ask of {ref!r} wants a function that makes the message, not {build!r}")
-        answer: Answer = await ref.region.asks.ask(ref, None, build, Form.ASK, timeout)
+        answer: Answer = await ask_anyone(super().ask, ref, build, timeout, "system.ask")
         return answer
 
     def lookup(self, key: Any) -> Any:
@@ -544,38 +485,3 @@ class DistributedSystem(ActorSystem):
         members = [member.address for member in self.members if member.address != own]
         found = await asyncio.gather(*(at(address) for address in members))
         return next((ref for ref in found if ref is not None), None)
-
-
-def _settings(
-    kind: RegionKind,
-    replication: ReplicationConfig | None,
-    num_shards: int | None,
-    idle_timeout: float | None,
-    role: str | None,
-    remember: bool,
-) -> RegionSettings:
-    replication = replication or ReplicationConfig()
-    if not isinstance(replication, ReplicationConfig):
-        raise UsageError(f"replication must be a ReplicationConfig, not {replication!r}")
-    if idle_timeout is not None:
-        check_timeout("idle_timeout", idle_timeout)
-    try:
-        return RegionSettings(
-            num_shards=1 if kind is RegionKind.SINGLETON else num_shards or NUM_SHARDS,
-            role=role,
-            factor=replication.factor,
-            sync_count=replication.sync_count,
-            timeout_ns=nanoseconds(replication.timeout),
-            idle_timeout_ns=None if idle_timeout is None else max(1, nanoseconds(idle_timeout)),
-            remember=remember,
-            hosted=True,
-        )
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"what was said of the type makes no sense: {error}") from error
-
-
-async def _logged(work: Coroutine[Any, Any, Any], runtime: Runtime, name: str) -> None:
-    try:
-        await work
-    except ClusterError as error:
-        runtime.log.error("%s: %s", name, error)

@@ -63,10 +63,6 @@ class Views:
             self._waiting.append(future)
             await future
 
-    async def wait_for(self, count: int) -> None:
-        """Wait until at least so many members are up, and a leader is known."""
-        await self.until(lambda: self.count() >= count and self._member.node.leader is not None)
-
     def _let_go_on(self) -> None:
         waiting, self._waiting = self._waiting, []
         for future in waiting:
