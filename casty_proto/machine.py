@@ -36,6 +36,7 @@ type Nanoseconds = int
 
 SECOND: Nanoseconds = 1_000_000_000
 MILLISECOND: Nanoseconds = 1_000_000
+MICROSECOND: Nanoseconds = 1_000
 
 
 def nanoseconds(seconds: float) -> Nanoseconds:

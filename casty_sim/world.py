@@ -66,6 +66,9 @@ class Program(ABC):
     A program is made anew at every start of its host, and keeps nothing but what it finds on the disk.
     """
 
+    ended = False
+    """Whether it has ended by itself, so that the host may start another one."""
+
     @abstractmethod
     def start(self, host: Host, records: list[Any]) -> None:
         """The host has started, with these records on its disk."""
@@ -190,8 +193,9 @@ class Host:
 
     def start(self) -> None:
         """Start the program on whatever is on the disk. A no-op when it runs, and when it never will again."""
-        if self.program is not None or self.is_scrap:
+        if self.is_scrap or (self.program is not None and not self.program.ended):
             return
+        self._drop()
         self.starts += 1
         self.world.trace.note(self.world.now, self.name, "start", f"start {self.starts}")
         self.program = program = self._make()
@@ -203,12 +207,19 @@ class Host:
         if self.program is None:
             return
         self.world.trace.note(self.world.now, self.name, "crash", "power cut")
-        self.program = None
-        self.life += 1
-        self._disarm()
+        if self.world.on_crash is not None:
+            self.world.on_crash(self)
+        self._drop()
         self._paused_until = 0
         self._put_off.clear()
         self.disk.power_cut()
+
+    def _drop(self) -> None:
+        """What there is of a program is gone, and so is what would happen in its life."""
+        if self.program is not None:
+            self.program = None
+            self.life += 1
+            self._disarm()
 
     def scrap(self) -> None:
         """A power cut for good."""
@@ -265,7 +276,7 @@ class Host:
     def arm(self, deadline: Instant) -> None:
         """Set the alarm to an instant on the clock of this host."""
         self.armed_local = deadline
-        self._armed = at = self._global(deadline)
+        self._armed = at = self.instant_of(deadline)
         self.world.push(at, ALARM, self, at, None)
 
     def _rearm(self) -> None:
@@ -281,7 +292,14 @@ class Host:
     def _disarm(self) -> None:
         self._armed = self.armed_local = NEVER
 
-    def _global(self, local: Instant) -> Instant:
+    def look_at_alarm(self) -> None:
+        """Somebody else than an event has given the program something to do: its deadline may have become earlier."""
+        if self.program is not None and not self.paused:
+            deadline = self.program.deadline()
+            if deadline is not None and deadline < self.armed_local:
+                self.arm(deadline)
+
+    def instant_of(self, local: Instant) -> Instant:
         """The first instant of the world at which the clock of this host shows `local`."""
         if self._rate == 1.0:
             return max(self.world.now, local - self._local_base + self._global_base)
@@ -317,10 +335,17 @@ class World:
         self.events = 0
         self.on_stopped: Callable[[Host], None] | None = None
         """Who is told of hosts that have stopped by themselves."""
+        self.on_crash: Callable[[Host], None] | None = None
+        """Who is told of a host whose power is cut, just before."""
         self.on_moment: Callable[[Host], None] | None = None
         """Who is told of delicate moments."""
         self.heap: list[tuple[Instant, int, Kind, Host | None, int, Any, Any]] = []
         self.seq = 0
+        self.extras: dict[str, object] = {}
+        """What others keep for the whole world, by name."""
+        self.storm_events = STORM_EVENTS
+        self.horizon: Instant = 0
+        """Up to when things happen in the present `run`."""
 
     def add_host(self, name: str, make: Callable[[], Program]) -> Host:
         """A host that is down until it is started. `make` creates its program at each start. A name is used once."""
@@ -346,9 +371,10 @@ class World:
         heappush(self.heap, (at, seq, kind, host, -1 if host is None else host.life, a, b))
 
     def run(self, until: Instant) -> None:
-        """Let everything happen up to an instant, and set the clock to it."""
+        """Let everything happen up to an instant, and set the clock to it. `halt` ends it before."""
         heap, trace, check = self.heap, self.trace, self.check_invariants
-        while heap and heap[0][0] <= until:
+        self.horizon = until
+        while heap and heap[0][0] <= self.horizon:
             at, _, kind, host, life, a, b = heappop(heap)
             self.now = at
             if host is None:
@@ -382,10 +408,26 @@ class World:
             if deadline is not None and deadline < host.armed_local:
                 host.arm(deadline)
             if events % STATE_EVERY == 0:
-                self.digest_states()
-                if events > STORM_EVENTS + STORM_RATE * at // SECOND:
-                    raise Violation("no storms", f"{events} events in {at / SECOND:.1f} simulated seconds")
-        self.now = until
+                self._take_stock(at)
+        if self.horizon == until != NEVER:
+            self.now = until
+
+    def halt(self) -> None:
+        """End the present `run` after this event. The clock stays where it is."""
+        self.horizon = -1
+
+    def skip_to(self, at: Instant, host: Host) -> None:
+        """The alarm of a host that has the next event of all comes due while it is still at work on the one before."""
+        self.now = at
+        self.events = events = self.events + 1
+        self.trace.event(at, host.number, ALARM, None)
+        if events % STATE_EVERY == 0:
+            self._take_stock(at)
+
+    def _take_stock(self, at: Instant) -> None:
+        self.digest_states()
+        if self.events > self.storm_events + STORM_RATE * at // SECOND:
+            raise Violation("no storms", f"{self.events} events in {at / SECOND:.1f} simulated seconds")
 
     def digest_states(self) -> None:
         """Take the states of all machines into the digest."""
