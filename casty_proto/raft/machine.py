@@ -85,7 +85,7 @@ class Raft(Election, Membership, Contact, Following):
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: RaftEvent, now: Instant) -> tuple[RaftEffect, ...]:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         out: list[RaftEffect] = []
         self._out = out
         match event:

@@ -93,7 +93,7 @@ class Backup:
         self._began: int | None = 0
 
     def handle(self, event: BackupEvent, now: Instant) -> _Effects:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         match event:
             case Received():
                 return self._on_received(event)

@@ -49,7 +49,7 @@ class Replica:
         self._backup = Backup(rng, options)
 
     def handle(self, event: ReplicaEvent, now: Instant) -> tuple[ReplicaEffect, ...]:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         out: list[ReplicaEffect] = []
         if type(event) is Received and is_to_copy(event.message):
             self._to_backup(event, now, out)

@@ -90,7 +90,7 @@ class Primary:
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: PrimaryEvent, now: Instant) -> tuple[PrimaryEffect, ...]:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         out: _Out = []
         match event:
             case Changed():

@@ -167,7 +167,7 @@ class Publisher[E]:
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: PublisherEvent, now: Instant) -> _Effects:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         match event:
             case InputReady():
                 self._nudged = False

@@ -177,7 +177,7 @@ class Subscriber[E]:
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: SubscriberEvent, now: Instant) -> _Effects:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         match event:
             case Received():
                 return self.receive(event.peer, event.message, now)

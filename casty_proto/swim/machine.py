@@ -133,7 +133,7 @@ class Swim:
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: SwimEvent, now: Instant) -> tuple[SwimEffect, ...]:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         out: Effects = []
         match event:
             case Received():

@@ -80,7 +80,10 @@ class _Side:
         """The bodies of `Hello` and `Challenge`, as far as they are known."""
 
     def handle(self, event: HandshakeEvent, now: Instant) -> _Effects:
-        """Apply one event and return all of its effects, in order. After the end nothing has an effect."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`.
+
+        After the end nothing has an effect.
+        """
         if self._is_over:
             return ()
         match event:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -16,8 +18,10 @@ import pytest
 
 from casty_proto.machine import Persist, Wake
 from casty_proto.raft import Append, Ballot, Command, Entry, Record, recover
+from casty_proto.wire import Encoder
 from examples.embedding.journal import Journal, JournalError
-from examples.embedding.node import Node, Received, Said, Start
+from examples.embedding.node import OPTIONS, Node, Received, Said, Start, wire_types
+from examples.embedding.show import free_ports
 
 from .programs import ROOT, TIMEOUT, environment, execute
 
@@ -171,6 +175,42 @@ def test_a_node_ends_with_the_process_that_started_it(driver: str, tmp_path: Pat
         assert any("leader" in line for line in node.stdout)
         node.stdin.close()
         assert node.wait(TIMEOUT) == 0
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_rubbish_from_the_network_ends_a_connection_and_not_the_node(driver: str, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    me = f"127.0.0.1:{port}"
+    with subprocess.Popen(
+        module(driver, me, str(tmp_path), me),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(),
+        encoding="utf-8",
+    ) as node:
+        assert node.stdout is not None
+        assert node.stdin is not None
+        assert any("leader" in line for line in node.stdout)
+        for rubbish in (b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\0", b"\0\0\0\x02\xc1\xc1", b"\xff" * 100):
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
+                connection.sendall(rubbish)
+                assert heard_until_closed(connection) == b""
+        encoder = Encoder(wire_types(), OPTIONS)
+        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
+            for value in ("somebody", ("raft", "rubbish"), "rubbish", ("set", "x=1")):
+                connection.sendall(encoder.encode_frame(value))
+            said = list(itertools.takewhile(lambda line: "applied" not in line, node.stdout))
+        assert len([line for line in said if json.loads(line)[0] == "note"]) == 2
+        node.stdin.close()
+        assert node.wait(TIMEOUT) == 0
+
+
+def heard_until_closed(connection: socket.socket) -> bytes:
+    """What comes before the other end closes the connection, in whichever way it does."""
+    try:
+        return connection.recv(100)
+    except ConnectionResetError:
+        return b""
 
 
 # -- the journal -------------------------------------------------------------------------------------------------------
