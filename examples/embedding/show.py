@@ -92,6 +92,9 @@ class Show:
         """What a node believes of another one: alive, suspect, dead or left."""
         self.applied: dict[tuple[str, str], None] = {}
         self.answers: list[str] = []
+        self.ending: dict[str, None] = {}
+        """The nodes that were killed, or asked to leave. That another one ends is the end of the show."""
+        self.ended: dict[str, None] = {}
         self.ends_at = monotonic() + PATIENCE
 
     def run(self) -> int:
@@ -103,9 +106,10 @@ class Show:
         leader = self.elected()
         self.propose("colour=blue", leader)
 
+        self.ending[leader] = None
         self.processes[leader].kill()
-        self.processes[leader].wait()
         self.say("show", f"{leader} was killed with SIGKILL")
+        self.until(f"{leader} has ended", lambda: leader in self.ended)
         alive = [name for name in self.nodes if name != leader]
         for name in self.nodes:
             self.forget(name, leader)
@@ -119,6 +123,7 @@ class Show:
 
         self.say("show", "all are asked to leave")
         for name in (leader, *alive):
+            self.ending[name] = None
             self.tell(name, ("leave",))
             self.processes[name].wait(PATIENCE)
         statuses = [process.returncode for process in self.processes.values()]
@@ -183,7 +188,10 @@ class Show:
                 for line in process.stdout or ():
                     kind, text = json.loads(line)
                     self.heard.put((name, kind, text))
+            self.heard.put((name, "ended", f"with status {process.returncode}"))
 
+        self.ending.pop(name, None)
+        self.ended.pop(name, None)
         listener = threading.Thread(target=listen, daemon=True)
         listener.start()
         self.listeners.append(listener)
@@ -213,6 +221,10 @@ class Show:
                 self.applied[name, text] = None
             case "answer", _:
                 self.answers.append(text)
+            case "ended", _ if name in self.ending:
+                self.ended[name] = None
+            case "ended", _:
+                raise SystemExit(f"{name} has ended, and nobody had asked it to; what it says about that is above")
 
     def say(self, who: str, text: str) -> None:
         """A line for people."""

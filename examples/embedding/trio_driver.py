@@ -79,7 +79,7 @@ class Driver:
         self.fed = trio.Event()
 
     def now(self) -> Instant:
-        """The clock of the machine. Clamped: trio's is a float, which is rounded, and may be that of a test."""
+        """The clock of the machine. Clamped, so that rounding a float never makes it go back."""
         self.clock = max(self.clock, nanoseconds(trio.current_time()))
         return self.clock
 

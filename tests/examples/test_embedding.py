@@ -10,9 +10,11 @@ import re
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
+from typing import IO
 
 import pytest
 
@@ -89,6 +91,7 @@ SEEN = (
     "each knows the two others alive",
     "Raft: all agree on who leads",
     "colour=blue is applied by all",
+    "{leader} has ended",
     "SWIM: the others know that {leader} is dead",
     "Raft: all agree on who leads",
     "colour=green is applied by all",
@@ -161,48 +164,65 @@ def test_a_write_that_fails_ends_the_node_before_it_promises_anything(driver: st
     assert roles == ["pre-candidate", "candidate"]
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_a_node_ends_with_the_process_that_started_it(driver: str, tmp_path: Path) -> None:
+@contextmanager
+def running(driver: str, me: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """A node that is alone in its cluster, and what it says. It is ended by its id, if it has not ended."""
     with subprocess.Popen(
-        module(driver, ALONE, str(tmp_path), ALONE),
+        module(driver, me, str(folder), me),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment(),
         encoding="utf-8",
     ) as node:
         assert node.stdout is not None
+        try:
+            yield node, node.stdout
+        finally:
+            node.kill()
+
+
+def send(port: int, *messages: object) -> None:
+    """Say something to a node, as somebody who is none."""
+    encoder = Encoder(wire_types(), OPTIONS)
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
+        for value in ("somebody", *messages):
+            connection.sendall(encoder.encode_frame(value))
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_node_ends_with_the_process_that_started_it(driver: str, tmp_path: Path) -> None:
+    with running(driver, ALONE, tmp_path) as (node, said):
+        assert any("leader" in line for line in said)
         assert node.stdin is not None
-        assert any("leader" in line for line in node.stdout)
         node.stdin.close()
         assert node.wait(TIMEOUT) == 0
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_node_that_was_killed_finds_what_it_had_answered(driver: str, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    me = f"127.0.0.1:{port}"
+    with running(driver, me, tmp_path) as (node, said):
+        assert any("leader" in line for line in said)
+        send(port, ("set", "x=1"))
+        assert any("x=1 committed" in line for line in said)
+        node.kill()
+    with running(driver, me, tmp_path) as (_, said):
+        assert any("applied" in line and "x=1" in line for line in said)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_rubbish_from_the_network_ends_a_connection_and_not_the_node(driver: str, tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    me = f"127.0.0.1:{port}"
-    with subprocess.Popen(
-        module(driver, me, str(tmp_path), me),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment(),
-        encoding="utf-8",
-    ) as node:
-        assert node.stdout is not None
-        assert node.stdin is not None
-        assert any("leader" in line for line in node.stdout)
+    with running(driver, f"127.0.0.1:{port}", tmp_path) as (_, said):
+        assert any("leader" in line for line in said)
         for rubbish in (b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\0", b"\0\0\0\x02\xc1\xc1", b"\xff" * 100):
             with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
                 connection.sendall(rubbish)
                 assert heard_until_closed(connection) == b""
-        encoder = Encoder(wire_types(), OPTIONS)
-        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
-            for value in ("somebody", ("raft", "rubbish"), "rubbish", ("set", "x=1")):
-                connection.sendall(encoder.encode_frame(value))
-            said = list(itertools.takewhile(lambda line: "applied" not in line, node.stdout))
-        assert len([line for line in said if json.loads(line)[0] == "note"]) == 2
-        node.stdin.close()
-        assert node.wait(TIMEOUT) == 0
+        send(port, ("raft", "rubbish"), "rubbish", ("set", "x=1"))
+        lines = list(itertools.takewhile(lambda line: "applied" not in line, said))
+        assert len([line for line in lines if json.loads(line)[0] == "note"]) == 2
 
 
 def heard_until_closed(connection: socket.socket) -> bytes:
