@@ -17,12 +17,13 @@ from random import Random
 from typing import IO
 
 import pytest
+from attrs import evolve
 
-from casty_proto.machine import Persist, Wake
-from casty_proto.raft import Append, Ballot, Command, Entry, Record, recover
+from casty_proto.machine import Persist, Persisted, Wake
+from casty_proto.raft import Append, Ballot, Command, Entry, Record, SaveSnapshot, recover
 from casty_proto.wire import Encoder
 from examples.embedding.journal import Journal, JournalError
-from examples.embedding.node import OPTIONS, Node, Received, Said, Start, wire_types
+from examples.embedding.node import OPTIONS, RAFT, Event, Node, Received, Said, Start, wire_types
 from examples.embedding.show import free_ports
 
 from .programs import ROOT, TIMEOUT, environment, execute
@@ -318,3 +319,38 @@ def test_a_node_wakes_for_whichever_of_its_parts_is_first(tmp_path: Path) -> Non
     assert node.deadline() == due
     assert [effect for effect in node.handle(Wake(), due) if isinstance(effect, Persist)]
     node.invariants()
+
+
+def fed(node: Node, journal: Journal, event: Event) -> tuple[list[Said], list[object]]:
+    """Feed one event, and that its records are written. What was said, and the records."""
+    due, said, records = [event], list[Said](), list[object]()
+    while due:
+        for effect in node.handle(due.pop(0), node.deadline() or 0):
+            match effect:
+                case Persist(ticket, record):
+                    journal.append([record])
+                    records.append(record)
+                    due.append(Persisted(ticket))
+                case Said():
+                    said.append(effect)
+        node.invariants()
+    return said, records
+
+
+def test_a_node_begins_again_with_its_snapshot_and_what_came_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("examples.embedding.node.RAFT", evolve(RAFT, snapshot_entries=4, snapshot_factor=0))
+    events: list[Event] = [Start(), Wake(), *(Received("b", ("set", f"k{number}=v{number}")) for number in range(10))]
+    with closing(Journal(tmp_path / "log", ("a",))) as journal:
+        node = Node("a", ("a",), journal.records, 1, Random(1))
+        records = [record for event in events for record in fed(node, journal, event)[1]]
+    assert [record for record in records if isinstance(record, SaveSnapshot)]
+    assert node.state == {f"k{number}": f"v{number}" for number in range(10)}
+    with closing(Journal(tmp_path / "log", ("a",))) as journal:
+        again = Node("a", ("a",), journal.records, 2, Random(2))
+        fed(again, journal, Start())
+        assert 0 < len(again.state) < 10
+        said, _ = fed(again, journal, Wake())
+    assert again.state == node.state
+    assert [each.text for each in said if each.kind == "applied"][-1] == "k9=v9"
