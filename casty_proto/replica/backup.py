@@ -82,7 +82,11 @@ class Copy:
 
 
 class Backup:
-    """The copies of one node. Remembers one epoch for each shard of which it ever had one."""
+    """The copies of one node. Remembers one epoch for each shard of which it ever had one.
+
+    `rng` draws the number by which this process is told from others of the same node. Without `options` the defaults
+    hold.
+    """
 
     __slots__ = ("_began", "_copies", "_life", "_options")
 

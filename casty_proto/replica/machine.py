@@ -39,7 +39,11 @@ from .primary import Primary
 
 
 class Replica:
-    """Both ends of replication, on the node whose key is `node`."""
+    """Both ends of replication, on the node whose key is `node`.
+
+    `rng` draws the number by which this process is told from others of the same node. Without `options` the defaults
+    hold.
+    """
 
     __slots__ = ("_backup", "_node", "_primary")
 

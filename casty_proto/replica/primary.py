@@ -58,7 +58,7 @@ type _Out = list[PrimaryEffect]
 
 
 class Primary:
-    """The shards that the node `node` owns."""
+    """The shards that the node `node` owns. Without `options` the defaults hold."""
 
     __slots__ = (
         "_answers",

@@ -102,7 +102,7 @@ class _Deadline(Enum):
 
 
 class Publisher[E]:
-    """The producer's end. `address` is where the consumer finds it."""
+    """The producer's end. `address` is where the consumer finds it. Without `options` the defaults hold."""
 
     __slots__ = (
         "_address",

@@ -114,7 +114,10 @@ class _Deadline(Enum):
 
 
 class Subscriber[E]:
-    """The consumer's end. `address` is where the producer finds it; `producer` is where it finds the producer."""
+    """The consumer's end. `address` is where the producer finds it; `producer` is where it finds the producer.
+
+    Without `options` the defaults hold.
+    """
 
     __slots__ = (
         "_accepted",

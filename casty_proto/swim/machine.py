@@ -117,7 +117,8 @@ class Swim:
     ) -> None:
         """Be `identity`, reachable at `address`. `incarnation` is where to begin, if an earlier one is known.
 
-        Raises `ValueError` or `TypeError` for an identity, an address or a payload that others would refuse.
+        `payload` is told to all others. `rng` draws whom to ask; without `options` the defaults hold. Raises
+        `ValueError` or `TypeError` for an identity, an address or a payload that others would refuse.
         """
         me = Member(identity, incarnation, State.ALIVE, address, payload, told=incarnation)
         self._core = Core(me, rng, options or SwimOptions())

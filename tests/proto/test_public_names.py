@@ -244,3 +244,16 @@ def test_every_machine_keeps_the_contract_and_says_so(each: Public) -> None:
     assert callable(each.thing.invariants)
     assert list(inspect.signature(handle).parameters) == ["self", "event", "now"]
     assert list(inspect.signature(deadline).parameters) == ["self"]
+
+
+CODECS = [
+    each for each in CLASSES if each.package.__name__ == "casty_proto.wire" and re.search("code|Types", each.name)
+]
+
+
+@pytest.mark.parametrize("each", [each for each in MACHINES + CODECS if not attrs.has(each.thing)], ids=str)
+def test_whoever_makes_one_is_told_what_each_argument_is(each: Public) -> None:
+    constructor = each.thing.__init__
+    texts = doc_of(each.thing) + (constructor.__doc__ or "")
+    arguments = [name for name in inspect.signature(constructor).parameters if name not in ("self", "args", "kwargs")]
+    assert not [name for name in arguments if not re.search(rf"`{name}\b", texts)]
