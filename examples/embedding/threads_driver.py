@@ -67,9 +67,11 @@ class Driver:
                 self.feed(self.next_event())
 
     def next_event(self) -> Event:
-        """What comes next: something from the inbox, or the alarm."""
+        """What comes next: the alarm, if it is due, or something from the inbox, or the alarm later on."""
         deadline = self.machine.deadline()
-        wait = None if deadline is None else max(0.0, seconds(deadline - self.now()))
+        wait = None if deadline is None else seconds(deadline - self.now())
+        if wait is not None and wait <= 0:
+            return Wake()  # First, so that no amount of messages holds it up.
         try:
             event = self.inbox.get(timeout=wait)
         except Empty:

@@ -89,9 +89,10 @@ class Driver:
         """Feed `Wake` at the deadline, which every event may change."""
         while True:
             deadline, fed = self.machine.deadline(), self.fed
-            with trio.move_on_at(inf if deadline is None else seconds(deadline)) as alarm:
+            with trio.move_on_at(inf if deadline is None else seconds(deadline)):
                 await fed.wait()
-            if alarm.cancelled_caught:
+            # Whatever has ended the wait, so that no amount of messages holds the alarm up.
+            if deadline is not None and self.now() >= deadline:
                 self.feed(Wake())
 
     async def write(self) -> None:
