@@ -58,7 +58,7 @@ type _Out = list[PrimaryEffect]
 
 
 class Primary:
-    """The shards that the node `node` owns."""
+    """The shards that the node `node` owns. Without `options` the defaults hold."""
 
     __slots__ = (
         "_answers",
@@ -90,7 +90,7 @@ class Primary:
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: PrimaryEvent, now: Instant) -> tuple[PrimaryEffect, ...]:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         out: _Out = []
         match event:
             case Changed():

@@ -24,7 +24,10 @@ _ANNOUNCEMENT_MAX = 4096
 
 
 class ItemEncoder(Encoder):
-    """Encodes values that stand for themselves."""
+    """Encodes values that stand for themselves. One will do for a whole process.
+
+    `types` says what may be sent, and `options` how much.
+    """
 
     __slots__ = ("_classes",)
 
@@ -52,7 +55,10 @@ class ItemEncoder(Encoder):
 
 
 class ItemDecoder(Decoder):
-    """Decodes what an `ItemEncoder` of this or another process has made."""
+    """Decodes what an `ItemEncoder` of this or another process has made. One will do for a whole process.
+
+    `types` says what may come in, and `options` how much.
+    """
 
     __slots__ = ("_known",)
 
