@@ -97,7 +97,9 @@ def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace:
     except Exception as error:
         _unexpected(outcome, "no exceptions", error, repr(error))
     if outcome.failed:
-        trace.note(outcome.simulated_ns, "", "BROKEN", outcome.problem)
+        trace.broken(outcome.simulated_ns, outcome.rule, outcome.problem)
+    if trace.timeline is not None:
+        trace.timeline.close(outcome.simulated_ns)
     outcome.digest = trace.digest
     return outcome
 
