@@ -121,7 +121,9 @@ def _draw(
 ) -> None:
     """Run a tape once more, and write what happened as a page. `what` is the file of the tape, where it has one."""
     trace = Trace(timeline=Timeline())
-    _write(options, settings, trace, run(scenario, tape, settings, trace), path, what)
+    with limited():
+        outcome = run(scenario, tape, settings, trace)
+    _write(options, settings, trace, outcome, path, what)
 
 
 def _write(

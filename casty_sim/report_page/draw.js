@@ -2,7 +2,7 @@
 // them were lost. Marks that would fall on the same pixel are drawn once. So a frame costs about the same at any zoom.
 
 const ARROWS_MAX = 5000, LABELS_MAX = 70, COLUMN = 3;
-const FATE_DASH = { delivered: [], delayed: [7, 4], duplicated: [], dropped: [], unheard: [2, 3] };
+const FATE_DASH = { delivered: [], delayed: [7, 4], duplicated: [9, 2, 2, 2], dropped: [], unheard: [2, 3] };
 const KNOWN_ROLES = { leader: 0, candidate: 1, "pre-candidate": 1, follower: 2, member: 2, alive: 2, learner: 3, seeking: 4,
   leaving: 6, suspect: 1, left: 5, departed: 5, expelled: 5, up: 2 };
 
@@ -71,6 +71,7 @@ class Painter {
     this.messages();
     this.roles();
     this.spans(["other"]);
+    this.reasons();
     this.operations();
     this.names();
     this.marks();
@@ -143,10 +144,21 @@ class Painter {
         if (pass === "other" || pass === "owns") { this.strip(i, id, kind, lane, box, stacks); continue; }
         pen.fillStyle = pen.createPattern(this.hatches[kind], "repeat");
         pen.fillRect(box.left, lane.top, box.width, lane.height - 1);
-        const y = kind === "down" ? lane.band + BAND / 2 : lane.top + lane.height - 9;
-        if (box.width > 34) this.plate(kind === "down" ? d.strings[s.text[i]] : "paused", box.left + 4, y, c["down-text"], box.width - 6);
         this.hits.push([box.left, lane.band - 3, box.width, BAND + 6, id]);
       }
+    }
+  }
+
+  // Why a host is down, or that it is paused: over the arrows.
+  reasons() {
+    const { data: d, layout: l, colours: c, state } = this, s = d.spans;
+    for (let i = 0; i < s.size; i++) {
+      const kind = d.strings[s.kind[i]], lane = l.lanes[s.lane[i]];
+      if ((kind !== "down" && kind !== "paused") || !lane || !state.shown[d.events.idOf[SPAN][i]]) continue;
+      const box = this.visibleSpan(s.at[i], s.took[i]);
+      if (!box || box.width < 34) continue;
+      const y = kind === "down" ? lane.middle : lane.top + lane.height - 9;
+      this.plate(kind === "down" ? d.strings[s.text[i]] : "paused", box.left + 4, y, c["down-text"], box.width - 6);
     }
   }
 

@@ -78,7 +78,11 @@ class Page {
     if (kinds.has("cut")) add("link cut", "▮", "cut");
     if (kinds.has("clogged")) add("link clogged", "▬", "clogged");
     if (kinds.has("owns")) add("owns a shard", "▬", "owns");
-    if (this.data.marks.size) add("fault", "▲", "dropped");
+    const marks = new Set([...new Set(this.data.marks.kind)].map((each) => this.data.strings[each]));
+    const signs = [["fault", "▲", "dropped"], ["start", "▶", "good"], ["crash", "✕", "bad"], ["role", "◆", "accent"], ["applies", "●", "good"]];
+    for (const [kind, sign, colour] of signs) if (marks.has(kind)) add(kind, sign, colour);
+    if (marks.size) add("other mark", "○", "soft");
+    if (this.data.logs.size) add("log line", "▪", "soft");
     if (this.data.operations.size) add("operation", "▭", "good");
   }
 
@@ -478,7 +482,7 @@ class Page {
     const range = /^(\d+)-(\d+)$/.exec(asked.get("t") || "");
     if (range) this.layout.show(Number(range[1]), Number(range[2]));
     const id = Number(asked.get("e") ?? -1);
-    this.state.selected = Number.isInteger(id) && id < this.data.events.size ? id : -1;
+    this.state.selected = Number.isInteger(id) && id >= 0 && id < this.data.events.size ? id : -1;
     const off = (name, list, inputs) => {
       const hidden = new Set((asked.get(name) || "").split(".").filter(Boolean).map(Number));
       list.forEach((_, number) => { list[number] = !hidden.has(number); if (inputs[number]) inputs[number].checked = list[number]; });

@@ -250,7 +250,9 @@ def test_a_link_leads_to_the_same_moment_event_and_filters(opened: Browser) -> N
     assert opened.run("report.state.selected") == 3
 
 
-@pytest.mark.parametrize("wrong", ["#", "#t=9-", "#t=x&e=zzz", "#e=99999999&q=%E0%A4%A", "#l=77.x&k=9999", "#t=5-1"])
+@pytest.mark.parametrize(
+    "wrong", ["#", "#t=9-", "#t=x&e=zzz", "#e=99999999&q=%E0%A4%A", "#l=77.x&k=9999", "#t=5-1", "#e=-7"]
+)
 def test_a_link_that_makes_no_sense_does_no_harm(opened: Browser, files: dict[str, str], wrong: str) -> None:
     opened.open(files["raft"] + wrong)
     begin, end = view(opened)
