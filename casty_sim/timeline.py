@@ -4,6 +4,12 @@ A timeline does not know who simulates. Whoever does tells it of hosts, messages
 log lines, in any order; `casty_sim.html` makes a page of it. Nothing is kept in campaigns: `Trace.timeline` is `None`
 there, and whoever would make a record asks that first. Keeping one draws no choice, and touches no digest.
 
+How to feed it: `host` for each host in the order of the lanes, with `begin(..., DOWN)` while it is not started; `up`
+and `down` when it starts and stops; `role` whenever it is something else; `begin` and `end` for whatever stands for a
+while; `links` after every change of the network; `message` when one is sent, with the instants at which it will arrive;
+`mark` and `log` as things happen; `operation` when one is over, or `checkers.history.record` for a whole history.
+`World` does most of it for programs of the machine level, and `scenario.run` calls `broke` and `close`.
+
 All instants are nanoseconds on the clock of the world. A lane is a row of the report: a host, or a client.
 """
 

@@ -304,7 +304,7 @@ class Painter {
     pen.strokeStyle = pen.fillStyle = c[name];
     pen.lineWidth = name === "delivered" ? 0.9 : 1.3;
     pen.setLineDash(FATE_DASH[name]);
-    pen.globalAlpha = found.length > 1500 ? 0.3 : found.length > 300 ? 0.5 : name === "delivered" ? 0.8 : 1;
+    pen.globalAlpha = found.length > 1500 ? 0.3 : found.length > 300 ? 0.45 : found.length > 100 ? 0.65 : name === "delivered" ? 0.8 : 1;
     pen.beginPath();
     for (const i of found) for (const [x0, y0, x1, y1] of this.lines(i)) { pen.moveTo(x0, y0); pen.lineTo(x1, y1); }
     pen.stroke();

@@ -293,8 +293,8 @@ class Page {
   }
 
   scrollList(item) {
-    const aside = item.closest("aside"), box = item.getBoundingClientRect(), frame = aside.getBoundingClientRect();
-    if (box.top < frame.top || box.bottom > frame.bottom) aside.scrollTop += box.top - frame.top - frame.height / 2;
+    const list = $("around"), box = item.getBoundingClientRect(), frame = list.getBoundingClientRect();
+    if (box.top < frame.top || box.bottom > frame.bottom) list.scrollTop += box.top - frame.top - frame.height / 2;
   }
 
   line(id, current) {

@@ -213,6 +213,8 @@ class ClusterProgram(Program):
             case events.OpenShard() | events.ResumeShard():
                 name = f"{effect.region}/{effect.shard}"
                 timeline.begin(world.now, self.name, OWNS, name, f"{name} at epoch {effect.epoch}")
+            case events.LeaderChanged():
+                timeline.role(world.now, self.name, self.label(), f"term {self.node.term}")
             case events.HaltShard() | events.DropShard():
                 timeline.end(world.now, self.name, OWNS, f"{effect.region}/{effect.shard}")
             case _:
