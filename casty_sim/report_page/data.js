@@ -1,7 +1,7 @@
 // The data of the page: columns as Python wrote them (casty_sim/html.py), unpacked into typed arrays, and one list of
 // all events in the order of time, which is what is filtered, searched and stepped through.
 
-const MESSAGE = 0, MARK = 1, LOG = 2, SPAN = 3, ROLE = 4, OPERATION = 5, BROKEN = 6;
+const MESSAGE = 0, MARK = 1, LOG = 2, SPAN = 3, ROLE = 4, OPERATION = 5, BROKEN = 6, ARRIVAL = 7;
 const GROUPS = ["Messages", "Marks", "Log lines", "Spans", "Roles", "Operations", "Violation"];
 const BLOCK = 256;
 
@@ -43,10 +43,14 @@ function prepare(raw) {
 function prepareMessages(m) {
   m.first = new Int32Array(m.size + 1);
   m.last = new Float64Array(m.size);
+  m.message = new Int32Array(m.took.length);
   for (let i = 0; i < m.size; i++) {
     m.first[i + 1] = m.first[i] + m.count[i];
     let last = m.at[i];
-    for (let k = m.first[i]; k < m.first[i + 1]; k++) last = Math.max(last, m.at[i] + m.took[k]);
+    for (let k = m.first[i]; k < m.first[i + 1]; k++) {
+      last = Math.max(last, m.at[i] + m.took[k]);
+      m.message[k] = i;
+    }
     m.last[i] = last;
   }
   // The latest arrival of each block: whether a message sent long before is still under way is seen without looking at it.
@@ -57,8 +61,11 @@ function prepareMessages(m) {
   }
 }
 
-// One entry for each event: instant, type, number within its table, lane, another lane, kind.
+// One entry for each event: instant, type, number within its table, lane, another lane, kind. The arrivals of a message
+// are events of the lane where it arrives, of the same kind as the message; those that nobody heard are none.
 function events(d) {
+  const m = d.messages, unheard = d.fates.indexOf("unheard");
+  const arrivals = { size: m.took.length, at: Float64Array.from(m.took, (took, k) => m.at[m.message[k]] + took) };
   const parts = [
     [MESSAGE, d.messages, (i) => d.messages.from[i], (i) => d.messages.to[i], (i) => d.messages.kind[i]],
     [MARK, d.marks, (i) => d.marks.lane[i], null, (i) => d.marks.kind[i]],
@@ -66,12 +73,22 @@ function events(d) {
     [SPAN, d.spans, (i) => d.spans.lane[i], null, (i) => d.spans.kind[i]],
     [ROLE, d.roles, (i) => d.roles.lane[i], null, (i) => d.roles.role[i]],
     [OPERATION, d.operations, (i) => d.operations.lane[i], null, () => -1],
+    [ARRIVAL, arrivals, (k) => m.to[m.message[k]], (k) => m.from[m.message[k]], (k) => m.kind[m.message[k]]],
   ];
-  const size = parts.reduce((sum, part) => sum + part[1].size, d.broken ? 1 : 0);
+  const rows = [];
+  for (const [group, table, laneOf, otherOf, textOf] of parts) {
+    for (let i = 0; i < table.size; i++) {
+      if (group === ARRIVAL && (m.fate[m.message[i]] === unheard || table.at[i] > d.end)) continue;
+      rows.push([table.at[i], group, i, laneOf(i), otherOf ? otherOf(i) : -1, textOf(i)]);
+    }
+  }
+  if (d.broken) rows.push([d.broken.at, BROKEN, 0, 0, -1, -1]);
+  const size = rows.length;
   const at = new Float64Array(size), type = new Uint8Array(size), ref = new Int32Array(size);
   const lane = new Int32Array(size), other = new Int32Array(size), kind = new Int32Array(size);
   const kinds = [], numbers = new Map();
   const kindOf = (group, text) => {
+    if (group === ARRIVAL) return numbers.get(MESSAGE * 1e7 + text);
     const key = group * 1e7 + text;
     if (!numbers.has(key)) {
       const label = group === OPERATION ? "operation" : group === BROKEN ? "violation" : d.strings[text];
@@ -82,13 +99,9 @@ function events(d) {
     kinds[found].count++;
     return found;
   };
-  const rows = [];
-  for (const [group, table, laneOf, otherOf, textOf] of parts) {
-    for (let i = 0; i < table.size; i++) rows.push([table.at[i], group, i, laneOf(i), otherOf ? otherOf(i) : -1, textOf(i)]);
-  }
-  if (d.broken) rows.push([d.broken.at, BROKEN, 0, 0, -1, -1]);
   rows.sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2]);
-  const idOf = parts.map((part) => new Int32Array(part[1].size));
+  const idOf = [];
+  for (const part of parts) idOf[part[0]] = new Int32Array(part[1].size).fill(-1);
   idOf[BROKEN] = new Int32Array(1);
   rows.forEach((row, i) => {
     at[i] = row[0]; type[i] = row[1]; ref[i] = row[2]; lane[i] = row[3]; other[i] = row[4];
@@ -141,9 +154,16 @@ function underWay(m, begin, end, see) {
   for (let i = low; i < high; i++) see(i);
 }
 
+// The number of the message that an event is about, or -1.
+function messageOf(d, id) {
+  const e = d.events;
+  return e.type[id] === MESSAGE ? e.ref[id] : e.type[id] === ARRIVAL ? d.messages.message[e.ref[id]] : -1;
+}
+
 function describe(d, id) {
-  const e = d.events, i = e.ref[id], s = d.strings;
-  switch (e.type[id]) {
+  const e = d.events, s = d.strings, type = e.type[id] === ARRIVAL ? MESSAGE : e.type[id];
+  const i = type === MESSAGE ? messageOf(d, id) : e.ref[id];
+  switch (type) {
     case MESSAGE: {
       const m = d.messages, arrivals = [];
       for (let k = m.first[i]; k < m.first[i + 1]; k++) arrivals.push(m.at[i] + m.took[k]);

@@ -446,8 +446,8 @@ class Painter {
     pen.globalAlpha = 0.5;
     pen.fillRect(x - 0.5, AXIS - 6, 1, l.height);
     pen.globalAlpha = 1;
-    const i = e.ref[id];
-    if (e.type[id] === MESSAGE && l.lanes[e.lane[id]] && l.lanes[e.other[id]]) {
+    const i = messageOf(d, id);
+    if (i >= 0 && l.lanes[e.lane[id]] && l.lanes[e.other[id]]) {
       pen.strokeStyle = pen.fillStyle = c.accent;
       pen.lineWidth = 2.5;
       pen.beginPath();

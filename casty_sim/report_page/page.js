@@ -1,5 +1,6 @@
 // What a reader can do: zoom, move, filter, search, step, and link to a moment. The address after "#" holds the view:
-// t=begin-end in nanoseconds, e=number of the event, l and k=lanes and kinds that are hidden, q=search, o=only matches.
+// t=begin-end in nanoseconds, e=number of the event, l and k=lanes and kinds that are hidden, q=search, o=only matches, a=0 for arrivals that are
+// no events of their own.
 
 const $ = (id) => document.getElementById(id);
 
@@ -10,6 +11,7 @@ class Page {
     this.state = { shown: new Uint8Array(e.size).fill(1), matched: null, found: [], selected: -1, query: "", only: false };
     this.kindOn = e.kinds.map(() => true);
     this.fateOn = data.fates.map(() => true);
+    this.arrivalsOn = true;
     this.layout = new Layout(data);
     this.painter = new Painter(data, this.layout, this.state);
     this.pending = false;
@@ -119,6 +121,8 @@ class Page {
     const counts = d.fates.map(() => 0);
     for (const fate of d.messages.fate) counts[fate]++;
     this.fateInputs = d.fates.map((fate, number) => choice(kinds, fate, counts[number], true, (on) => { this.fateOn[number] = on; }));
+    heading("Steps");
+    this.arrivalInput = choice(kinds, "arrivals are events too", this.data.messages.took.length, true, (on) => { this.arrivalsOn = on; });
     GROUPS.forEach((group, number) => {
       const members = d.events.kinds.map((kind, k) => [kind, k]).filter(([kind]) => kind.group === number);
       if (!members.length) return;
@@ -134,7 +138,9 @@ class Page {
     const e = this.data.events, { shown, matched, only } = this.state, on = this.layout.on, fate = this.data.messages.fate;
     for (let id = 0; id < e.size; id++) {
       let is = this.kindOn[e.kind[id]] && on[e.lane[id]] && (e.other[id] < 0 || on[e.other[id]]);
-      if (is && e.type[id] === MESSAGE) is = this.fateOn[fate[e.ref[id]]];
+      const message = messageOf(this.data, id);
+      if (is && message >= 0) is = this.fateOn[fate[message]];
+      if (is && e.type[id] === ARRIVAL) is = this.arrivalsOn;
       if (is && only && matched) is = matched[id];
       shown[id] = is ? 1 : 0;
     }
@@ -234,7 +240,7 @@ class Page {
     let id = selected >= 0 ? selected + direction : direction > 0 ? lowerBound(e.at, l.begin) : lowerBound(e.at, l.end) - 1;
     const lane = selected >= 0 ? e.lane[selected] : -1;
     while (id >= 0 && id < e.size) {
-      const fits = !sameLane || lane < 0 || e.lane[id] === lane || e.other[id] === lane;
+      const fits = !sameLane || lane < 0 || e.lane[id] === lane || (!this.arrivalsOn && e.other[id] === lane);
       if (shown[id] && fits && (!among || among[id])) { this.select(id); return; }
       id += direction;
     }
@@ -245,7 +251,8 @@ class Page {
     box.replaceChildren();
     if (id < 0) return;
     const found = describe(d, id), title = document.createElement("h2"), list = document.createElement("dl");
-    title.textContent = found.what;
+    const message = messageOf(d, id);
+    title.textContent = found.what + (e.type[id] === ARRIVAL ? " arrives" : "");
     box.append(title, list);
     const add = (name, value) => {
       if (value === undefined || value === "" || value === null) return;
@@ -256,11 +263,16 @@ class Page {
     };
     const at = e.at[id];
     add("at", `${seconds(at, 1000)} s`);
-    if (e.type[id] === MESSAGE) {
-      add("from", d.lanes[e.lane[id]]);
-      add("to", d.lanes[e.other[id]]);
+    if (message >= 0) {
+      const sent = d.messages.at[message];
+      add("from", d.lanes[d.messages.from[message]]);
+      add("to", d.lanes[d.messages.to[message]]);
       add("fate", found.fate + (found.why ? `: ${found.why}` : ""));
-      found.arrivals.forEach((each) => add("arrives", this.moment(each, `${seconds(each, 1000)} s, ${duration(each - at)} later`)));
+      if (e.type[id] === ARRIVAL) add("sent", this.moment(sent, `${seconds(sent, 1000)} s`, e.idOf[MESSAGE][message]));
+      found.arrivals.forEach((each, number) => {
+        const arrival = e.idOf[ARRIVAL][d.messages.first[message] + number];
+        if (arrival !== id) add("arrives", this.moment(each, `${seconds(each, 1000)} s, ${duration(each - sent)} later`, arrival));
+      });
     } else add(d.isClient[e.lane[id]] ? "client" : "host", d.lanes[e.lane[id]]);
     if (found.took !== undefined) add(e.type[id] !== OPERATION ? "for" : found.answered ? "took" : "no answer for", duration(found.took));
     if (found.took > 0) add("until", this.moment(at + found.took, `${seconds(at + found.took, 1000)} s`));
@@ -271,12 +283,18 @@ class Page {
     add(e.type[id] === OPERATION ? "result" : "text", found.text);
   }
 
-  moment(at, text) {
+  // A button that goes to an instant, and to the event there if there is one.
+  moment(at, text, id = -1) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = text;
     button.title = "Go there";
-    button.addEventListener("click", () => { const half = (this.layout.end - this.layout.begin) / 2; this.layout.show(at - half, at + half); this.redraw(); });
+    button.addEventListener("click", () => {
+      if (id >= 0) { this.select(id); return; }
+      const half = (this.layout.end - this.layout.begin) / 2;
+      this.layout.show(at - half, at + half);
+      this.redraw();
+    });
     return button;
   }
 
@@ -304,9 +322,10 @@ class Page {
     button.type = "button";
     button.tabIndex = current ? 0 : -1;
     time.textContent = seconds(e.at[id], 100000);
-    const who = e.type[id] === MESSAGE ? `${d.lanes[e.lane[id]]} → ${d.lanes[e.other[id]]}` : d.lanes[e.lane[id]];
+    const message = messageOf(d, id), way = e.type[id] === ARRIVAL ? "←" : "→";
+    const who = message >= 0 ? `${d.lanes[e.lane[id]]} ${way} ${d.lanes[e.other[id]]}` : d.lanes[e.lane[id]];
     const fate = found.fate && found.fate !== "delivered" ? ` (${found.fate})` : "";
-    button.append(time, `${who} ${found.what}${fate}${e.type[id] === MESSAGE || !found.text ? "" : `: ${found.text}`}`);
+    button.append(time, `${who} ${found.what}${fate}${message >= 0 || !found.text ? "" : `: ${found.text}`}`);
     button.title = found.text;
     if (e.type[id] === BROKEN || found.verdict === "does not fit any order") button.classList.add("bad");
     button.addEventListener("click", () => this.select(id));
@@ -472,6 +491,7 @@ class Page {
     if (off(this.fateOn)) parts.push(`f=${off(this.fateOn)}`);
     if (s.query) parts.push(`q=${encodeURIComponent(s.query)}`);
     if (s.only) parts.push("o=1");
+    if (!this.arrivalsOn) parts.push("a=0");
     this.written = `#${parts.join("&")}`;
     if (location.hash !== this.written) history.replaceState(null, "", this.written);
   }
@@ -492,6 +512,7 @@ class Page {
     off("f", this.fateOn, this.fateInputs);
     try { $("search").value = decodeURIComponent(asked.get("q") || ""); } catch { $("search").value = ""; }
     $("only").checked = asked.get("o") === "1";
+    this.arrivalsOn = this.arrivalInput.checked = asked.get("a") !== "0";
     this.search($("search").value, $("only").checked);
     if (this.state.selected >= 0 && !range) this.bring(this.data.events.at[this.state.selected]);
     this.details();

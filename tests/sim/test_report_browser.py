@@ -169,6 +169,25 @@ def test_arrow_keys_step_from_event_to_event(opened: Browser) -> None:
     assert opened.run("report.state.selected") == -1
 
 
+def test_arrivals_are_events_of_the_host_that_hears(opened: Browser) -> None:
+    e = "report.data.events"
+    heard = opened.run(f"{e}.type.indexOf(ARRIVAL)")
+    opened.painted(lambda: opened.run(f"report.select({heard})"))
+    details = "document.getElementById('details')"
+    message = f"report.data.messages.message[{e}.ref[{heard}]]"
+    assert "arrives" in opened.run(f"{details}.firstChild.textContent")
+    assert opened.run(f"{e}.lane[{heard}] === report.data.messages.to[{message}]")
+    opened.painted(lambda: opened.run(f"{details}.querySelector('button').click()"))
+    assert opened.run(f"report.state.selected === {e}.idOf[MESSAGE][{message}]"), "the button leads to the sending"
+    arrivals = f"{e}.type[id] === ARRIVAL"
+    assert shown(opened, arrivals) > 100
+    tick(opened, "kinds", "arrivals")
+    assert shown(opened, arrivals) == 0
+    opened.run("report.writeHash()")
+    opened.open(opened.run("location.href"))
+    assert shown(opened, arrivals) == 0
+
+
 def test_a_message_can_be_clicked_and_says_what_became_of_it(opened: Browser) -> None:
     opened.painted(lambda: opened.run("report.layout.show(2e9, 3e9); report.redraw()"))
     x, y = opened.run("""(() => {
