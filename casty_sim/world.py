@@ -31,6 +31,7 @@ from casty_proto.machine import SECOND, Instant, Nanoseconds
 from .disk import Disk, DiskProfile
 from .network import Link, Network
 from .tape import Stream, Tape
+from .timeline import DOWN, PAUSED
 from .trace import Trace
 
 NEVER: Instant = 2**63 - 1
@@ -101,6 +102,10 @@ class Program(ABC):
         """A word about the state, for a timeline: a role, for example."""
         return "up"
 
+    def kind_of(self, message: Any) -> str:
+        """What people call a message of that kind."""
+        return type(message).__name__
+
 
 class Host:
     """A machine in the simulated sense of the word: a clock, a disk, and a program that comes and goes."""
@@ -143,9 +148,8 @@ class Host:
         world = self.world
         now = world.now
         arrivals = world.network.verdict(self.name, target, size, now)
-        trace = world.trace
-        if trace.lines is not None:
-            trace.note(now, self.name, "send", repr(message), peer=target, arrives=arrivals)
+        if world.trace.keeps:
+            self._keep_sent(target, message, arrivals)
         host = world.hosts.get(target)
         if host is None:
             return
@@ -153,6 +157,20 @@ class Host:
             # A packet is for whoever runs when it arrives, so it belongs to no life.
             world.seq = seq = world.seq + 1
             heappush(world.heap, (at, seq, DELIVER, host, -1, self, message))
+
+    def _keep_sent(self, target: str, message: Any, arrivals: tuple[Instant, ...]) -> None:
+        world, program = self.world, self.program
+        world.trace.sent(
+            world.now,
+            self.name,
+            target,
+            type(message).__name__ if program is None else program.kind_of(message),
+            repr(message),
+            arrivals if target in world.hosts else (),
+            world.network.explain(self.name, target, arrivals, world.now)
+            if target in world.hosts
+            else "no host has that name",
+        )
 
     def persist(self, ticket: int, record: Any) -> None:
         """Write a record; `Program.persisted` follows, or the host stops (rule 5)."""
@@ -197,9 +215,12 @@ class Host:
             return
         self._drop()
         self.starts += 1
-        self.world.trace.note(self.world.now, self.name, "start", f"start {self.starts}")
+        world = self.world
+        world.trace.started(world.now, self.name, f"start {self.starts}")
         self.program = program = self._make()
         program.start(self, self.disk.records())
+        if world.trace.timeline is not None:
+            world.trace.timeline.role(world.now, self.name, program.label())
         self._see_to_alarm(program)
 
     def crash(self) -> None:
@@ -209,6 +230,8 @@ class Host:
         self.world.trace.note(self.world.now, self.name, "crash", "power cut")
         if self.world.on_crash is not None:
             self.world.on_crash(self)
+        if (timeline := self.world.trace.timeline) is not None:
+            timeline.down(self.world.now, self.name, "power cut" if not self.is_scrap else "power cut for good")
         self._drop()
         self._paused_until = 0
         self._put_off.clear()
@@ -231,6 +254,8 @@ class Host:
         self._paused_until = max(self._paused_until, self.world.now + duration_ns)
         self.world.at(self._paused_until, self._go_on)
         self.world.trace.note(self.world.now, self.name, "pause", f"for {duration_ns / SECOND:.3f} s")
+        if (timeline := self.world.trace.timeline) is not None:
+            timeline.begin(self.world.now, self.name, PAUSED, text="handles nothing")
 
     def resume(self) -> None:
         """End a pause now."""
@@ -240,6 +265,8 @@ class Host:
     def _go_on(self) -> None:
         """What was put off comes now, in its order, unless the pause was extended."""
         if self._paused_until <= self.world.now:
+            if (timeline := self.world.trace.timeline) is not None:
+                timeline.end(self.world.now, self.name, PAUSED)
             put_off, self._put_off = self._put_off, []
             for kind, a, b in put_off:
                 self.world.push(self.world.now, kind, self, a, b)
@@ -329,6 +356,10 @@ class World:
         self.disk_profile = disk or DiskProfile()
         self.trace = trace or Trace()
         self.check_invariants = check_invariants
+        self.watched = check_invariants or self.trace.timeline is not None
+        """Whether programs are looked at after every event."""
+        if self.trace.timeline is not None:
+            self.network.on_change = self._on_links_changed
         self.hosts: dict[str, Host] = {}
         self.reached: dict[str, int] = {}
         """Interesting states, and how often they were reached."""
@@ -351,6 +382,8 @@ class World:
         """A host that is down until it is started. `make` creates its program at each start. A name is used once."""
         assert name not in self.hosts, f"there is a host {name} already"
         host = self.hosts[name] = Host(self, name, len(self.hosts), make)
+        if self.trace.timeline is not None:
+            self.trace.timeline.begin(self.now, name, DOWN, text="not started yet")
         return host
 
     def reach(self, state: str) -> None:
@@ -372,7 +405,7 @@ class World:
 
     def run(self, until: Instant) -> None:
         """Let everything happen up to an instant, and set the clock to it. `halt` ends it before."""
-        heap, trace, check = self.heap, self.trace, self.check_invariants
+        heap, trace, watched = self.heap, self.trace, self.watched
         self.horizon = until
         while heap and heap[0][0] <= self.horizon:
             at, _, kind, host, life, a, b = heappop(heap)
@@ -401,8 +434,8 @@ class World:
                     program.persisted(a)
                 else:
                     a()
-            if check:
-                program.invariants()
+            if watched:
+                self.look_at(host, program)
             # Most events move the deadline away from an alarm that is set, which can stay (rule 4).
             deadline = program.deadline()
             if deadline is not None and deadline < host.armed_local:
@@ -428,6 +461,19 @@ class World:
         self.digest_states()
         if self.events > self.storm_events + STORM_RATE * at // SECOND:
             raise Violation("no storms", f"{self.events} events in {at / SECOND:.1f} simulated seconds")
+
+    def look_at(self, host: Host, program: Program) -> None:
+        """Assert what must hold, and tell the timeline what the host is."""
+        if self.check_invariants:
+            program.invariants()
+        if self.trace.timeline is not None and host.program is program:
+            self.trace.timeline.role(self.now, host.name, program.label())
+
+    def _on_links_changed(self) -> None:
+        network, timeline = self.network, self.trace.timeline
+        assert timeline is not None
+        clogs = {(str(a), str(b)): until for (a, b), until in network.clogs().items()}
+        timeline.links(self.now, [(str(a), str(b)) for a, b in network.cuts()], clogs)
 
     def digest_states(self) -> None:
         """Take the states of all machines into the digest."""

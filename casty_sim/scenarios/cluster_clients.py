@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from casty_proto.cluster.events import Done, OwnersChanged, Tell, Unknown
 from casty_proto.machine import MILLISECOND, SECOND, Instant, Rejected
 
+from .. import timeline as kept
 from ..checkers.linearizability import NEVER, CompareAndSet, Operation, Read, Write
+from ..timeline import Timeline
 from .cluster_ops import (
     BOSS,
     COUNTERS,
@@ -196,6 +198,29 @@ def operation(ask: Ask, verdict: str, result: Any, client: str, now: Instant) ->
     said = None if op.kind in (Kind.WRITE, Kind.DELETE) else result
     who = f"{client}.{op.number & 0xFFFFF}"
     return Operation(who, op.entity, ask.asked_at, now if answered else NEVER, wants[op.kind](), said)
+
+
+def keep_ask(timeline: Timeline | None, ask: Ask, verdict: str, result: Any, client: str, now: Instant | None) -> None:
+    """An ask for a report, where there is one. `now` is `None` for one that is still out."""
+    if timeline is None:
+        return
+    op = ask.op
+    text = f"{op.kind.name.lower()} {ask.spot[0]}/{op.entity}"
+    text += f" if it is {op.expected}" if op.kind is Kind.SWAP else ""
+    text += f" (number {op.number})"
+    answered = now is not None and verdict != UNKNOWN
+    timeline.operation(
+        kept.Operation(
+            f"clients of {op.reply_to}",
+            f"{client}.{op.number & 0xFFFFF}",
+            op.entity,
+            ask.asked_at,
+            text,
+            now if answered else None,
+            None if answered else now,
+            f"{verdict} {result if op.kind else ''}".strip() if answered else verdict,
+        )
+    )
 
 
 LONGEST_ASK = 3 * SECOND
