@@ -169,6 +169,13 @@ class Trace:
         if self.timeline is not None:
             self.timeline.up(at, host, text)
 
+    def logged(self, at: Instant, host: str, level: str, text: str) -> None:
+        """Keep a line of a program's log."""
+        if self.lines is not None:
+            self.lines.append(Line(at, host, level.lower(), text))
+        if self.timeline is not None:
+            self.timeline.log(at, host, level, text)
+
     def broken(self, at: Instant, rule: str, problem: str) -> None:
         """Keep that a rule was broken."""
         if self.lines is not None:

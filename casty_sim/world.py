@@ -106,6 +106,10 @@ class Program(ABC):
         """What people call a message of that kind."""
         return type(message).__name__
 
+    def words_of(self, message: Any) -> str:
+        """A message in words, for a timeline."""
+        return repr(message)
+
 
 class Host:
     """A machine in the simulated sense of the word: a clock, a disk, and a program that comes and goes."""
@@ -165,7 +169,7 @@ class Host:
             self.name,
             target,
             type(message).__name__ if program is None else program.kind_of(message),
-            repr(message),
+            repr(message) if program is None else program.words_of(message),
             arrivals if target in world.hosts else (),
             world.network.explain(self.name, target, arrivals, world.now)
             if target in world.hosts

@@ -8,6 +8,7 @@ from casty_proto.machine import Instant
 
 from ..files import FileDisk
 from ..network import Link
+from ..stack.words import kind_of, words_of
 from ..tape import Tape
 from ..world import Host, Program, World
 from . import running
@@ -55,6 +56,14 @@ class LoopProgram(Program):
         """How far the loop has come."""
         loop = self.loop
         return (loop.steps, loop._number, len(loop._timers), len(loop._ready))
+
+    def kind_of(self, message: Any) -> str:
+        """What a packet is for."""
+        return kind_of(message)
+
+    def words_of(self, message: Any) -> str:
+        """What is in a packet."""
+        return words_of(message)
 
     def invariants(self) -> None:
         """A loop that is not closed keeps its timers as a heap."""

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..checkers.history import record
 from ..checkers.linearizability import NEVER, Model, Operation, Verdict, check, draw
 from ..world import Violation, World
 
@@ -52,10 +53,11 @@ class History:
         False when the search ran out of its budget of steps, and nothing can be said.
         """
         finding = check(self.operations, model, budget)
+        if (timeline := self._world.trace.timeline) is not None:
+            record(timeline, self.operations, finding)
         if finding.verdict is Verdict.NOT_LINEARIZABLE:
-            raise Violation(
-                "linearizability", f"the history of {finding.key!r} is not\n{draw([*finding.longest, *finding.stuck])}"
-            )
+            about = [*finding.longest, *finding.stuck]
+            raise Violation("linearizability", f"the history of {finding.key!r} has no order\n{draw(about)}")
         return finding.verdict is Verdict.LINEARIZABLE
 
     def __len__(self) -> int:

@@ -24,6 +24,7 @@ from ..tape import Tape
 from ..trace import Trace
 from ..world import Violation
 from .faults import Faults
+from .logs import captured
 from .sim import Sim
 
 type Test = Callable[[Sim], Awaitable[object]]
@@ -73,7 +74,7 @@ class Simulation(Scenario):
         outcome.reached = world.reached
         outcome.plan = sim.plan.words()
         try:
-            with running.simulation(world):
+            with captured(world), running.simulation(world):
                 try:
                     sim.run(self._test, self.options.limit)
                     world.digest_states()
