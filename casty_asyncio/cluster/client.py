@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, overload
 
 from attrs import evolve, field, frozen
@@ -21,7 +20,7 @@ from casty_proto.address import AddressError, NodeAddress, parse_endpoint
 from casty_proto.cluster.checks import split_key
 from casty_proto.cluster.topology import Topology
 
-from ..errors import ClusterTimeoutError, ContactError, SystemShutDownError, UnreachableError, UsageError
+from ..errors import ClusterTimeoutError, ContactError, SystemShutDownError, UsageError
 from ..generic import Answer, Asked
 from ..lookup import Lookup, MissingRef
 from ..receptionist import Listing, ServiceKey
@@ -38,6 +37,7 @@ from .client_view import View
 from .client_wire import allow_types
 from .discovery import instance_of
 from .events import ClientConnected, ClientDisconnected, ClusterMember, MemberStatus, member_changes
+from .finding import find_somewhere
 from .names import SINGLETON_ID
 from .options import check_timeout
 from .placeless import PlacelessRefs, ask_anyone
@@ -366,8 +366,8 @@ class ClusterClient(ActorSystem):
         """Find actors; see `ActorSystem.lookup`.
 
         A listing has what this client knows at the moment; awaiting it waits for the first copy. A name is that of an
-        actor of the client, of a sharded type or of a singleton; when the answer is awaited, also that of an actor of
-        any node.
+        actor of the client, of a sharded type or of a singleton; when the answer is awaited, also one that was claimed
+        for an actor, or that of an actor of any node.
         """
         if isinstance(key, ServiceKey):
             listing = super().lookup(key)
@@ -388,20 +388,14 @@ class ClusterClient(ActorSystem):
         return self.receptionist.listing(key)
 
     async def _find_any(self, path: str) -> ActorRef[Any] | None:
-        """A type, or an actor of any node: the first in the order of the members."""
+        """A type, whoever has claimed the name, or an actor of any node: the first in the order of the members."""
         await self._until(lambda: self._view is not None)
         region = self._used().known(path)
         if region is not None:
             return region
 
-        async def at(address: str) -> ActorRef[Any] | None:
-            with suppress(UnreachableError):
-                return await super(ClusterClient, self).lookup(f"casty://{self.name}@{address}/{path}")
-            return None
-
         there = [member.address for member in self.members if member.status is not MemberStatus.UNREACHABLE]
-        found = await asyncio.gather(*(at(address) for address in there))
-        return next((ref for ref in found if ref is not None), None)
+        return await find_somewhere(super().lookup, self.name, there, path)
 
 
 @frozen

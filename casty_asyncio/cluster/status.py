@@ -17,6 +17,7 @@ from ..health import Health
 from ..metrics import Metric, MetricKind, counter, gauge
 from ..refs import ActorRef
 from ..remote.refs import RemoteRef
+from .claims import path_of
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -97,7 +98,9 @@ def status_of(cluster: Cluster) -> dict[str, Any]:
             }
             for key in system.receptionist.all_keys()
         ],
-        "names": [{"name": name, "node": _id(entry.node), "path": entry.path} for name, entry in node.state.names()],
+        "names": [
+            {"name": name, "node": _id(entry.node), "path": path_of(entry)} for name, entry in node.state.names()
+        ],
         "gaps": list(node.gaps()),
         "traffic": {
             "messages_sent": cluster.lanes.sent,

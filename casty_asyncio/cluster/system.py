@@ -24,7 +24,6 @@ from ..errors import (
     ClusterError,
     ClusterTimeoutError,
     ExpelledError,
-    UnreachableError,
     UsageError,
 )
 from ..generic import Answer, Asked
@@ -33,15 +32,17 @@ from ..logs import NodeLog
 from ..lookup import Lookup, MissingRef
 from ..metrics import Metric
 from ..receptionist import Listing, ServiceKey
-from ..refs import ActorRef
+from ..refs import ActorRef, LocalRef
 from ..remote.remoting import Remoting
 from ..runtime import Runtime
 from ..supervision import SupervisorConfig
 from ..system import ActorSystem
 from ..transport import Contexts, Remote, Tls
 from .broadcast import BroadcastRef
+from .claims import NAMES
 from .cluster import Cluster, Setup
 from .events import ClusterMember
+from .finding import find_somewhere
 from .names import SINGLETON_ID
 from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
 from .placeless import ask_anyone
@@ -456,32 +457,54 @@ class DistributedSystem(ActorSystem):
     def lookup(self, key: Any) -> Any:
         """Find actors; see `ActorSystem.lookup`.
 
-        A name is that of an actor of this node, of a sharded type or of a singleton of the cluster; when the answer is
-        awaited, also that of an actor of another node. The listing of a service has those of all nodes.
+        A name is that of a sharded type or of a singleton of the cluster, one that was claimed (`claim_name`), or that
+        of an actor of this node, in this order; when the answer is awaited, also that of an actor of another node. The
+        listing of a service has those of all nodes.
         """
         found = super().lookup(key)
         cluster = self._cluster
         if cluster is None or not isinstance(found, Lookup) or "://" in key:
             return found
         name = key.removeprefix("/")
-        region = cluster.regions.known(name)
-        if region is not None:
-            return Lookup(region, MissingRef(self._runtime("ended"), self._parse(key)))
-        if found.ref is not None:
-            return found
-        address = self._parse(key)
-        return Lookup(None, MissingRef(self._runtime("ended"), address), lambda: self._find_somewhere(name))
+        ref = cluster.regions.known(name) or cluster.claims.known(name) or found.ref
+        missing = MissingRef(self._runtime("ended"), self._parse(key))
+        return Lookup(ref, missing, None if ref is not None else lambda: self._find_somewhere(name))
 
     async def _find_somewhere(self, path: str) -> ActorRef[Any] | None:
-        """Ask all members, and take the first in their order that has it."""
-        cluster = self._joined()
-        own = cluster.node.info.address
+        """Ask all other members: this one may not know yet who has the name."""
+        own = self._joined().node.info.address
+        others = [member.address for member in self.members if member.address != own]
+        return await find_somewhere(super().lookup, self.name, others, path)
 
-        async def at(address: str) -> ActorRef[Any] | None:
-            with suppress(UnreachableError):
-                return await super(DistributedSystem, self).lookup(f"casty://{self.name}@{address}/{path}")
-            return None
+    def _find_for_others(self, path: str, incarnation: int | None) -> LocalRef[Any] | None:
+        first, slash, name = path.removeprefix("/").partition("/")
+        if first != NAMES or not slash:
+            return super()._find_for_others(path, incarnation)
+        return None if self._cluster is None else self._cluster.claims.own(name)
 
-        members = [member.address for member in self.members if member.address != own]
-        found = await asyncio.gather(*(at(address) for address in members))
-        return next((ref for ref in found if ref is not None), None)
+    async def claim_name(self, name: str, ref: ActorRef[Any], timeout: float = _WAIT_SECONDS) -> None:
+        """Give an actor of this node a name that no other actor of the cluster has at the same time.
+
+        From then on `lookup(name)` finds it on all nodes, a moment later on those that lag behind, and at once where
+        the answer is awaited. The name is free again when the actor has stopped, or its node leaves or is held to be
+        dead: an actor whose node was cut off for so long goes on without the name, a warning is logged, and it may
+        claim the name once more. `NameChanged` on the event stream tells of all that. What must be done by one actor
+        at a time, whatever happens, is the work of a singleton.
+
+        To claim what the actor has already changes nothing. Raises `NameTakenError`, whose text says who has it;
+        `ClusterTimeoutError` after `timeout` seconds, and other `ClusterError`s where the actor or the node has ended:
+        the name is given up then; `InvalidNameError` for what is no name of an actor, and `UsageError` for what is no
+        actor of this node.
+        """
+        check_timeout("the timeout of claim_name", timeout)
+        self._runtime()
+        await self._joined().claims.claim(name, ref, timeout)
+
+    async def release_name(self, name: str, timeout: float = _WAIT_SECONDS) -> None:
+        """Give up what `claim_name` has got. A no-op where no actor of this node has the name.
+
+        Raises `InvalidNameError`, and `ClusterTimeoutError` after `timeout` seconds: it may be given up later then.
+        """
+        check_timeout("the timeout of release_name", timeout)
+        self._runtime("ended")
+        await self._joined().claims.release(name, timeout)

@@ -42,6 +42,8 @@ class Views:
         """Called when what an outside client sees of the cluster has changed."""
         self.taken: Callable[[said.OwnersChanged], None] = _nobody_asks
         """Called with shards that were taken from their owners, before `changed`."""
+        self.renamed: Callable[[str], None] = _no_name
+        """Called with a cluster-wide name that is another's now, or nobody's."""
         self._waiting: list[asyncio.Future[None]] = []
 
     # -- for users -----------------------------------------------------------------------------------------------------
@@ -168,7 +170,10 @@ class Views:
         self._let_go_on()
 
     def name_changed(self, effect: said.NameChanged) -> None:
-        """A name has another owner."""
+        """A name was claimed, or is free."""
+        self.renamed(effect.name)
+        node_id = None if effect.node is None else split_key(effect.node)[0]
+        self._publish(events.NameChanged(effect.name, node_id))
         self._let_go_on()
 
     def listing_changed(self, effect: ListingChanged) -> None:
@@ -182,4 +187,8 @@ def _nothing() -> None:
 
 
 def _nobody_asks(_: said.OwnersChanged) -> None:
+    """Nobody wants to know."""
+
+
+def _no_name(_: str) -> None:
     """Nobody wants to know."""
