@@ -10,7 +10,7 @@ nodes bear it that messages are lost, and repeat what must not be (`casty_proto/
     alive, leads, and owns what, and `Kind.SHARDS` for messages of shards and states of entities.
 2.  What is said in one turn of the loop is written at once.
 3.  Nothing waits that would come too late anyhow: while a lane is not open, or its peer does not read, the last
-    `WAITING_MAX` messages are kept, and written when it is.
+    `WAITING_MAX` messages are kept, or the last that weigh `WAITING_BYTES` together, and written when it is.
 4.  A lane that breaks is dialled again when there is something to say, after a back-off that grows to `BACKOFF_MAX`.
 5.  Who receives says so, at most once in `SIGN_SECONDS`. A lane that was written to and gives no sign for
     `SILENT_SECONDS` is closed: TCP alone would go on for a quarter of an hour.
@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from casty_proto.address import AddressError, NodeAddress
@@ -37,12 +38,14 @@ from casty_proto.wire.frame import HEADER
 
 from ..transport.connection import SILENT, Connection
 from ..transport.dialing import DialedItself, DialError, dial
-from .protocol import lane_of, node_types
+from .protocol import lane_of, node_types, weight_of
 
 if TYPE_CHECKING:
     from ..transport.transport import Transport
 
 WAITING_MAX = 4096
+WAITING_BYTES = 16 * 2**20
+"""Several times what Raft, the replicas and the channels have under way to one node, by the defaults."""
 BACKOFF_MIN = 0.05
 BACKOFF_MAX = 1.0
 SIGN_SECONDS = 1.0
@@ -205,6 +208,8 @@ class _Lane:
         "_timer",
         "_transport",
         "_waiting",
+        "_weight",
+        "_weights",
         "to",
     )
 
@@ -217,7 +222,11 @@ class _Lane:
         self._connection: Connection | None = None
         self._encode: Callable[[object], bytes] | None = None
         """What is said about classes is said once for each connection."""
-        self._waiting: deque[Envelope] = deque(maxlen=WAITING_MAX)
+        self._waiting: deque[Envelope] = deque()
+        self._weights: deque[int] = deque()
+        """Those of the first messages that wait. Who does not wait for longer than a turn is not weighed."""
+        self._weight = 0
+        """All of these together."""
         self._flushing = False
         self._dialing = False
         self._attempts = 0
@@ -234,6 +243,7 @@ class _Lane:
         """Say something, soon; or a little later, where it `gives_way` to what matters more."""
         if gives_way and self._waiting and _supersedes(message, self._waiting[-1]):
             self._waiting.pop()
+            self._unweigh(0)
         self._waiting.append(message)
         if self._flushing:
             return
@@ -248,10 +258,12 @@ class _Lane:
         self._flushing = False
         connection = self._connection
         if connection is None:
+            self._shed()
             if self._waiting and not self._dialing and not self._lanes.closing:
                 self._dial()
             return
         waiting = self._waiting
+        before = len(waiting)
         encode = self._encode
         assert encode is not None
         while waiting and connection.writable:
@@ -265,6 +277,36 @@ class _Lane:
             if not self._expects_sign:
                 self._expects_sign = True
                 connection.must_speak_within(SILENT_SECONDS)
+        if self._weights:
+            self._unweigh(before - len(waiting))
+        if waiting:
+            self._shed()
+
+    def _shed(self) -> None:
+        """Keep of what waits what rule 3 allows."""
+        waiting, weights = self._waiting, self._weights
+        for message in islice(waiting, len(weights), None):
+            weights.append(weight_of(message))
+            self._weight += weights[-1]
+        lost = 0
+        while len(waiting) > WAITING_MAX or (self._weight > WAITING_BYTES and len(waiting) > 1):
+            waiting.popleft()
+            self._unweigh(1)
+            lost += 1
+        if lost:
+            self._transport.log.debug("%d messages to %s are lost: too much waits for it", lost, self.to)
+
+    def _forget_waiting(self) -> None:
+        self._waiting.clear()
+        self._unweigh(0)
+
+    def _unweigh(self, gone: int) -> None:
+        """So many of the first do not wait any more, and the last perhaps."""
+        weights = self._weights
+        for _ in range(min(gone, len(weights))):
+            self._weight -= weights.popleft()
+        while len(weights) > len(self._waiting):
+            self._weight -= weights.pop()
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -285,14 +327,14 @@ class _Lane:
         try:
             connection, _ = await dial(transport, self._address, self._kind)
         except DialedItself:
-            self._waiting.clear()
+            self._forget_waiting()
             self._delay(BACKOFF_MAX)
             return
         except DialError as error:
             transport.log.debug("no lane to %s: %s", self.to, error)
             self._attempts += 1
             self._delay(min(BACKOFF_MAX, BACKOFF_MIN * 2 ** min(self._attempts - 1, 10)))
-            self._waiting.clear()
+            self._forget_waiting()
             self._lanes.on_lost(self.to)
             return
         finally:
@@ -315,7 +357,7 @@ class _Lane:
     def close(self) -> None:
         """Close it, after what was written."""
         connection, self._connection = self._connection, None
-        self._waiting.clear()
+        self._forget_waiting()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -121,6 +121,59 @@ async def test_rule_3_of_what_waits_for_a_lane_that_is_not_open_the_last_is_kept
         assert b.heard == said[-10:]
 
 
+async def test_rule_3_of_what_waits_for_a_lane_that_is_not_open_so_many_bytes_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WAITING_BYTES", 9_000)
+    async with two() as (a, b):
+        said = [a.say(b, Routed("r", 0, Post(1, 1, number + 1, (b"x" * 3000,)))) for number in range(10)]
+        a.say(b, Routed("r", 0, Accepted(1, 1, 1)))
+        last = a.say(b, Routed("r", 0, Accepted(1, 1, 2)))
+        lane: Any = a.lanes.lane(b.address, Kind.SHARDS)
+        a.lanes.flush()
+        assert list(lane._waiting) == [*said[-2:], last]
+        assert lane._weight == sum(lane._weights) <= 9_000
+        more = a.say(b, Routed("r", 0, Accepted(1, 1, 3)))
+        assert len(lane._weights) == 2, "what says more than the last has taken its place"
+        huge = a.say(b, Routed("r", 1, Post(1, 1, 1, (b"x" * 30_000,))))
+        a.lanes.flush()
+        await until(lambda: b.heard)
+        assert b.heard == [huge], "the last one is kept in any case"
+        assert more not in b.heard
+        assert (lane._weight, len(lane._weights)) == (0, 0)
+
+
+async def test_rule_3_a_peer_that_does_not_read_is_written_the_last_of_what_was_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WAITING_MAX", 10)
+    async with two() as (a, b):
+        first = a.say(b, Versions(()))
+        await until(lambda: b.heard == [first])
+        lane: Any = a.lanes.lane(b.address, Kind.SHARDS)
+        lane._connection.pause_writing()
+        said = [a.say(b, body) for body in posts(30)]
+        a.lanes.flush()
+        assert list(lane._waiting) == said[-10:]
+        said += [a.say(b, body) for body in posts(5)]
+        a.lanes.flush()
+        assert list(lane._waiting) == said[-10:]
+        lane._connection.resume_writing()
+        await until(lambda: len(b.heard) == 11)
+        assert b.heard[1:] == said[-10:]
+        assert (lane._weight, len(lane._weights)) == (0, 0)
+
+
+async def test_rule_3_what_is_written_at_once_is_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITING_MAX", 10)
+    async with two() as (a, b):
+        a.say(b, Versions(()))
+        await until(lambda: len(b.heard) == 1)
+        said = [a.say(b, body) for body in posts(100)]
+        await until(lambda: len(b.heard) == 101)
+        assert b.heard[1:] == said
+
+
 async def test_rule_4_a_lane_that_breaks_is_made_again_when_there_is_something_to_say() -> None:
     async with two() as (a, b):
         a.say(b, Seek((), 1))
