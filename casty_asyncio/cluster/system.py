@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 30.0
 _LOOK_SECONDS = 0.02
-"""How often it is looked whether a node has become ready: a lease begins and ends without an event."""
+"""How often it is looked whether a node has become ready, or members have votes: no event tells of that."""
 
 
 class DistributedSystem(ActorSystem):
@@ -236,19 +236,37 @@ class DistributedSystem(ActorSystem):
         return None if owner is None else split_key(owner)[0]
 
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
-        """Wait until the cluster has at least `count` members that are up, and a leader.
+        """Wait until the cluster has at least `count` members that are up, a leader, and votes for so many members.
 
-        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        So after `wait_for(3)` any one of three nodes may fail, and the other two go on: of 3 or 4 members 3 vote, of 5
+        or more 5. Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no
+        member any more.
         """
+        check_timeout("the timeout of wait_for", timeout)
 
         def knows() -> str:
             known = ", ".join(member.node_id for member in self.members) or "none"
-            return f"{self._joined().views.count()} that are up: {known}; its leader is {self.leader_id}"
+            inside = self._joined()
+            votes = len(inside.node.agreed_voters)
+            return f"{inside.views.count()} that are up: {known}; its leader is {self.leader_id}; {votes} vote"
 
         def are_there() -> bool:
             return self._joined().views.count() >= count and self.leader_id is not None
 
-        await self._until("wait_for", are_there, timeout, f"{count} members and a leader", knows)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        what = f"{count} members and a leader"
+        await self._until("wait_for", are_there, timeout, what, knows)
+        node, views = self._joined().node, self._joined().views
+        votes = min(count - 1 + count % 2, self._setup.options.max_voters)
+        # Members are given votes one by one.
+        while len(node.agreed_voters) < votes and not views.gone.is_set():
+            if loop.time() >= until:
+                raise ClusterTimeoutError(
+                    f"{self.node_id} waited {timeout:g} s for {what}, and until {votes} vote, and knows of {knows()}"
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._check_here()
 
     async def wait_for_service[M](
         self, key: ServiceKey[M], count: int = 1, timeout: float = _WAIT_SECONDS
@@ -280,6 +298,10 @@ class DistributedSystem(ActorSystem):
             raise ClusterTimeoutError(
                 f"{self.node_id} waited {timeout:g} s for {what}, and knows of {knows()}"
             ) from error
+        self._check_here()
+
+    def _check_here(self) -> None:
+        views = self._joined().views
         if views.gone.is_set():
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
 

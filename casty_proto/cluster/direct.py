@@ -75,6 +75,14 @@ class Direct:
         return () if self._in is None else self._in.consensus.raft.configurations.latest.voters
 
     @property
+    def agreed_voters(self) -> tuple[NodeKey, ...]:
+        """Who votes, as far as it knows that a majority knows it: no failure of a minority undoes it."""
+        if self._in is None:
+            return ()
+        raft = self._in.consensus.raft
+        return raft.configurations.at(raft.commit).voters
+
+    @property
     def state(self) -> ControlState:
         """What it has applied. For reading; it changes, and is replaced."""
         return self._core.state

@@ -25,6 +25,7 @@ from casty_asyncio import (
     RaftConfig,
     UsageError,
 )
+from casty_proto.cluster.node import Node
 
 from .node_kit import FAST, PATIENCE, cluster, crash, inside_of, joined, next_of, node, subscribed, until, within
 from .things import Add, Counter
@@ -166,6 +167,28 @@ async def test_wait_for_says_what_it_has_waited_for() -> None:
             await system.wait_for(2, 0)
         with pytest.raises(UsageError, match="timeout of wait_for"):
             await system.wait_for(1, -1)
+
+
+@pytest.mark.parametrize(("count", "votes"), [(2, 1), (3, 3), (4, 3)])
+async def test_after_wait_for_so_many_members_vote_as_can(count: int, votes: int) -> None:
+    async with node("node-1") as first, AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(node(f"node-{number}", first)) for number in range(2, count + 1)]
+        for each in (first, *others):
+            await each.wait_for(count)
+            assert len(inside_of(each).node.agreed_voters) >= votes
+
+
+async def test_wait_for_says_that_too_few_vote(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Node, "agreed_voters", property(lambda node: node.voters[:1]))
+    async with node("node-1") as first, node("node-2", first), node("node-3", first) as third:
+        await until(lambda: inside_of(third).views.count() == 3)
+        with pytest.raises(ClusterTimeoutError, match=r"until 3 vote, and knows of 3 that are up: .*; 1 vote"):
+            await third.wait_for(3, 0.1)
+        waiting = asyncio.ensure_future(third.wait_for(3))
+        await asyncio.sleep(0)
+        await third.shutdown()
+        with pytest.raises(ExpelledError):
+            await within(waiting)
 
 
 async def test_wait_for_starts_a_node() -> None:
