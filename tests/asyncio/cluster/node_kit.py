@@ -85,6 +85,13 @@ async def taken_up(systems: list[DistributedSystem], name: str, entity_id: str =
     await until(lambda: any(has_open(each, name, entity_id) for each in systems))
 
 
+def is_kept(system: DistributedSystem, name: str, entity_id: str) -> bool:
+    """Whether all backups have told a node that they have the newest state of an entity that the node owns."""
+    node = inside_of(system).member.node
+    links = node._owning._keeping._replica._primary._shards[name, node.shard_of(name, entity_id)].links
+    return bool(links) and all(entity_id not in link.behind for link in links.values())
+
+
 def ids_at(system: DistributedSystem, name: str, count: int) -> list[str]:
     """The ids of entities that a node has, so many of them."""
     found: list[str] = []

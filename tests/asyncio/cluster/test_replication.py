@@ -20,7 +20,7 @@ from casty_asyncio import (
     UsageError,
 )
 
-from .node_kit import all_open, cluster, crash, ids_at, joined, node, taken_up, until, within
+from .node_kit import all_open, cluster, crash, ids_at, is_kept, joined, node, taken_up, until, within
 from .things import Add, Counter, Get, Played, Say
 
 ALL = ReplicationConfig(factor=3, sync_count=-1, timeout=5.0)
@@ -83,7 +83,7 @@ async def test_without_a_sync_count_the_newest_state_follows_soon() -> None:
         [thing] = ids_at(systems[0], "things", 1)
         for _ in range(10):
             await things[thing].ask(Add())
-        await asyncio.sleep(0.2)  # Nobody says when it is there.
+        await until(lambda: is_kept(systems[0], "things", thing))
         await crash(systems[0])
         await taken_up(systems[1:], "things", thing)
         assert await things[thing].ask(Get()) == 10
