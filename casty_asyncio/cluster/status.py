@@ -101,7 +101,7 @@ def status_of(cluster: Cluster) -> dict[str, Any]:
         "names": [
             {"name": name, "node": _id(entry.node), "path": path_of(entry)} for name, entry in node.state.names()
         ],
-        "gaps": list(node.gaps()),
+        "gaps": [*node.shortages(), *node.gaps()],
         "traffic": {
             "messages_sent": cluster.lanes.sent,
             "messages_received": cluster.lanes.received,

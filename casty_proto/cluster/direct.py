@@ -125,6 +125,10 @@ class Direct:
         """What is not as it should be with the shards that are owned here, for people; empty when all is well."""
         return self._owning.gaps()
 
+    def shortages(self) -> tuple[str, ...]:
+        """Of which types writes cannot be acknowledged here, for people: there are too few nodes for backups."""
+        return self._owning.shortages()
+
     def members_alive(self) -> tuple[NodeKey, ...]:
         """The members that are held to be there."""
         return tuple([one.key for one in self._core.state.members() if one.status is not Status.DOWN])
