@@ -164,10 +164,10 @@ class EntityAsks:
         ask.message = _Handled(ask.kind())
         out = self._out.setdefault(ask.region, {})
         out[ask] = None
-        ask.shard = ref.region.tell(ref.entity_id, data, ask)
-        if not ask.future.done():
-            runtime.clock.expect(ask, left)
         try:
+            ask.shard = ref.region.tell(ref.entity_id, data, ask)
+            if not ask.future.done():
+                runtime.clock.expect(ask, left)
             return await ask.future
         finally:
             runtime.clock.forget(ask)

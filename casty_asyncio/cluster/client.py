@@ -114,7 +114,7 @@ class ClusterClient(ActorSystem):
         self._feed: Feed | None = None
         self._following: Task[None] | None = None
         self._view: View | None = None
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     # -- beginning and end ---------------------------------------------------------------------------------------------
 
@@ -261,11 +261,14 @@ class ClusterClient(ActorSystem):
             if self.stopping:
                 raise SystemShutDownError(f"the client of {self.name!r} was shut down")
             future: asyncio.Future[None] = runtime.loop.create_future()
-            self._waiting.append(future)
-            await future
+            self._waiting[future] = None
+            try:
+                await future
+            finally:
+                self._waiting.pop(future, None)
 
     def _notify(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_result(None)

@@ -167,7 +167,8 @@ def metrics_of(cluster: Cluster) -> tuple[Metric, ...]:
         gauge(
             "casty_cluster_entities",
             "Entities that are awake here.",
-            sum(len(shard.entities) for shard in hosting.shards.values()),
+            # Other threads may want to know, while shards come and go.
+            sum(len(shard.entities) for shard in list(hosting.shards.values())),
         ),
         gauge("casty_entity_asks_under_way", "Asks of entities that wait for their answers here.", len(asks)),
         counter("casty_entity_asks_failed_total", "Asks of entities that have failed here.", asks.failed),

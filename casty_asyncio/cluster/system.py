@@ -167,14 +167,16 @@ class DistributedSystem(ActorSystem):
             with suppress(RuntimeError, ValueError):  # Not on every system, and in the main thread alone.
                 loop.add_signal_handler(number, self.request_shutdown)
                 taken.append(number)
-        watch = loop.create_task(cluster.views.gone.wait(), name="casty-serve")
+        watched = [
+            loop.create_task(event.wait(), name="casty-serve") for event in (cluster.views.gone, runtime.ended)
+        ]
         try:
-            ended = loop.create_task(runtime.ended.wait(), name="casty-serve")
-            await asyncio.wait([watch, ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             await self.shutdown()
-            await ended
+            await runtime.ended.wait()
         finally:
-            watch.cancel()
+            for task in watched:
+                task.cancel()
             for number in taken:
                 loop.remove_signal_handler(number)
         if cluster.views.expelled is not None:
@@ -306,13 +308,17 @@ class DistributedSystem(ActorSystem):
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
 
     async def wait_ready(self, timeout: float = _WAIT_SECONDS) -> None:
-        """Wait until the node can act as a member, which `health().ready` says. Raises `ClusterTimeoutError`."""
+        """Wait until the node can act as a member, which `health().ready` says.
+
+        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        """
         check_timeout("the timeout of wait_ready", timeout)
         await self.start()
         loop = self._runtime("ended").loop
         until = loop.time() + timeout
         while not (health := self.health()).ready:
-            if loop.time() >= until or not health.live:
+            self._check_here()
+            if loop.time() >= until:
                 raise ClusterTimeoutError(f"the node is not ready after {timeout:g} s: {'; '.join(health.reasons)}")
             await asyncio.sleep(_LOOK_SECONDS)
 

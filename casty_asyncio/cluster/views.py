@@ -44,7 +44,7 @@ class Views:
         """Called with shards that were taken from their owners, before `changed`."""
         self.renamed: Callable[[str], None] = _no_name
         """Called with a cluster-wide name that is another's now, or nobody's."""
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     # -- for users -----------------------------------------------------------------------------------------------------
 
@@ -62,11 +62,14 @@ class Views:
         """Wait until something is so that depends on what the node has learned; or until it is no member any more."""
         while not (self.gone.is_set() or condition()):
             future: asyncio.Future[None] = self._runtime.loop.create_future()
-            self._waiting.append(future)
-            await future
+            self._waiting[future] = None
+            try:
+                await future
+            finally:
+                self._waiting.pop(future, None)
 
     def _let_go_on(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_result(None)

@@ -304,6 +304,52 @@ async def test_serve_ends_when_the_system_is_shut_down() -> None:
     await within(serving)
 
 
+async def test_serve_that_is_cancelled_leaves_nothing_behind() -> None:
+    async with cluster(1) as [system]:
+        serving = asyncio.ensure_future(system.serve())
+        await until(lambda: any(task.get_name() == "casty-serve" for task in asyncio.all_tasks()))
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        await asyncio.sleep(0)
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "casty-serve"]
+        assert system.health().live
+
+
+async def test_who_waits_for_the_cluster_in_vain_is_not_remembered() -> None:
+    async with cluster(1) as [system]:
+        for _ in range(3):
+            with pytest.raises(ClusterTimeoutError):
+                await system.wait_for(2, 0.01)
+        assert not inside_of(system).views._waiting
+
+
+async def test_who_waits_until_a_node_is_ready_is_told_at_once_that_it_never_will_be() -> None:
+    async with cluster(2) as [first, second]:
+        inside_of(second).views.expelled = "it was replaced"
+        inside_of(second).views.end("it was replaced")
+        with pytest.raises(ExpelledError, match="node-2 is no member of its cluster: it was replaced"):
+            await within(second.wait_ready())
+
+
+async def test_the_figures_can_be_had_while_shards_come_and_go() -> None:
+    """Exporters ask for them in threads of their own."""
+    async with cluster(1) as [system]:
+        shards: Any = inside_of(system).hosting.shards
+
+        class Moves:
+            """A shard that is counted while another one comes."""
+
+            @property
+            def entities(self) -> dict[str, Any]:
+                del shards["moves", 0]
+                return {}
+
+        shards["moves", 0] = Moves()
+        assert {metric.name: metric for metric in system.metrics()}["casty_cluster_entities"].samples == (((), 0),)
+        assert not shards
+
+
 async def test_serve_says_that_the_node_was_expelled() -> None:
     async with cluster(2) as [first, _]:
         old = node("node-3", first)
