@@ -167,9 +167,7 @@ class DistributedSystem(ActorSystem):
             with suppress(RuntimeError, ValueError):  # Not on every system, and in the main thread alone.
                 loop.add_signal_handler(number, self.request_shutdown)
                 taken.append(number)
-        watched = [
-            loop.create_task(event.wait(), name="casty-serve") for event in (cluster.views.gone, runtime.ended)
-        ]
+        watched = [loop.create_task(event.wait(), name="casty-serve") for event in (cluster.views.gone, runtime.ended)]
         try:
             await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             await self.shutdown()

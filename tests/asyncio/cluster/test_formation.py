@@ -325,7 +325,7 @@ async def test_who_waits_for_the_cluster_in_vain_is_not_remembered() -> None:
 
 
 async def test_who_waits_until_a_node_is_ready_is_told_at_once_that_it_never_will_be() -> None:
-    async with cluster(2) as [first, second]:
+    async with cluster(2) as [_, second]:
         inside_of(second).views.expelled = "it was replaced"
         inside_of(second).views.end("it was replaced")
         with pytest.raises(ExpelledError, match="node-2 is no member of its cluster: it was replaced"):
