@@ -39,7 +39,7 @@ from .discovery import instance_of
 from .events import ClientConnected, ClientDisconnected, ClusterMember, MemberStatus, member_changes
 from .finding import find_somewhere
 from .names import SINGLETON_ID
-from .options import check_timeout
+from .options import check_count, check_timeout
 from .placeless import PlacelessRefs, ask_anyone
 from .refs import EntityRef, ShardedRef
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
@@ -222,6 +222,7 @@ class ClusterClient(ActorSystem):
 
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until at least `count` members are known to be up. Raises `ClusterTimeoutError` after `timeout` s."""
+        check_count("the count of wait_for", count)
         check_timeout("the timeout of wait_for", timeout)
         await self.start()
         try:
@@ -240,6 +241,7 @@ class ClusterClient(ActorSystem):
 
         Raises `ClusterTimeoutError` after `timeout` seconds.
         """
+        check_count("the count of wait_for_service", count)
         check_timeout("the timeout of wait_for_service", timeout)
         await self.start()
         try:

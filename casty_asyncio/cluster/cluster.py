@@ -182,6 +182,14 @@ class Cluster:
         found = await asyncio.gather(*(known(seed) for seed in seeds))
         return tuple(dict.fromkeys(found))
 
+    def problems(self) -> str:
+        """Why the cluster is not found, as far as the seeds tell, for errors. Empty when it is, and without seeds."""
+        if self.views.joined.is_set():
+            return ""
+        seeds = dict.fromkeys([str(self._seed(text)) for text in self.setup.seeds])
+        found = [self.lanes.problem_with(seed) or f"{seed} has not refused" for seed in seeds]
+        return f"; its seeds: {'; '.join(found)}" if found else ""
+
     def who(self) -> tuple[str, int]:
         """The node, and the version of what it knows of the cluster, for lines of the log."""
         node: Node | None = getattr(self, "node", None)

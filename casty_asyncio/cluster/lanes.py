@@ -111,6 +111,11 @@ class Lanes:
         """The lane that leads there, if there is one."""
         return self._out.get((to, kind))
 
+    def problem_with(self, to: str) -> str | None:
+        """Why nobody could be reached at an address when that was tried last; `None` where nothing is known."""
+        lane = self._out.get((to, Kind.CLUSTER))
+        return None if lane is None else lane.problem
+
     def _open(self, to: str, kind: Kind) -> _Lane | None:
         try:
             address = NodeAddress.parse(to)
@@ -234,11 +239,14 @@ class _Lane:
         "_waiting",
         "_weight",
         "_weights",
+        "problem",
         "to",
     )
 
     def __init__(self, lanes: Lanes, to: str, address: NodeAddress, kind: Kind) -> None:
         self.to = to
+        self.problem: str | None = None
+        """Why it could not be opened when that was tried last."""
         self._lanes = lanes
         self._transport = lanes.transport
         self._address = address
@@ -356,6 +364,7 @@ class _Lane:
             return
         except DialError as error:
             transport.log.debug("no lane to %s: %s", self.to, error)
+            self.problem = str(error)
             self._attempts += 1
             self._delay(min(BACKOFF_MAX, BACKOFF_MIN * 2 ** min(self._attempts - 1, 10)))
             self._forget_waiting()
@@ -367,6 +376,7 @@ class _Lane:
             connection.close()
             return
         self._attempts = 0
+        self.problem = None
         self._connection = connection
         self._encode = Encoder(self._lanes.types, self._lanes.wire_options).encode_frame
         self._expects_sign = False

@@ -44,7 +44,7 @@ from .cluster import Cluster, Setup
 from .events import ClusterMember
 from .finding import find_somewhere
 from .names import SINGLETON_ID
-from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
+from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_count, check_timeout, node_options
 from .placeless import ask_anyone
 from .recipes import recipe_of_class
 from .refs import EntityRef, ShardedRef
@@ -242,13 +242,15 @@ class DistributedSystem(ActorSystem):
         or more 5. Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no
         member any more.
         """
+        check_count("the count of wait_for", count)
         check_timeout("the timeout of wait_for", timeout)
 
         def knows() -> str:
             known = ", ".join(member.node_id for member in self.members) or "none"
             inside = self._joined()
             votes = len(inside.node.agreed_voters)
-            return f"{inside.views.count()} that are up: {known}; its leader is {self.leader_id}; {votes} vote"
+            up = f"{inside.views.count()} that are up: {known}"
+            return f"{up}; its leader is {self.leader_id}; {votes} vote{inside.problems()}"
 
         def are_there() -> bool:
             return self._joined().views.count() >= count and self.leader_id is not None
@@ -275,6 +277,7 @@ class DistributedSystem(ActorSystem):
 
         Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
         """
+        check_count("the count of wait_for_service", count)
         registry = self.receptionist
 
         def found() -> int:
@@ -317,7 +320,8 @@ class DistributedSystem(ActorSystem):
         while not (health := self.health()).ready:
             self._check_here()
             if loop.time() >= until:
-                raise ClusterTimeoutError(f"the node is not ready after {timeout:g} s: {'; '.join(health.reasons)}")
+                why = "; ".join(health.reasons) + self._joined().problems()
+                raise ClusterTimeoutError(f"the node is not ready after {timeout:g} s: {why}")
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def forget(self, node_id: str, timeout: float = _WAIT_SECONDS) -> None:

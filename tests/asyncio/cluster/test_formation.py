@@ -10,6 +10,7 @@ import pytest
 
 from casty_asyncio import (
     ActorSystem,
+    ClusterClient,
     ClusterError,
     ClusterTimeoutError,
     DistributedSystem,
@@ -23,6 +24,7 @@ from casty_asyncio import (
     MemberUp,
     NotHandledError,
     RaftConfig,
+    ServiceKey,
     UsageError,
 )
 from casty_proto.cluster.node import Node
@@ -167,6 +169,39 @@ async def test_wait_for_says_what_it_has_waited_for() -> None:
             await system.wait_for(2, 0)
         with pytest.raises(UsageError, match="timeout of wait_for"):
             await system.wait_for(1, -1)
+        for count in ("2", -1, 1.0, True):
+            with pytest.raises(UsageError, match="count of wait_for"):
+                await system.wait_for(count)  # type: ignore[arg-type]
+            with pytest.raises(UsageError, match="count of wait_for_service"):
+                await system.wait_for_service(ServiceKey[Any]("s"), count)  # type: ignore[arg-type]
+        async with ClusterClient([str(system.address)]) as client:
+            with pytest.raises(UsageError, match="count of wait_for"):
+                await client.wait_for("2")  # type: ignore[arg-type]
+            with pytest.raises(UsageError, match="count of wait_for_service"):
+                await client.wait_for_service(ServiceKey[Any]("s"), "2")  # type: ignore[arg-type]
+
+
+async def test_who_does_not_find_a_cluster_is_told_what_is_wrong_with_each_seed() -> None:
+    [port] = await free_ports(1)
+    nobody = f"127.0.0.1:{port}"
+    async with (
+        node("node-1", secret="a secret of the cluster") as first,
+        node("node-2", nobody, f"{first.address}", secret="another secret, by mistake") as second,
+    ):
+        lanes = inside_of(second).lanes
+        await until(lambda: all(lanes.problem_with(each) for each in (nobody, str(first.address))))
+        with pytest.raises(ClusterTimeoutError) as waited:
+            await second.wait_for(2, 0.0)
+        with pytest.raises(ClusterTimeoutError) as ready:
+            await second.wait_ready(0.0)
+        for text in (str(waited.value), str(ready.value)):
+            assert f"; its seeds: {nobody} cannot be reached: " in text
+            assert "the secrets differ" in text
+        assert lanes.problem_with("127.0.0.1:9") is None
+    async with cluster(1) as [alone]:
+        with pytest.raises(ClusterTimeoutError) as found:
+            await alone.wait_for(2, 0.0)
+        assert "seeds" not in str(found.value)
 
 
 @pytest.mark.parametrize(("count", "votes"), [(2, 1), (3, 3), (4, 3)])
