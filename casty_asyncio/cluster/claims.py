@@ -43,6 +43,8 @@ class _Claim:
     number: int
     calls: int = 0
     """How many calls wait for it."""
+    may_be_held: bool = False
+    """Whether the cluster was asked for it, and has not said that somebody else has it."""
     is_held: bool = False
     at_end: Callable[[], None] = field(init=False)
 
@@ -94,23 +96,19 @@ class Claims:
         assert isinstance(ref, LocalRef)
         claim = self._begun(name, ref, cell)
         claim.calls += 1
-        may_have_it = True
         try:
             async with asyncio.timeout(timeout):
-                await self._claim(name, claim.number, f"{self._remoting.own.generation}{ref.path}", cell)
+                await self._claim(name, claim, f"{self._remoting.own.generation}{ref.path}", cell)
             claim.is_held = True
         except TimeoutError as error:
             raise ClusterTimeoutError(
                 f"the name {name!r} could not be claimed within {timeout:g} s: the cluster has no leader that this "
                 "node can reach, or the node is no member yet"
             ) from error
-        except NameTakenError:
-            may_have_it = False
-            raise
         finally:
             claim.calls -= 1
-            if not claim.is_held and not claim.calls and self._forget(name, claim, cell) and may_have_it:
-                self._member.feed(said.ReleaseName(None, name, claim.number))
+            if not claim.is_held and not claim.calls:
+                self._give_up(name, claim, cell)
 
     def _begun(self, name: str, ref: LocalRef[Any], cell: Cell) -> _Claim:
         number = self._remoting.exports.number_of(ref)
@@ -118,23 +116,25 @@ class Claims:
         claim = claims.get(number)
         if claim is None:
             claim = claims[number] = _Claim(number)
-            claim.at_end = partial(self._on_end, name, claim, cell)
+            claim.at_end = partial(self._give_up, name, claim, cell)
             if cell.phase != Phase.STOPPED:
                 cell.body.call_at_end(claim.at_end)
         return claim
 
-    async def _claim(self, name: str, number: int, path: str, cell: Cell) -> None:
-        views, node = self._views, self._member.node
+    async def _claim(self, name: str, claim: _Claim, path: str, cell: Cell) -> None:
+        views, node, number = self._views, self._member.node, claim.number
         await views.until(views.joined.is_set)
         while not views.gone.is_set():
             if cell.phase >= Phase.STOPPING:
                 raise ClusterError(f"the name {name!r} was not claimed: {cell.path} has stopped, or is stopping")
             if node.state.region(name) is not None:
                 raise NameTakenError(f"{name!r} is the name of a sharded type or singleton of the cluster")
+            claim.may_be_held = True
             result = await self._regions.request(lambda request: said.ClaimName(request, name, number, path))
             if type(result) is said.Done and self._is_own(name, number):
                 return
             if type(result) is Taken:
+                claim.may_be_held = False
                 raise NameTakenError(f"the name {name!r} is that of {_who(result.winner)}")
             # It may have happened, or could not yet.
             await asyncio.sleep(_AGAIN_SECONDS)
@@ -144,9 +144,9 @@ class Claims:
         entry, node = self._member.node.state.name(name), self._member.node
         return entry is not None and (entry.node, entry.number) == (node.key, number)
 
-    def _on_end(self, name: str, claim: _Claim, cell: Cell) -> None:
-        """The actor has ended."""
-        if self._forget(name, claim, cell):
+    def _give_up(self, name: str, claim: _Claim, cell: Cell) -> None:
+        """The actor has ended, or nobody waits for the name any more."""
+        if self._forget(name, claim, cell) and claim.may_be_held:
             self._member.feed(said.ReleaseName(None, name, claim.number))
 
     def _forget(self, name: str, claim: _Claim, cell: Cell) -> bool:

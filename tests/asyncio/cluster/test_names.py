@@ -189,3 +189,23 @@ async def test_what_cannot_be_claimed_is_refused() -> None:
                 await one.claim_name("ledger", other)  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="timeout of claim_name"):
             await one.claim_name("ledger", ref, timeout=-1)
+
+
+async def test_a_name_that_was_got_without_being_told_so_is_given_up_when_the_claim_fails() -> None:
+    async with cluster(1) as [only]:
+        regions = inside_of(only).regions
+        ask = regions.request
+
+        async def is_not_told(event_of: Any) -> Any:
+            regions.request = ask  # type: ignore[method-assign]
+            await ask(event_of)
+            assert inside_of(only).node.state.name("ledger") is not None
+            await only.spawn(Counter, name="ledger", sharded=True, num_shards=4)
+            return said.Unknown("the leader is gone")
+
+        ref = await ledger(only)
+        regions.request = is_not_told  # type: ignore[method-assign]
+        with pytest.raises(NameTakenError, match="the name of a sharded type"):
+            await within(only.claim_name("ledger", ref))
+        await until(lambda: inside_of(only).node.state.name("ledger") is None)
+        assert not inside_of(only).claims._claims
