@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import Reason
 from casty_proto.cluster.events import Done, OwnersChanged, Unknown
+from casty_proto.machine import Instant
 
 from ..asks import Ask, _Handled, check_ask_timeout, over
-from ..errors import AskError, NotHandledError, OutcomeUnknownError
+from ..errors import AskError, AskTimeoutError, NotHandledError, OutcomeUnknownError
 from ..metrics import SECONDS, Histogram
 from ..refs import ActorRef
 from .items import DecodeError, EntityAnswer, Form, Items
@@ -56,6 +57,17 @@ class EntityAsk(Ask):
                 self.fail(AskError(f"the answer of {self.cell.path} cannot be decoded here: {error}"))
         except Exception as error:
             self.fail(error)
+
+    def on_due(self, now: Instant) -> None:
+        """The deadline has come. How far it got tells what to look at."""
+        ref: Any = self.cell
+        if ref.region.settings is None:
+            how = f"no {self.region!r} is known here; is that its name, and has a node spawned it?"
+        elif self.is_accepted:
+            how = "a node has it"
+        else:
+            how = "no node has said that it has it"
+        self.fail(AskTimeoutError(f"{ref.path} did not answer {self.kind()} within {self.timeout:g} s: {how}"))
 
     def answered(self, result: Any) -> None:
         """The node says what became of the message on its way."""
@@ -164,10 +176,10 @@ class EntityAsks:
         ask.message = _Handled(ask.kind())
         out = self._out.setdefault(ask.region, {})
         out[ask] = None
-        ask.shard = ref.region.tell(ref.entity_id, data, ask)
-        if not ask.future.done():
-            runtime.clock.expect(ask, left)
         try:
+            ask.shard = ref.region.tell(ref.entity_id, data, ask)
+            if not ask.future.done():
+                runtime.clock.expect(ask, left)
             return await ask.future
         finally:
             runtime.clock.forget(ask)

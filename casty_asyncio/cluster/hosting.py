@@ -89,7 +89,7 @@ class Hosting:
         if before is not None:
             self._end(before)
         self.shards[spot] = shard = Shard(region, effect.shard, effect.epoch, dict(effect.entities))
-        self._take(shard, effect.waiting)
+        self._take(shard, effect.waiting, have_waited=True)
         if effect.unprompted or region.recipe.kind is RegionKind.SINGLETON:
             names = list(shard.states) if region.recipe.kind is RegionKind.ENTITIES else [SINGLETON_ID]
             for name in names:
@@ -99,7 +99,7 @@ class Hosting:
         """Messages of one sender."""
         shard = self._shard(effect)
         if shard is not None:
-            self._take(shard, effect.items)
+            self._take(shard, effect.items, have_waited=False)
 
     def close(self, effect: events.CloseShard) -> None:
         """Begin nothing more, and say when all has ended."""
@@ -171,7 +171,7 @@ class Hosting:
         shard = self.shards.get((effect.region, effect.shard))
         return shard if shard is not None and shard.epoch == effect.epoch else None
 
-    def _take(self, shard: Shard, items: tuple[bytes, ...]) -> None:
+    def _take(self, shard: Shard, items: tuple[bytes, ...], *, have_waited: bool) -> None:
         for data in items:
             self._arrivals += 1
             turn = Turn(self, data, self._arrivals)
@@ -187,7 +187,7 @@ class Hosting:
                 turn.form = Form.TELL
                 self.member.lanes.is_hurried = True
             turn.ask.message = item.message
-            self._entity(shard, item.entity).take(turn)
+            self._entity(shard, item.entity).take(turn, has_waited=have_waited)
 
     def renewed(self, turn: Turn) -> Turn:
         """The same message once more, of which nothing was done yet. The turn before is over; nobody is told."""

@@ -96,7 +96,10 @@ class Items:
         try:
             return self._encode((entity, int(form), sender, handle, message))
         except EncodeError as error:
-            raise NotSendableError(f"{type(message).__name__} cannot be sent to {to}: {error}") from error
+            # Its place is that in the message, and not in what is around it.
+            kind = type(message).__name__
+            why = str(error).replace("tuple[4]", kind, 1)
+            raise NotSendableError(f"{kind} cannot be sent to {to}: {why}") from error
         finally:
             refs.asking = None
 

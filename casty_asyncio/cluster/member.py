@@ -85,7 +85,7 @@ class Member:
             events.DropShard: hosting.drop,
             events.Rest: hosting.rest,
             events.Durable: _durable,
-            events.NotDurable: _not_durable,
+            events.NotDurable: self._not_durable,
             events.StandingChanged: views.standing_changed,
             events.MemberUp: views.member_up,
             events.MemberChanged: views.member_changed,
@@ -207,6 +207,13 @@ class Member:
     def _note(self, note: Note) -> None:
         self.runtime.log.log(note.severity, "%s", one_line(note.text))
 
+    def _not_durable(self, effect: events.NotDurable) -> None:
+        # Whoever asked may have given up before, and then nobody else hears of it.
+        text = f"a write was not acknowledged: {one_line(effect.reason)}"
+        self.lanes.transport.complain("this node", "backups", text)
+        if effect.request is not None:
+            effect.request.not_durable(effect.reason)
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     @property
@@ -229,11 +236,6 @@ def _reply(effect: Reply) -> None:
 def _durable(effect: events.Durable) -> None:
     if effect.request is not None:
         effect.request.durable()
-
-
-def _not_durable(effect: events.NotDurable) -> None:
-    if effect.request is not None:
-        effect.request.not_durable(effect.reason)
 
 
 def _nowhere(_: str) -> None:

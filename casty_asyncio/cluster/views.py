@@ -42,7 +42,9 @@ class Views:
         """Called when what an outside client sees of the cluster has changed."""
         self.taken: Callable[[said.OwnersChanged], None] = _nobody_asks
         """Called with shards that were taken from their owners, before `changed`."""
-        self._waiting: list[asyncio.Future[None]] = []
+        self.renamed: Callable[[str], None] = _no_name
+        """Called with a cluster-wide name that is another's now, or nobody's."""
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     # -- for users -----------------------------------------------------------------------------------------------------
 
@@ -60,11 +62,14 @@ class Views:
         """Wait until something is so that depends on what the node has learned; or until it is no member any more."""
         while not (self.gone.is_set() or condition()):
             future: asyncio.Future[None] = self._runtime.loop.create_future()
-            self._waiting.append(future)
-            await future
+            self._waiting[future] = None
+            try:
+                await future
+            finally:
+                self._waiting.pop(future, None)
 
     def _let_go_on(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -168,7 +173,10 @@ class Views:
         self._let_go_on()
 
     def name_changed(self, effect: said.NameChanged) -> None:
-        """A name has another owner."""
+        """A name was claimed, or is free."""
+        self.renamed(effect.name)
+        node_id = None if effect.node is None else split_key(effect.node)[0]
+        self._publish(events.NameChanged(effect.name, node_id))
         self._let_go_on()
 
     def listing_changed(self, effect: ListingChanged) -> None:
@@ -182,4 +190,8 @@ def _nothing() -> None:
 
 
 def _nobody_asks(_: said.OwnersChanged) -> None:
+    """Nobody wants to know."""
+
+
+def _no_name(_: str) -> None:
     """Nobody wants to know."""

@@ -81,6 +81,10 @@ class Replica:
         """The backups of a shard owned here that have no complete copy."""
         return self._primary.gaps(region, shard)
 
+    def lacks(self, region: str, shard: int) -> int:
+        """How many backups a shard that is owned here lacks for its writes to be acknowledged."""
+        return self._primary.lacks(region, shard)
+
     def copies(self) -> tuple[tuple[str, int], ...]:
         """The shards of which this node holds something for others."""
         return self._backup.copies()

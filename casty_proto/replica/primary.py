@@ -154,6 +154,11 @@ class Primary:
         owned = self._shards.get((region, shard))
         return () if owned is None else tuple([node for node, link in owned.links.items() if not link.whole])
 
+    def lacks(self, region: str, shard: int) -> int:
+        """How many backups a shard that is owned here lacks for its writes to be acknowledged."""
+        owned = self._shards.get((region, shard))
+        return 0 if owned is None else max(0, owned.required - len(owned.links))
+
     def _on_wake(self, now: Instant, out: _Out) -> None:
         for kind, what in self._deadlines.due(now):
             if kind == PEER:
