@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .views import Views
 
 
+type OnDisk = Callable[[StorageError], None]
+
+
 class Request(Protocol):
     """What an event asks for, and who is to be told the answer."""
 
@@ -66,10 +69,10 @@ class Member:
         self._due: Instant | None = None
         self._now: Instant = 0
         self._ended = False
-        self._on_disk_failure: Callable[[str], None] = _nowhere
+        self._on_disk_failure: OnDisk = _nowhere
         self._carry: dict[type, Callable[[Any], None]] = {}
 
-    def begin(self, hosting: Hosting, views: Views, seeds: tuple[str, ...], on_disk: Callable[[str], None]) -> None:
+    def begin(self, hosting: Hosting, views: Views, seeds: tuple[str, ...], on_disk: OnDisk) -> None:
         """Start the node. `on_disk` is told why it cannot go on when its disk fails."""
         self.hosting, self.views = hosting, views
         self._carry = {
@@ -197,7 +200,7 @@ class Member:
     def _failed(self, error: StorageError) -> None:
         """What a node has promised rests on its disk. Without it, it must not say another word."""
         self.end()
-        self._on_disk_failure(str(error))
+        self._on_disk_failure(error)
 
     # -- effects -------------------------------------------------------------------------------------------------------
 
@@ -236,5 +239,5 @@ def _not_durable(effect: events.NotDurable) -> None:
         effect.request.not_durable(effect.reason)
 
 
-def _nowhere(_: str) -> None:
+def _nowhere(_: StorageError) -> None:
     """Nobody is told yet."""

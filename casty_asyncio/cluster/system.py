@@ -49,6 +49,7 @@ from .recipes import recipe_of_class
 from .refs import EntityRef, ShardedRef
 from .spawning import region_name, settings_of, spawn_broadcast, spawn_region, spawn_style
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
+from .storage import StorageError
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
 if TYPE_CHECKING:
@@ -154,8 +155,9 @@ class DistributedSystem(ActorSystem):
     async def serve(self) -> None:
         """Run until somebody shuts the system down, or the process is told to end by SIGTERM or Ctrl-C.
 
-        The node leaves the cluster then, and hands over what it has. Raises `ExpelledError`, after the shutdown, where
-        the node is no member any more and did not ask for that.
+        The node leaves the cluster then, and hands over what it has. Raises, after the shutdown, `ExpelledError` where
+        the node is no member any more and did not ask for that, and `StorageError` where its disk has failed; then it
+        is a member still, and comes back as itself when it is started again and there is room.
         """
         await self.start()
         runtime, cluster = self._runtime("never"), self._joined()
@@ -176,6 +178,8 @@ class DistributedSystem(ActorSystem):
             watch.cancel()
             for number in taken:
                 loop.remove_signal_handler(number)
+        if cluster.views.fault is not None:
+            raise StorageError(str(cluster.views.fault)) from cluster.views.fault
         if cluster.views.expelled is not None:
             raise ExpelledError(f"{self.node_id} is no member of its cluster any more: {cluster.views.expelled}")
 
@@ -237,7 +241,8 @@ class DistributedSystem(ActorSystem):
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until the cluster has at least `count` members that are up, and a leader.
 
-        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        Raises `ClusterTimeoutError` after `timeout` seconds, `ExpelledError` where this node is no member any more, and
+        `StorageError` where its disk has failed.
         """
 
         def knows() -> str:
@@ -254,7 +259,7 @@ class DistributedSystem(ActorSystem):
     ) -> Listing[M]:
         """Wait until at least `count` actors of the cluster offer a service, and return all that do.
 
-        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        Raises what `wait_for` raises.
         """
         registry = self.receptionist
 
@@ -279,6 +284,8 @@ class DistributedSystem(ActorSystem):
             raise ClusterTimeoutError(
                 f"{self.node_id} waited {timeout:g} s for {what}, and knows of {knows()}"
             ) from error
+        if views.fault is not None:
+            raise StorageError(str(views.fault)) from views.fault
         if views.gone.is_set():
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
 

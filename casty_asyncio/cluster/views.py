@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .discovery import Discovery
     from .member import Member
     from .regions import Regions
+    from .storage import StorageError
 
 
 class Views:
@@ -38,6 +39,8 @@ class Views:
         """Set when it is none any more, or cannot go on."""
         self.expelled: str | None = None
         """Why it is none any more, where it did not ask for that."""
+        self.fault: StorageError | None = None
+        """Why it cannot go on, though it is a member: its disk has failed."""
         self.changed: Callable[[], None] = _nothing
         """Called when what an outside client sees of the cluster has changed."""
         self.taken: Callable[[said.OwnersChanged], None] = _nobody_asks

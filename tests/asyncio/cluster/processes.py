@@ -25,6 +25,11 @@ class NodeProcess:
         self.node_id: str = options["node_id"]
         self.address = ""
 
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
+
     async def line(self) -> str:
         """The next line that it prints; empty when it has ended."""
         assert self._process.stdout is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from casty_asyncio import DistributedSystem, ExpelledError, MemberLeft, MemberUp, StorageError, UsageError
+from casty_asyncio import DistributedSystem, MemberLeft, MemberUp, StorageError, UsageError
 from casty_asyncio.cluster.storage_file import FILE_NAME
 
 from .node_kit import (
@@ -182,8 +182,11 @@ async def test_a_node_whose_disk_fails_does_not_say_another_word(
 
         monkeypatch.setattr("casty_asyncio.cluster.storage_file.RecordFile.append", full)
         await systems[0].spawn(Counter, name="others", sharded=True, num_shards=8)
-        with pytest.raises(ExpelledError, match="No space left on device"):
+        with pytest.raises(StorageError, match="No space left on device"):
             await within(serving)
+        health = third.health()
+        assert not health.live
+        assert not health.ready
         await until(lambda: any(member.status.name == "UNREACHABLE" for member in systems[0].members))
         things = systems[0].lookup("things").ref
         await all_open(systems, "things")
