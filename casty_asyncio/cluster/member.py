@@ -100,6 +100,7 @@ class Member:
             events.RegionAdded: views.region_added,
             events.RegionRemoved: views.region_removed,
             events.OwnersChanged: views.owners_changed,
+            events.AcceptedLost: views.accepted_lost,
             events.NameChanged: views.name_changed,
             ListingChanged: views.listing_changed,
         }

@@ -45,6 +45,8 @@ class Views:
         """Called when what an outside client sees of the cluster has changed."""
         self.taken: Callable[[said.OwnersChanged], None] = _nobody_asks
         """Called with shards that were taken from their owners, before `changed`."""
+        self.lost: Callable[[said.AcceptedLost], None] = _nobody_lost
+        """Called when what owners had accepted may be lost, before `changed`."""
         self._waiting: list[asyncio.Future[None]] = []
 
     # -- for users -----------------------------------------------------------------------------------------------------
@@ -170,6 +172,12 @@ class Views:
         self._publish(events.ShardsMoved(effect.region, shards, owner_id, effect.forced))
         self._let_go_on()
 
+    def accepted_lost(self, effect: said.AcceptedLost) -> None:
+        """What owners had accepted may be lost."""
+        self._regions.asks.accepted_lost(effect)
+        self.lost(effect)
+        self._let_go_on()
+
     def name_changed(self, effect: said.NameChanged) -> None:
         """A name has another owner."""
         self._let_go_on()
@@ -181,6 +189,10 @@ class Views:
 
 
 def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+def _nobody_lost(_: said.AcceptedLost) -> None:
     """Nobody wants to know."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -111,6 +112,7 @@ class Load:
         except ALLOWED:
             answer = None
         except Exception as error:
+            logging.exception("%s: after %.3f s", self.name, time.monotonic() - began)
             self.findings.append(f"{self.name}: {type(error).__name__}: {error}")
             answer = None
         took = time.monotonic() - began

@@ -262,11 +262,14 @@ async def _script(this: Round, failures: int) -> None:
         for number in range(1, failures + 1):
             await this._wait(*QUIET_SECONDS)
             name = this.rng.choices(list(FAILURES), list(FAILURES.values()))[0]
+            logging.info("-- %d: %s", number, name)
             happens: Callable[[], Awaitable[str]] = getattr(this, name)
             text = await happens()
             await this.whole()
             this.done[name] = this.done.get(name, 0) + 1
-            this.say(f"  {number:>2}/{failures} {text}; {sum(load.total for load in this.loads)} acknowledged")
+            text = f"{number:>2}/{failures} {text}; {sum(load.total for load in this.loads)} acknowledged"
+            logging.info("-- %s", text)
+            this.say(f"  {text}")
             if found := this.findings():
                 raise Finding(found[0])
         await asyncio.gather(*(load.end() for load in this.loads))
