@@ -110,7 +110,7 @@ class ContactError(ClusterError):
 
 
 class ExpelledError(ClusterError):
-    """This node is no member of its cluster any more, or cannot go on as one. Start the process again."""
+    """This node is no member of its cluster any more. Start the process again: it joins as a new one."""
 
 
 class StartError(CastyError):

@@ -23,6 +23,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class FileDisk(Disk):
     def __init__(self, name: str, choices: Stream, profile: DiskProfile | None = None) -> None:
         super().__init__(choices, profile)
         self._name = name
+        self.may_fail: Callable[[], bool] = _always
+        """Whether the world can bear it right now that a write fails."""
         self._choices = choices
         self._root: Path | None = None
         self._unsynced: dict[str, bytes | None] = {}
@@ -111,7 +114,7 @@ class FileDisk(Disk):
         if self.full:
             self.failed = True
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if self.profile.failing and self._choices.chance(self.profile.failing):
+        if self.profile.failing and self._choices.chance(self.profile.failing) and self.may_fail():
             self.failed = True
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -197,6 +200,10 @@ class SimConnection(sqlite3.Connection):
         if self.in_transaction:
             self._check("COMMIT")
         super().commit()
+
+
+def _always() -> bool:
+    return True
 
 
 def _content(path: str) -> bytes | None:

@@ -122,6 +122,8 @@ class Host:
         self.program: Program | None = None
         self.life = 0
         self.starts = 0
+        self.started_at: Instant = 0
+        """When it was started last."""
         self.is_scrap = False
         """Whether it never starts again."""
         self._make = make
@@ -206,7 +208,7 @@ class Host:
     @property
     def up(self) -> bool:
         """Whether a program runs, paused or not."""
-        return self.program is not None
+        return self.program is not None and not self.program.ended
 
     @property
     def paused(self) -> bool:
@@ -215,10 +217,11 @@ class Host:
 
     def start(self) -> None:
         """Start the program on whatever is on the disk. A no-op when it runs, and when it never will again."""
-        if self.is_scrap or (self.program is not None and not self.program.ended):
+        if self.is_scrap or self.up:
             return
         self._drop()
         self.starts += 1
+        self.started_at = self.world.now
         world = self.world
         world.trace.started(world.now, self.name, f"start {self.starts}")
         self.program = program = self._make()

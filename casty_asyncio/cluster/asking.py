@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import Reason
-from casty_proto.cluster.events import Done, OwnersChanged, Unknown
+from casty_proto.cluster.events import AcceptedLost, Done, OwnersChanged, Unknown
 from casty_proto.machine import Instant
 
 from ..asks import Ask, _Handled, check_ask_timeout, over
@@ -32,7 +32,7 @@ _AGAIN_MIN, _AGAIN_MAX = 0.02, 0.25
 class EntityAsk(Ask):
     """One ask of an entity."""
 
-    __slots__ = ("_items", "is_accepted", "region", "shard")
+    __slots__ = ("_items", "is_accepted", "region", "shard", "since")
 
     def __init__(self, runtime: Runtime, ref: EntityRef[Any], message: Any, timeout: float, items: Items) -> None:
         super().__init__(runtime, ref, message, timeout)
@@ -40,6 +40,8 @@ class EntityAsk(Ask):
         self.region = ref.region.name
         self.shard = -1
         """Known once it was sent."""
+        self.since = 0
+        """Up to which index of the log the node knew everything when it was sent."""
         self.is_accepted = False
         """Whether an owner has it."""
 
@@ -176,6 +178,7 @@ class EntityAsks:
         ask.message = _Handled(ask.kind())
         out = self._out.setdefault(ask.region, {})
         out[ask] = None
+        ask.since = ref.region.version
         try:
             ask.shard = ref.region.tell(ref.entity_id, data, ask)
             if not ask.future.done():
@@ -186,9 +189,9 @@ class EntityAsks:
             out.pop(ask, None)
             over(ask)
 
-    def sent(self, ask: EntityAsk, shard: int) -> None:
+    def sent(self, ask: EntityAsk, shard: int, since: int) -> None:
         """What had waited was sent."""
-        ask.shard = shard
+        ask.shard, ask.since = shard, since
 
     def owners_changed(self, change: OwnersChanged) -> None:
         """What an owner had accepted, and not handled, is lost when its shard was taken from it."""
@@ -199,6 +202,13 @@ class EntityAsks:
         for ask in list(out):
             if ask.is_accepted and ask.shard in shards:
                 ask.fail(OutcomeUnknownError(f"{ask.cell.path}: the node that had {ask.kind()} is gone"))
+
+    def accepted_lost(self, effect: AcceptedLost) -> None:
+        """What an owner had accepted may be lost, though its shard was not taken from it."""
+        shards = dict(effect.shards)
+        for ask in list(self._out.get(effect.region, ())):
+            if ask.is_accepted and ask.since < shards.get(ask.shard, 0):
+                ask.fail(OutcomeUnknownError(f"{ask.cell.path}: a node that had {ask.kind()} is gone"))
 
     def fail_all(self, reason: str) -> None:
         """This node belongs to no cluster any more."""

@@ -33,7 +33,7 @@ from .member import Member
 from .placeless import PlacelessRefs
 from .refs import EntityRef
 from .regions import Regions
-from .storage import Storage
+from .storage import Storage, StorageError
 from .storage_file import FILE_NAME
 from .views import Views
 
@@ -199,13 +199,13 @@ class Cluster:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _disk_failed(self, reason: str) -> None:
-        self.runtime.log.critical("the node stops, since what it has promised cannot be written: %s", reason)
-        self.views.expelled = reason
+    def _disk_failed(self, error: StorageError) -> None:
+        self.runtime.log.critical("the node stops, since what it has promised cannot be written: %s", error)
+        self.views.fault = error
         for shard in list(self.hosting.shards.values()):
             halted = events.HaltShard(shard.region.name, shard.number, shard.epoch, "the disk of its node failed")
             self.hosting.halt(halted)
-        self.views.end(f"the disk of this node failed: {reason}")
+        self.views.end(f"the disk of this node failed: {error}")
         self.lanes.close()
 
     async def leave(self, timeout: float) -> None:

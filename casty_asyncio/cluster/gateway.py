@@ -94,6 +94,7 @@ class Gateway:
         self._hold = _Alarm(self._tell_all)
         views.changed = self.changed
         views.taken = self.taken
+        views.lost = self.lost
 
     def behavior(self) -> Behavior[Any]:
         """The actor."""
@@ -194,6 +195,14 @@ class Gateway:
         self._number += 1
         for shard, _ in change.shards:
             self._taken[change.region, shard] = _Part(change.epoch, self._number)
+
+    def lost(self, effect: said.AcceptedLost) -> None:
+        """To whoever has asked it is all the same how a message was lost."""
+        self._number += 1
+        for shard, index in effect.shards:
+            before = self._taken.get((effect.region, shard))
+            last = index if before is None else max(index, before.value)
+            self._taken[effect.region, shard] = _Part(last, self._number)
 
     def _look(self) -> None:
         """See what has changed (rule 1)."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .views import Views
 
 
+type OnDisk = Callable[[StorageError], None]
+
+
 class Request(Protocol):
     """What an event asks for, and who is to be told the answer."""
 
@@ -66,10 +69,10 @@ class Member:
         self._due: Instant | None = None
         self._now: Instant = 0
         self._ended = False
-        self._on_disk_failure: Callable[[str], None] = _nowhere
+        self._on_disk_failure: OnDisk = _nowhere
         self._carry: dict[type, Callable[[Any], None]] = {}
 
-    def begin(self, hosting: Hosting, views: Views, seeds: tuple[str, ...], on_disk: Callable[[str], None]) -> None:
+    def begin(self, hosting: Hosting, views: Views, seeds: tuple[str, ...], on_disk: OnDisk) -> None:
         """Start the node. `on_disk` is told why it cannot go on when its disk fails."""
         self.hosting, self.views = hosting, views
         self._carry = {
@@ -97,6 +100,7 @@ class Member:
             events.RegionAdded: views.region_added,
             events.RegionRemoved: views.region_removed,
             events.OwnersChanged: views.owners_changed,
+            events.AcceptedLost: views.accepted_lost,
             events.NameChanged: views.name_changed,
             ListingChanged: views.listing_changed,
         }
@@ -197,7 +201,7 @@ class Member:
     def _failed(self, error: StorageError) -> None:
         """What a node has promised rests on its disk. Without it, it must not say another word."""
         self.end()
-        self._on_disk_failure(str(error))
+        self._on_disk_failure(error)
 
     # -- effects -------------------------------------------------------------------------------------------------------
 
@@ -238,5 +242,5 @@ def _durable(effect: events.Durable) -> None:
         effect.request.durable()
 
 
-def _nowhere(_: str) -> None:
+def _nowhere(_: StorageError) -> None:
     """Nobody is told yet."""

@@ -138,6 +138,8 @@ def _where(cluster: Cluster, ref: ActorRef[Any]) -> str:
 def health_of(cluster: Cluster) -> Health:
     """How a node is: live unless it was expelled, ready while it can act as a member."""
     node = cluster.node
+    if cluster.views.fault is not None:
+        return Health(False, False, (str(cluster.views.fault),))
     if node.standing is Standing.EXPELLED or cluster.views.expelled is not None:
         return Health(False, False, (f"it is no member of the cluster any more: {cluster.views.expelled}",))
     reasons = []

@@ -50,6 +50,7 @@ from .recipes import recipe_of_class
 from .refs import EntityRef, ShardedRef
 from .spawning import region_name, settings_of, spawn_broadcast, spawn_region, spawn_style
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
+from .storage import StorageError
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
 if TYPE_CHECKING:
@@ -155,8 +156,9 @@ class DistributedSystem(ActorSystem):
     async def serve(self) -> None:
         """Run until somebody shuts the system down, or the process is told to end by SIGTERM or Ctrl-C.
 
-        The node leaves the cluster then, and hands over what it has. Raises `ExpelledError`, after the shutdown, where
-        the node is no member any more and did not ask for that.
+        The node leaves the cluster then, and hands over what it has. Raises, after the shutdown, `ExpelledError` where
+        the node is no member any more and did not ask for that, and `StorageError` where its disk has failed; then it
+        is a member still, and comes back as itself when it is started again and there is room.
         """
         await self.start()
         runtime, cluster = self._runtime("never"), self._joined()
@@ -177,6 +179,8 @@ class DistributedSystem(ActorSystem):
                 task.cancel()
             for number in taken:
                 loop.remove_signal_handler(number)
+        if cluster.views.fault is not None:
+            raise StorageError(str(cluster.views.fault)) from cluster.views.fault
         if cluster.views.expelled is not None:
             raise ExpelledError(f"{self.node_id} is no member of its cluster any more: {cluster.views.expelled}")
 
@@ -239,8 +243,8 @@ class DistributedSystem(ActorSystem):
         """Wait until the cluster has at least `count` members that are up, a leader, and votes for so many members.
 
         So after `wait_for(3)` any one of three nodes may fail, and the other two go on: of 3 or 4 members 3 vote, of 5
-        or more 5. Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no
-        member any more.
+        or more 5. Raises `ClusterTimeoutError` after `timeout` seconds, `ExpelledError` where this node is no member
+        any more, and `StorageError` where its disk has failed.
         """
         check_count("the count of wait_for", count)
         check_timeout("the timeout of wait_for", timeout)
@@ -275,7 +279,7 @@ class DistributedSystem(ActorSystem):
     ) -> Listing[M]:
         """Wait until at least `count` actors of the cluster offer a service, and return all that do.
 
-        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        Raises what `wait_for` raises.
         """
         check_count("the count of wait_for_service", count)
         registry = self.receptionist
@@ -305,6 +309,8 @@ class DistributedSystem(ActorSystem):
 
     def _check_here(self) -> None:
         views = self._joined().views
+        if views.fault is not None:
+            raise StorageError(str(views.fault)) from views.fault
         if views.gone.is_set():
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
 

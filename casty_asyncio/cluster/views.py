@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .discovery import Discovery
     from .member import Member
     from .regions import Regions
+    from .storage import StorageError
 
 
 class Views:
@@ -38,12 +39,16 @@ class Views:
         """Set when it is none any more, or cannot go on."""
         self.expelled: str | None = None
         """Why it is none any more, where it did not ask for that."""
+        self.fault: StorageError | None = None
+        """Why it cannot go on, though it is a member: its disk has failed."""
         self.changed: Callable[[], None] = _nothing
         """Called when what an outside client sees of the cluster has changed."""
         self.taken: Callable[[said.OwnersChanged], None] = _nobody_asks
         """Called with shards that were taken from their owners, before `changed`."""
         self.renamed: Callable[[str], None] = _no_name
         """Called with a cluster-wide name that is another's now, or nobody's."""
+        self.lost: Callable[[said.AcceptedLost], None] = _nobody_lost
+        """Called when what owners had accepted may be lost, before `changed`."""
         self._waiting: dict[asyncio.Future[None], None] = {}
 
     # -- for users -----------------------------------------------------------------------------------------------------
@@ -172,6 +177,12 @@ class Views:
         self._publish(events.ShardsMoved(effect.region, shards, owner_id, effect.forced))
         self._let_go_on()
 
+    def accepted_lost(self, effect: said.AcceptedLost) -> None:
+        """What owners had accepted may be lost."""
+        self._regions.asks.accepted_lost(effect)
+        self.lost(effect)
+        self._let_go_on()
+
     def name_changed(self, effect: said.NameChanged) -> None:
         """A name was claimed, or is free."""
         self.renamed(effect.name)
@@ -186,6 +197,10 @@ class Views:
 
 
 def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+def _nobody_lost(_: said.AcceptedLost) -> None:
     """Nobody wants to know."""
 
 

@@ -479,6 +479,15 @@ class OwnersChanged:
 
 
 @value
+class AcceptedLost:
+    """What owners of these shards had accepted, and not handled, may be lost, though nothing was taken by force."""
+
+    region: str
+    shards: tuple[tuple[int, int], ...]
+    """Each with an index of the log: what was sent by those who knew everything up to there is not concerned."""
+
+
+@value
 class NameChanged:
     """A cluster-wide name is that of `path` at `node` now; of nobody where they are `None`."""
 
@@ -512,6 +521,7 @@ type NodeEffect = (
     | RegionAdded
     | RegionRemoved
     | OwnersChanged
+    | AcceptedLost
     | NameChanged
     | ListingChanged
 )

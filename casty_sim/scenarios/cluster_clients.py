@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.cluster.events import Done, OwnersChanged, Tell, Unknown
+from casty_proto.cluster.events import AcceptedLost, Done, OwnersChanged, Tell, Unknown
 from casty_proto.machine import MILLISECOND, SECOND, Instant, Rejected
 
 from .. import timeline as kept
@@ -48,13 +48,15 @@ RECENT = 8
 class Ask:
     """One ask that is out."""
 
-    __slots__ = ("accepted", "argument", "asked_at", "client", "op", "spot")
+    __slots__ = ("accepted", "argument", "asked_at", "client", "op", "since", "spot")
 
-    def __init__(self, client: Client, spot: Spot, op: Op, asked_at: Instant) -> None:
+    def __init__(self, client: Client, spot: Spot, op: Op, asked_at: Instant, since: int) -> None:
         self.client = client
         self.spot = spot
         self.op = op
         self.asked_at = asked_at
+        self.since = since
+        """Up to which index of the log the node knew everything then."""
         self.accepted = False
         """Whether an owner has it, as far as is known here."""
 
@@ -78,7 +80,7 @@ class Asks:
         number = number_of(self._host.number, self._host.starts, self._serial)
         op = Op(number, entity, kind, expected, self._host.name)
         spot = (region, program.node.shard_of(region, entity))
-        self._out[number] = Ask(client, spot, op, now)
+        self._out[number] = Ask(client, spot, op, now, program.node.state.changed)
         self.told[number] = now
         self._program.later(self._cluster.ask_timeout_ns, lambda: self._end(number, UNKNOWN))
         program.feed(Tell(lambda result: self._on_told(number, result), *spot, packed(op)))
@@ -94,6 +96,13 @@ class Asks:
         shards = dict(change.shards)
         for number, ask in list(self._out.items()):
             if ask.accepted and ask.spot[0] == change.region and ask.spot[1] in shards:
+                self._end(number, UNKNOWN)
+
+    def accepted_lost(self, effect: AcceptedLost) -> None:
+        """The same, though nothing was taken by force."""
+        shards = dict(effect.shards)
+        for number, ask in list(self._out.items()):
+            if ask.accepted and ask.spot[0] == effect.region and ask.since < shards.get(ask.spot[1], 0):
                 self._end(number, UNKNOWN)
 
     def abandoned(self) -> list[Ask]:

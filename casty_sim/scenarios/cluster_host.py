@@ -234,6 +234,8 @@ class ClusterProgram(Program):
                 self._standing_changed(effect)
             case events.OwnersChanged():
                 self._owners_changed(effect)
+            case events.AcceptedLost():
+                self.asks.accepted_lost(effect)
             case events.LeaderChanged():
                 cluster.views.leader(self.host, effect)
                 if effect.leader == self.node.key:

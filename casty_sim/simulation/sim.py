@@ -66,7 +66,11 @@ class Sim:
         if not self.faults.kinds:
             self._plan = FaultPlan((), world.network.default)
         hosts = [node.host for node in self._nodes.values()]
-        self._nemesis = Nemesis(world, hosts, self._plan, self.faults.options(settings.nodes))
+        options = self.faults.options(settings.nodes)
+        self._down_at_once = options.down_at_once
+        for host in hosts:
+            cast(FileDisk, host.disk).may_fail = lambda host=host: self._may_lose(host)  # type: ignore[misc]
+        self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose)
         self._calm = world.network.default
         self._unleashed = False
         world.on_crash = self._on_crash
@@ -231,6 +235,13 @@ class Sim:
         self._nemesis.end([*[node.host for node in nodes], self._test.host], self._calm)
         for name in (*self.nodes, TEST):
             self.world.network.shape(name, name, LOOPBACK)
+
+    def _may_lose(self, lost: Host) -> bool:
+        """Whether a node may lose what it has in memory, or its disk: as long as others have it."""
+        recovery = nanoseconds(self.faults.recovery)
+        nodes = [node.host for node in self._nodes.values() if node.app is not None and node.host is not lost]
+        weak = [host for host in nodes if not host.up or self.world.now - host.started_at < recovery]
+        return len(weak) < self._down_at_once
 
     # -- clients -------------------------------------------------------------------------------------------------------
 

@@ -249,7 +249,7 @@ async def test_rule_4_a_full_disk_ends_it_and_loses_nothing_that_was_reported(
         with pytest.raises(StorageError, match="is in use"):
             await Storage.open(tmp_path, LOG)
         await storage.close()
-    assert "cannot be written: database or disk is full. See that there is room" in str(told.failures[0])
+    assert "cannot be written: database or disk is full (SQLITE_FULL). See that there is room" in str(told.failures[0])
     assert len(told.failures) == 1
     assert told.tickets[-1] == last
     assert 50 <= last < 3000
