@@ -186,8 +186,8 @@ def simulate(
 
     `nodes` is how many nodes there are, `faults` what may go wrong (by default everything), `duration` for how many
     simulated seconds, which the test finds in `Sim.duration`, and `limit` when a run that has not ended is taken for
-    one that never will. `reach` names states, each of which some seed should come to (`Sim.reach`). Raises `ValueError` or
-    `TypeError` for what makes no sense.
+    one that never will. `reach` names states, each of which some seed should come to (`Sim.reach`). Raises `ValueError`
+    or `TypeError` for what makes no sense.
 
         @simulate(seeds=200, nodes=5, faults=Faults.swarm())
         async def test_no_money_is_lost(sim: Sim) -> None: ...
