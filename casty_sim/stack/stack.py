@@ -15,7 +15,7 @@ from casty_proto.machine import Instant
 from ..world import Host
 from .names import LOOPBACK, Names
 from .sockets import ANY, SimSocket
-from .tcp import AGREE, ASK, RESET, End, Segment
+from .tcp import ACK_NS, AGREE, ASK, RESET, End, Segment
 
 if TYPE_CHECKING:
     from ..loop import SimLoop
@@ -43,6 +43,7 @@ class Stack:
         self._next_descriptor = FIRST_DESCRIPTOR
         self._next_port = FIRST_FREE_PORT
         self._readers: dict[SimSocket, SimHandle] = {}
+        self._owing: list[End] = []
         self._is_scheduled: dict[SimSocket, None] = {}
 
     # -- connections ---------------------------------------------------------------------------------------------------
@@ -111,6 +112,19 @@ class Stack:
         if end.ring_at is None or at < end.ring_at:
             end.ring_at = at
             self.loop.call_at_instant(at, self.on_ring, end, at)
+
+    def acknowledge(self, end: End) -> None:
+        """Let it acknowledge what has arrived, together with all others of this host that owe that."""
+        if not self._owing:
+            self.loop.call_at_instant(self.host.now() + ACK_NS, self.on_owing)
+        self._owing.append(end)
+
+    def on_owing(self) -> None:
+        """Those who have said nothing meanwhile acknowledge now."""
+        owing, self._owing = self._owing, []
+        for end in owing:
+            if end.owes and end.key in self._ends:
+                end.say()
 
     def on_ring(self, end: End, at: Instant) -> None:
         """A connection wanted to be told of this instant."""

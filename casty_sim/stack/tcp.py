@@ -8,8 +8,9 @@ Rules
     `GIVE_UP_NS`. A host where nobody listens at that port refuses at once; one that is down says nothing.
 2.  Bytes have numbers. What arrives out of order waits, what arrives twice is dropped, and what the program has not
     read fills a buffer, beyond which nothing more is sent.
-3.  What arrived is acknowledged by the next packet that goes the other way, or by one of its own after `ACK_NS`, or at
-    once for every second packet and for what is out of order.
+3.  What arrived is acknowledged by the next packet that goes the other way, or by one of its own within `ACK_NS`, or at
+    once after `ACK_BYTES` and for what is out of order. (A real one does so for every second packet, which a program
+    cannot tell.)
 4.  What is not acknowledged is sent again after `RETRANSMIT_NS`, then after twice that time, and so on; at once after
     three packets that say that one is missing. When nothing was acknowledged for `GIVE_UP_NS`, the connection breaks.
 5.  The end of the bytes has a number as well, and is sent again like them. Each direction ends by itself.
@@ -32,6 +33,7 @@ ACK_NS: Nanoseconds = 40 * MILLISECOND
 RETRANSMIT_NS: Nanoseconds = 200 * MILLISECOND
 RETRANSMIT_MAX_NS: Nanoseconds = 5 * SECOND
 CONNECT_NS: Nanoseconds = SECOND
+ACK_BYTES = 24 * 1024
 
 SEGMENT = 16 * 1024
 """Bytes in a packet, at most. More than a real network has, so that there are fewer packets."""
@@ -59,6 +61,10 @@ class Wire(Protocol):
 
     def ring(self, end: End, at: Instant) -> None:
         """Have `on_due` called at an instant, if that is earlier than what was asked for before."""
+        ...
+
+    def acknowledge(self, end: End) -> None:
+        """Have `say` called within `ACK_NS`, unless it has spoken since."""
         ...
 
     def forget(self, end: End) -> None:
@@ -90,7 +96,6 @@ class End:
     """One end of one connection."""
 
     __slots__ = (
-        "_ack_due",
         "_acked_at",
         "_backoff",
         "_end_told",
@@ -113,6 +118,7 @@ class End:
         "next_in",
         "next_out",
         "open",
+        "owes",
         "peer_host",
         "remote",
         "ring_at",
@@ -144,8 +150,10 @@ class End:
         self._backoff = 0
         self._acked_at: Instant = 0
         self._resend_due: Instant | None = None
-        self._ack_due: Instant | None = None
+        self.owes = False
+        """Whether something has arrived that was not acknowledged."""
         self._unsaid = 0
+        """How many bytes those are."""
         self._missing_said = 0
         self._out_of_order: dict[int, tuple[int, bytes]] = {}
         self._is_reading = False
@@ -243,7 +251,8 @@ class End:
             self._set_resend()
 
     def _carry(self, kind: int, seq: int, piece: bytes) -> None:
-        self._unsaid, self._ack_due = 0, None
+        self._unsaid = 0
+        self.owes = False
         self.wire.carry(self, kind, seq, piece)
 
     def _set_resend(self) -> None:
@@ -252,11 +261,11 @@ class End:
         self.wire.ring(self, at)
 
     def on_due(self, now: Instant) -> None:
-        """It is time for something (rules 1, 3 and 4)."""
-        if self._ack_due is not None and self._ack_due <= now:
-            self._say()
-        if self._resend_due is None or self._resend_due > now:
-            self._ring_again()
+        """It is time for something (rules 1 and 4)."""
+        if self._resend_due is None:
+            return
+        if self._resend_due > now:
+            self.wire.ring(self, self._resend_due)
             return
         self._resend_due = None
         if (self._flying or self._queue or not self.open) and now - self._acked_at >= GIVE_UP_NS:
@@ -272,11 +281,6 @@ class End:
             self._carry(PROBE, self.next_out, b"")
             self._set_resend()
 
-    def _ring_again(self) -> None:
-        for at in (self._ack_due, self._resend_due):
-            if at is not None:
-                self.wire.ring(self, at)
-
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def on_packet(self, kind: int, seq: int, acked: int, room: int, body: bytes) -> None:
@@ -290,7 +294,7 @@ class End:
         if kind == END or body:
             self._on_piece(kind, seq, body)
         elif kind == PROBE:
-            self._say()
+            self.say()
 
     def on_reset(self) -> None:
         """The other end does not know the connection (rule 6). Where both have said all, that is no news."""
@@ -335,7 +339,7 @@ class End:
         if seq != self.next_in:
             if seq > self.next_in:
                 self._out_of_order[seq] = (kind, body)
-            self._say()
+            self.say()
             return
         if self.user is None and kind == DATA and self._is_reading:
             # Whoever was to read it has closed (rule 6).
@@ -344,14 +348,17 @@ class End:
         self._take(kind, body)
         while self._out_of_order and (found := self._out_of_order.pop(self.next_in, None)) is not None:
             self._take(*found)
-        self._unsaid += 1
-        if self._unsaid >= 2 or self._out_of_order:
-            self._say()
-        elif self._unsaid and self._ack_due is None:
-            self._ack_due = at = self.wire.now() + ACK_NS
-            self.wire.ring(self, at)
+        if not self._unsaid:
+            # The program has answered at once, and the answer says it.
+            return
+        if self._unsaid >= ACK_BYTES or self._out_of_order:
+            self.say()
+        elif not self.owes:
+            self.owes = True
+            self.wire.acknowledge(self)
 
     def _take(self, kind: int, body: bytes) -> None:
+        self._unsaid += len(body) or 1
         if kind == END:
             self._ended_at = self.next_in
             self.next_in += 1
@@ -370,10 +377,10 @@ class End:
             self._end_told = True
             self.user.ended()
         elif self._says_end and self.is_drained:
-            self._say()
+            self.say()
             self.wire.forget(self)
 
-    def _say(self) -> None:
+    def say(self) -> None:
         """Acknowledge."""
         self._carry(DATA, self.next_out, b"")
 
@@ -392,7 +399,7 @@ class End:
             self.user.arrived(piece)
         if self._is_reading and not self._unread:
             if had_none:
-                self._say()
+                self.say()
             if self._is_over and not self._end_told:
                 self._on_end()
 
