@@ -43,6 +43,10 @@ _THREADS = Absent(
     "its steps would come at other instants in every run",
     "Use asyncio.to_thread or loop.run_in_executor, which run as steps of the simulation",
 )
+_SIGNALS = Absent(
+    "it would concern the process that runs the simulation",
+    "Use loop.add_signal_handler, and have the test send the signal to the host",
+)
 
 LOOP: dict[str, Absent] = {
     "add_writer": _SOCKETS,
@@ -70,15 +74,23 @@ LOOP: dict[str, Absent] = {
 
 ELSEWHERE: dict[str, Absent] = {
     "ssl=": _TLS,
-    "IPv6": Absent("hosts have one address each, of version 4", "Listen on an address of version 4, or on 0.0.0.0"),
     "multiprocessing": _PROCESSES,
     "os.fork": _PROCESSES,
+    "os.kill": _SIGNALS,
+    "signal.signal": _SIGNALS,
     "subprocess.Popen": _PROCESSES,
     "threading.Thread.start": _THREADS,
+    "threading.Condition.wait": Absent(
+        "there is no other thread that could end the wait, which a result, an event, a queue or a barrier would be",
+        "Wait with what asyncio has, or give a timeout in what an executor runs",
+    ),
     "concurrent.futures.Executor.submit": _THREADS,
     "a process pool": _PROCESSES,
     "call_soon_threadsafe from another thread": _THREADS,
-    "asyncio.run": Absent("the host has its event loop already", "Pass the coroutine function itself to the host"),
+    "asyncio.run": Absent(
+        "the host has its event loop already, and a function of an executor cannot have another",
+        "Make the coroutine function a task of the host, or its program",
+    ),
     "time.sleep": Absent(
         "it would hold up every task of the host",
         "Use `await asyncio.sleep(...)`, or asyncio.to_thread(time.sleep, ...)",
