@@ -50,6 +50,8 @@ class Violation(AssertionError):
     def __init__(self, rule: str, text: str) -> None:
         super().__init__(f"{rule}: {text}")
         self.rule = rule
+        self.traceback = ""
+        """Where in a program it came from, when that was an exception."""
 
 
 type Kind = int
