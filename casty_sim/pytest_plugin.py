@@ -1,4 +1,4 @@
-"""Simulated tests in pytest: `--sim-seeds`, `--sim-seed`, `--sim-jobs`, `--sim-trace`, `--sim-report`, `--sim-shrink`.
+"""Simulated tests in pytest, and their options: `--sim-seeds`, `--sim-seed`, `--sim-tape` and others (`pytest --help`).
 
 A test that was made with `casty_sim.simulation.simulate` is one item. It runs its seeds, and stops at the first that
 fails. That one is made smaller, and the outcome names the seed, what was broken, the faults, the command that runs it
@@ -8,7 +8,7 @@ again, a report to look at in a browser, and the tape of the smallest run that w
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ import pytest
 
 if TYPE_CHECKING:
     from .campaign import Summary
+    from .scenario import Outcome
     from .simulation import Simulated
+    from .trace import Trace
 
 SHRINK_SECONDS = 20.0
 FOLDER = ".casty-sim"
@@ -29,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("casty_sim", "simulated tests")
     group.addoption("--sim-seeds", type=_count, metavar="N", help="run so many seeds of each simulated test")
     group.addoption("--sim-seed", type=_seed, metavar="SEED", help="run this seed only")
+    group.addoption("--sim-tape", metavar="FILE", help="run this tape only, in the test that it is of")
     group.addoption("--sim-jobs", type=_count, default=1, metavar="N", help="spread seeds over processes (default: 1)")
     group.addoption("--sim-trace", action="store_true", help="print everything that happens; for --sim-seed")
     group.addoption(
@@ -63,8 +66,9 @@ def _seed(text: str) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to count."""
     config.stash[_summaries] = []
-    if config.getoption("sim_trace") and config.getoption("sim_seed") is None:
-        raise pytest.UsageError("--sim-trace prints one run: say which, with --sim-seed")
+    one = config.getoption("sim_seed") is not None or config.getoption("sim_tape") is not None
+    if config.getoption("sim_trace") and not one:
+        raise pytest.UsageError("--sim-trace prints one run: say which, with --sim-seed or --sim-tape")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -92,27 +96,39 @@ class SimulatedItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the seeds. Raises `SimulationFailedError`."""
-        seed = self.config.getoption("sim_seed")
-        if seed is not None:
-            self._run_one(seed)
+        seed, tape = self.config.getoption("sim_seed"), self.config.getoption("sim_tape")
+        if tape is not None:
+            self._run_tape(Path(tape))
+        elif seed is not None:
+            self._run_one(lambda trace: self.simulated.run(seed, trace=trace))
         else:
             self._run_many()
 
-    def _run_one(self, seed: int) -> None:
+    def _run_tape(self, path: Path) -> None:
+        from .scenario import Settings, run
+        from .tape import Tape
+
+        tape, about = Tape.load(path)
+        scenario = self.simulated.scenario
+        if about.get("scenario") != scenario.name:
+            pytest.skip(f"{path} is a tape of {about.get('scenario')}")
+        self._run_one(lambda trace: run(scenario, tape, Settings(**about["settings"]), trace), closer=False)
+
+    def _run_one(self, play: Callable[[Trace], Outcome], *, closer: bool = True) -> None:
         from .simulation.simulate import SimulationFailedError
         from .simulation.words import failed
         from .trace import Trace
 
         trace = Trace(keep=bool(self.config.getoption("sim_trace")))
-        outcome = self.simulated.run(seed, trace=trace)
+        outcome = play(trace)
         summary = self.simulated.new_summary()
         summary.add(outcome)
         self._report(summary)
         if trace.lines is not None:
-            self.add_report_section("call", f"trace of seed {seed}", trace.text())
             print(trace.text())
         if outcome.failed:
-            raise SimulationFailedError(self._closer(failed(self.simulated.scenario, outcome), seed), summary)
+            text = failed(self.simulated.scenario, outcome)
+            raise SimulationFailedError(self._closer(text, outcome.seed) if closer else text, summary)
 
     def _run_many(self) -> None:
         from .simulation.simulate import SimulationFailedError

@@ -504,8 +504,11 @@ def _ignore(_: asyncio.AbstractEventLoop, __: dict[str, Any]) -> None:
 
 
 def _place(task: asyncio.Task[Any]) -> str:
-    stack = task.get_stack(limit=1)
-    if not stack:
-        return "its beginning"
-    code = stack[-1].f_code
-    return f"{code.co_filename.rpartition('/')[2]}:{stack[-1].f_lineno} in {code.co_qualname}"
+    """Where a task waits: the chain of what it awaits, from the first coroutine to the last that has a frame."""
+    places: list[str] = []
+    coroutine: Any = task.get_coro()
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        code = frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{frame.f_lineno} in {code.co_qualname}")
+        coroutine = coroutine.cr_await
+    return ", ".join(places) or "its beginning"

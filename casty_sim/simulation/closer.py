@@ -59,11 +59,11 @@ def _written(
     tape_file, page_file = folder / f"{name}.tape", folder / f"{name}.html"
     about: dict[str, Any] = {"scenario": simulated.scenario.name, "rule": outcome.rule, "settings": asdict(settings)}
     tape.save(tape_file, about)
-    page_file.write_text(page(timeline, _about(simulated, settings, outcome)), encoding="utf-8")
-    return [f"  report: {page_file}", f"  tape: {tape_file}"]
+    page_file.write_text(page(timeline, _about(simulated, settings, outcome, tape_file)), encoding="utf-8")
+    return [f"  report: {page_file}", f"  tape, for --sim-tape: {tape_file}"]
 
 
-def _about(simulated: Simulated, settings: Settings, outcome: Outcome) -> About:
+def _about(simulated: Simulated, settings: Settings, outcome: Outcome, tape: Path) -> About:
     facts = {
         "scenario": simulated.scenario.name,
         "seed": str(outcome.seed),
@@ -75,4 +75,4 @@ def _about(simulated: Simulated, settings: Settings, outcome: Outcome) -> About:
         "version": versions(),
     }
     title = f"{simulated.scenario.function}, seed {outcome.seed}"
-    return About(title, facts, again(simulated.scenario, outcome.seed), outcome.traceback)
+    return About(title, facts, again(simulated.scenario, f"--sim-tape {tape}"), outcome.traceback)

@@ -22,19 +22,19 @@ def failed(scenario: Simulation, outcome: Outcome) -> str:
         f"  after {outcome.simulated_ns / SECOND:.3f} simulated seconds, {outcome.events} events",
         f"  nodes: {options.nodes}; faults of this seed: {outcome.plan or 'none'}",
         f"  {versions()}, digest {outcome.digest}",
-        f"  again: {again(scenario, outcome.seed)}",
+        f"  again: {again(scenario, f'--sim-seed {outcome.seed}')} --sim-trace",
     ]
     if outcome.traceback:
         lines += ["", outcome.traceback.rstrip()]
     return "\n".join(lines)
 
 
-def again(scenario: Simulation, seed: int) -> str:
-    """The command that runs one seed again."""
+def again(scenario: Simulation, what: str) -> str:
+    """The command that runs a seed or a tape again."""
     path = Path(scenario.file)
     with suppress(ValueError):
         path = path.relative_to(Path.cwd())
-    return f"python -m pytest {path}::{scenario.function.replace('.', '::')} --sim-seed {seed} --sim-trace"
+    return f"python -m pytest {path}::{scenario.function.replace('.', '::')} {what}"
 
 
 def versions() -> str:
