@@ -108,8 +108,11 @@ class ClientRegion(Region):
         known = None if view is None else view.regions.get(self.name)
         return None if known is None else known.settings
 
-    def tell(self, entity: str, data: bytes, request: Request) -> int:
-        """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`."""
+    def tell(self, entity: str, data: bytes, request: Request, *, quiet: bool = False) -> int:
+        """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`.
+
+        `quiet` or not: a gateway says of each message what became of it.
+        """
         return self._routes.tell(_Message(self.name, entity, data, request))
 
 
@@ -157,7 +160,10 @@ class Routes:
     # -- on the way ----------------------------------------------------------------------------------------------------
 
     def tell(self, message: _Message) -> int:
-        """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`."""
+        """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`.
+
+        `quiet` or not: a gateway says of each message what became of it.
+        """
         size = len(message.item) + _BYTES_MAX * (len(message.entity) + len(message.region))
         if size > self._limit:
             raise NotSendableError(

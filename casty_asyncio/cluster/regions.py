@@ -67,8 +67,11 @@ class Region:
         settings = self.settings
         return SEND_SECONDS + (0.0 if settings is None else settings.timeout_ns / SECOND)
 
-    def tell(self, entity: str, data: bytes, request: Request) -> int:
-        """Send a message. Returns the shard; -1 while it waits for the type to become known."""
+    def tell(self, entity: str, data: bytes, request: Request, *, quiet: bool = False) -> int:
+        """Send a message. Returns the shard; -1 while it waits for the type to become known.
+
+        A `quiet` one is told nothing when an owner has it, but only when it is lost.
+        """
         if self._member.has_ended:
             request.answered(Rejected("this node belongs to no cluster any more"))
             return -1
@@ -81,7 +84,7 @@ class Region:
                 self._waited_for[self] = None
             return -1
         shard = self._member.node.shard_of(self.name, entity)
-        self._member.tell(events.Tell(request, self.name, shard, data))
+        self._member.post((self.name, shard), (data, request, not quiet))
         return shard
 
     async def accepted(self, ref: EntityRef[Any], message: Any, sender: ActorRef[Any] | None) -> None:

@@ -408,10 +408,14 @@ class Owning:
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
+    def is_over(self, now: Instant) -> bool:
+        """Whether there was a lease that has ended, and `expire` was not called since."""
+        until = self._holder.until
+        return until is not None and now >= until
+
     def expire(self) -> None:
         """Before anything else is done: if the lease is over, so is everything here (rule 1)."""
-        until = self._holder.until
-        if until is not None and self._core.now >= until:
+        if self.is_over(self._core.now):
             self._feed_holder(Wake())
 
     def wake(self) -> None:

@@ -251,8 +251,8 @@ class _SendsOnBlindly(Sender):
 class _SendsOnBlindlyNode(Routing):
     __slots__ = ()
 
-    def on_tell(self, event: events.Tell) -> None:
-        super().on_tell(event)
+    def on_tells(self, event: events.Tells) -> None:
+        super().on_tells(event)
         for sender in self._senders.values():
             sender.__class__ = _SendsOnBlindly
 
