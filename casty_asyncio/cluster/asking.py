@@ -15,7 +15,7 @@ from casty_proto.actor import Reason
 from casty_proto.cluster.events import Done, OwnersChanged, Unknown
 
 from ..asks import Ask, _Handled, check_ask_timeout, over
-from ..errors import AskError, NotHandledError, OutcomeUnknownError
+from ..errors import AskError, NotHandledError, NotSendableError, OutcomeUnknownError
 from ..metrics import SECONDS, Histogram
 from ..refs import ActorRef
 from .items import DecodeError, EntityAnswer, Form, Items
@@ -31,7 +31,7 @@ _AGAIN_MIN, _AGAIN_MAX = 0.02, 0.25
 class EntityAsk(Ask):
     """One ask of an entity."""
 
-    __slots__ = ("_items", "is_accepted", "region", "shard")
+    __slots__ = ("_items", "is_accepted", "number", "region", "shard")
 
     def __init__(self, runtime: Runtime, ref: EntityRef[Any], message: Any, timeout: float, items: Items) -> None:
         super().__init__(runtime, ref, message, timeout)
@@ -39,6 +39,8 @@ class EntityAsk(Ask):
         self.region = ref.region.name
         self.shard = -1
         """Known once it was sent."""
+        self.number = 0
+        """Of its handle, as others know it."""
         self.is_accepted = False
         """Whether an owner has it."""
 
@@ -159,7 +161,11 @@ class EntityAsks:
         ask = EntityAsk(runtime, ref, message, timeout, self.items)
         if build is not None:
             ask.message = build(ask.handle())
-        data = self.items.message(ref.path, ref.entity_id, form, None, ask, ask.message)
+        try:
+            data = self.items.message(ref, form, None, ask, ask.message)
+        except NotSendableError:
+            self.items.returned(ask)
+            raise
         # It may lead to the handle, which leads to the ask: no circle.
         ask.message = _Handled(ask.kind())
         out = self._out.setdefault(ask.region, {})
@@ -172,6 +178,7 @@ class EntityAsks:
         finally:
             runtime.clock.forget(ask)
             out.pop(ask, None)
+            self.items.returned(ask)
             over(ask)
 
     def sent(self, ask: EntityAsk, shard: int) -> None:

@@ -109,7 +109,8 @@ class Entity:
     def _begin(self, turn: Turn) -> None:
         shard, hosting = self.shard, self._hosting
         cell: Cell | None = None
-        if hosting.may_begin(shard):
+        # Whether the node may act is asked when the handler begins.
+        if shard.life is Life.OPEN:
             cell = self._cell(turn)
             if cell is None and turn.done():
                 # It cannot be made, and whoever asked knows.
@@ -191,8 +192,9 @@ class Entity:
             self._refuse(turn, body, message)
             return False
         if turn is not None:
-            turn.begin()
+            turn.has_begun = True
             if turn.form is Form.TELL:
+                turn.end_silently()
                 body.context._ask, body.context._sender = None, turn.sender
         return True
 
@@ -220,6 +222,13 @@ class Entity:
                 self.turn = None
             if turn.form is Form.TELL:
                 body.context._sender = None
+                if shard.leaves_nothing:
+                    # Nobody waits for an answer, and nothing is kept.
+                    if self.waiting and self.turn is None:
+                        self._begin(self.waiting.popleft())
+                    if shard.life is Life.CLOSING:
+                        hosting.shard_changed(shard)
+                    return
         try:
             if not hosting.may_end(shard):
                 if turn is not None:
@@ -240,7 +249,7 @@ class Entity:
 
     def _end_unkept(self, turn: Turn | None) -> None:
         shard = self.shard
-        if turn is not None:
+        if turn is not None and turn.form is not Form.TELL:
             self._release(turn)
         if shard.region.recipe.rests:
             self._hosting.member.feed(events.Touched(shard.region.name, shard.number, shard.epoch, self.name))
@@ -436,7 +445,7 @@ def _guard(body: Body, entity: Entity, handler: Callable[..., Any], first: Any, 
     """Call a handler, and see to what comes before and after it."""
     ask = body.context._ask
     future: object = None if ask is None else ask.future
-    turn = future if isinstance(future, Turn) else None
+    turn = future if type(future) is Turn else None
     if not entity.begins(turn, body, second if body.context_first else first):
         return None
     try:

@@ -27,7 +27,7 @@ from casty_proto.machine import nanoseconds
 from ..errors import AskError, NotHandledError
 from ..refs import LocalRef
 from .entities import Entity, EntityClassBody
-from .items import DecodeError, EntityAnswer, Form, Items, Verdict
+from .items import DecodeError, EntityAnswer, Form, Items
 from .lines import one_line
 from .member import Member
 from .names import SINGLETON_ID, name_of
@@ -54,7 +54,7 @@ class Hosting:
         self.shards: dict[tuple[str, int], Shard] = {}
         self.ref_of: Callable[[str, str], EntityRef[Any]]
         """Makes the ref of an entity, for dead letters."""
-        self.done = EntityAnswer(Verdict.ANSWERED, items.state(None, "nothing"))
+        self.done = EntityAnswer(items.state(None, "nothing"))
         """What is said to whoever only wants to know that it was done."""
         self._arrivals = 0
         self._soon: deque[Callable[[], None]] = deque()
@@ -176,25 +176,23 @@ class Hosting:
             self._arrivals += 1
             turn = Turn(self, data, self._arrivals)
             try:
-                item = self.items.read(data, turn.ask)
-                if item.entity not in shard.entities and not shard.region.has(item.entity, shard.number):
+                name, turn.form, turn.sender, turn.handle, message = self.items.read(data, turn.ask)
+                if name not in shard.entities and not shard.region.has(name, shard.number):
                     raise ValueError("its entity does not belong to this shard")
             except (DecodeError, ValueError, TypeError) as error:
                 self._undecodable(shard, turn, error)
                 continue
-            turn.form, turn.sender, turn.handle = item.form, item.sender, item.handle
             if turn.form is Form.RECEIPT:
                 turn.form = Form.TELL
                 self.member.lanes.is_hurried = True
-            turn.ask.message = item.message
-            self._entity(shard, item.entity).take(turn)
+            turn.ask.message = message
+            self._entity(shard, name).take(turn)
 
     def renewed(self, turn: Turn) -> Turn:
         """The same message once more, of which nothing was done yet. The turn before is over; nobody is told."""
         fresh = Turn(self, turn.data, turn.arrival)
-        item = self.items.read(turn.data, fresh.ask)
-        fresh.entity, fresh.form, fresh.sender, fresh.handle = turn.entity, item.form, item.sender, item.handle
-        fresh.ask.message = item.message
+        _, fresh.form, fresh.sender, fresh.handle, fresh.ask.message = self.items.read(turn.data, fresh.ask)
+        fresh.entity = turn.entity
         turn.handle = None
         turn.end()
         return fresh
@@ -254,17 +252,21 @@ class Hosting:
 
     def may_begin(self, shard: Shard) -> bool:
         """Whether a handler may begin in a shard right now."""
-        if shard.life is not Life.OPEN:
-            return False
-        member = self.member
-        return member.node.owns(shard.region.name, shard.number, member.now()) == shard.epoch
+        return shard.life is Life.OPEN and self.may_act()
 
     def may_end(self, shard: Shard) -> bool:
         """Whether what a handler says and leaves still counts."""
-        if shard.life is not Life.OPEN and shard.life is not Life.CLOSING:
-            return False
+        life = shard.life
+        return (life is Life.OPEN or life is Life.CLOSING) and self.may_act()
+
+    def may_act(self) -> bool:
+        """Whether the lease of this node lasts.
+
+        It is all that has to be asked: whatever else the node decides about a shard is done here, as its effect, before
+        anything else happens. Only time passes by itself.
+        """
         member = self.member
-        return member.node.acts(shard.region.name, shard.number, member.now()) == shard.epoch
+        return member.node.may_act(member.now())
 
     def may_wait(self, shard: Shard, turn: Turn) -> bool:
         """Whether a message that was not begun may wait for what becomes of its shard."""

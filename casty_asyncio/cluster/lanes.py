@@ -17,8 +17,8 @@ nodes bear it that messages are lost, and repeat what must not be (`casty_proto/
     One that says nothing for `IDLE_SECONDS` is closed by who is told nothing, and a node has one of a kind at a time:
     the next one takes its place. So strangers who hold connections open do not crowd out others for long.
 6.  A message that cannot be decoded is lost like any other, and logged. What is no message ends the connection.
-7.  That a message was accepted is said a little later, unless somebody waits for that: the answer, or what is said
-    next, is on its way first, and of several acknowledgements the last one is enough.
+7.  That a message was accepted is said a little later, unless somebody waits for that or it is about many messages: the
+    answer, or what is said next, is on its way first, and of several acknowledgements the last one is enough.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 
 from casty_proto.address import AddressError, NodeAddress
 from casty_proto.cluster.messages import Envelope, Routed
+from casty_proto.cluster.packed import is_packed, packed, unpacked
 from casty_proto.machine import MILLISECOND, SECOND, Instant
 from casty_proto.shard.channel import Accepted
 from casty_proto.wire import Decoder, EncodeError, Encoder, Established, Kind, Malformed, Refused, WireOptions
@@ -46,7 +47,8 @@ WAITING_MAX = 4096
 BACKOFF_MIN = 0.05
 BACKOFF_MAX = 1.0
 SIGN_SECONDS = 1.0
-PATIENT_SECONDS = 0.002
+PATIENT_SECONDS = 0.01
+PATIENT_COUNT = 64
 SILENT_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 LANES_MAX = 4096
@@ -198,6 +200,7 @@ class _Lane:
         "_dialing",
         "_encode",
         "_expects_sign",
+        "_first_count",
         "_flushing",
         "_kind",
         "_lanes",
@@ -218,6 +221,8 @@ class _Lane:
         self._encode: Callable[[object], bytes] | None = None
         """What is said about classes is said once for each connection."""
         self._waiting: deque[Envelope] = deque(maxlen=WAITING_MAX)
+        self._first_count = 0
+        """What was acknowledged by the first of those acknowledgements of which only the last is kept."""
         self._flushing = False
         self._dialing = False
         self._attempts = 0
@@ -232,9 +237,15 @@ class _Lane:
 
     def say(self, message: Envelope, *, gives_way: bool) -> None:
         """Say something, soon; or a little later, where it `gives_way` to what matters more."""
-        if gives_way and self._waiting and _supersedes(message, self._waiting[-1]):
-            self._waiting.pop()
-        self._waiting.append(message)
+        waiting = self._waiting
+        if gives_way:
+            count = message.body.body.count
+            if waiting and _supersedes(message, waiting[-1]):
+                waiting.pop()
+            else:
+                self._first_count = count
+            gives_way = count - self._first_count < PATIENT_COUNT
+        waiting.append(message)
         if self._flushing:
             return
         if gives_way:
@@ -254,11 +265,18 @@ class _Lane:
         waiting = self._waiting
         encode = self._encode
         assert encode is not None
+        most = self._lanes.wire_options.max_frame
         while waiting and connection.writable:
             frames = bytearray()
             for _ in range(min(len(waiting), _CHUNK)):
+                message = waiting.popleft()
                 try:
-                    frames += encode(waiting.popleft())
+                    body = packed(message)
+                    if body is None or len(body) > most:
+                        frames += encode(message)
+                    else:
+                        frames += HEADER.pack(len(body))
+                        frames += body
                 except EncodeError as error:
                     self._transport.complain(self.to, "encode", f"a message to {self.to} cannot be sent: {error}")
             connection.write(bytes(frames))
@@ -389,7 +407,7 @@ class _Incoming:
             self._sign = lanes.transport.loop.call_later(SIGN_SECONDS, self._give_sign)
         for body in bodies:
             try:
-                message = self._decode(body)
+                message = unpacked(body) if is_packed(body) else self._decode(body)
             except Refused as error:
                 lanes.transport.complain(connection.machine, "decode", f"{connection.peer}: {error}")
                 continue

@@ -108,11 +108,11 @@ class Turn:
 
     # -- what is said --------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """The handler begins."""
-        self.has_begun = True
-        if self.form is Form.TELL:
-            self._is_over = True
+    def end_silently(self) -> None:
+        """Nobody waits for what becomes of it."""
+        self._is_over = True
+        # The ask leads to the turn, which leads to the ask: no circle.
+        over(self.ask)
 
     def fail(self, error: Exception) -> None:
         """Whatever the handler does now, this is how it has ended for whoever asked."""

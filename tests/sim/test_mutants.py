@@ -32,7 +32,7 @@ QUICK = {
     "SnapshotOfLater": "state machine safety",
     "LeaseWithoutEnd": "single owner",
     "GivesUnreleased": "single owner",
-    "LeaseFromReceipt": "epochs rise",
+    "LeaseFromReceipt": "single owner",
     "AcceptsStaleEpochs": "copies obey the latest owner",
     "ConfersWithNobody": "conferring",
     "HandsOverNoStates": "hand-over",
