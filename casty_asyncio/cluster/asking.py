@@ -15,6 +15,7 @@ from casty_proto.actor import Reason
 from casty_proto.cluster.events import Done, OwnersChanged, Unknown
 
 from ..asks import Ask, _Handled, check_ask_timeout, over
+from ..clock import can_wait
 from ..errors import AskError, NotHandledError, NotSendableError, OutcomeUnknownError
 from ..metrics import SECONDS, Histogram
 from ..refs import ActorRef
@@ -127,7 +128,8 @@ class EntityAsks:
         """Ask in either style, again and again until somebody handles it; see `ActorRef.ask`."""
         runtime = self._runtime
         runtime.check_thread()
-        check_ask_timeout(timeout, ref.path)
+        if not can_wait(timeout):
+            check_ask_timeout(timeout, ref.path)
         loop = runtime.loop
         begun, pause = loop.time(), _AGAIN_MIN
         until = begun + timeout

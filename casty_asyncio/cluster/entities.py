@@ -11,7 +11,9 @@ Rules
  5. A new instance of such an entity begins with the state that was taken last, at a restart too: what a handler that
     failed has changed is not kept.
  6. An entity that has stopped by itself, or was stopped by its supervision, comes back with the next message.
- 7. A message that an instance did not begin to handle, because it stopped first, goes to the next one; once.
+ 7. While more messages wait for an entity, its state need not be written after each: the answers of one turn of the
+    loop wait for the last of its states, which stands for those before it.
+ 8. A message that an instance did not begin to handle, because it stopped first, goes to the next one; once.
 """
 
 from __future__ import annotations
@@ -48,7 +50,19 @@ _ATTEMPTS_MAX = 2
 class Entity:
     """One entity of a shard that is open here."""
 
-    __slots__ = ("_hosting", "_last_write", "_saving", "body", "name", "ref", "saved", "shard", "turn", "waiting")
+    __slots__ = (
+        "_hosting",
+        "_last_write",
+        "_saving",
+        "_unsent",
+        "body",
+        "name",
+        "ref",
+        "saved",
+        "shard",
+        "turn",
+        "waiting",
+    )
 
     def __init__(self, hosting: Hosting, shard: Shard, name: str, saved: bytes | None) -> None:
         self._hosting = hosting
@@ -65,6 +79,8 @@ class Entity:
         self._saving = 0
         """How many writes are under way."""
         self._last_write: _Write | None = None
+        self._unsent: _Write | None = None
+        """What the node has not got yet."""
 
     @property
     def path(self) -> str:
@@ -158,7 +174,7 @@ class Entity:
                 log.error("%s cannot be made", self.path, exc_info=error, extra={"actor": self.path})
 
     def tries_again(self, turn: Turn) -> bool:
-        """Its actor has stopped before it could handle this. Whether another one does (rule 7)."""
+        """Its actor has stopped before it could handle this. Whether another one does (rule 8)."""
         shard = self.shard
         if shard.life is Life.DROPPED:
             return False
@@ -258,21 +274,36 @@ class Entity:
         """Rules 3 and 4."""
         shard, hosting = self.shard, self._hosting
         try:
-            data = shard.region.recipe.state_of(body, hosting.items, self.path)
+            data = shard.region.recipe.state_of(body, hosting.items, self)
         except BaseException as error:
             if turn is not None:
                 turn.fail(ActorFailedError(f"{self.path} failed on {turn.ask.kind()}: {described(error)}"))
             raise
-        place = (shard.region.name, shard.number, shard.epoch, self.name)
         if data == self.saved and not self._saving:
             self._end_unkept(turn)
             return
-        write = _Write(self, turn)
         self.saved = data
-        self._saving += 1
-        shard.saving += 1
-        self._last_write = write
-        hosting.member.feed(events.Handled(*place, data, write))
+        write = self._unsent
+        if write is None:
+            self._unsent = write = self._last_write = _Write(self, turn)
+            self._saving += 1
+            shard.saving += 1
+            if self.waiting:
+                # The next handler may take its time.
+                hosting.soon(self._send_write)
+        elif turn is not None:
+            write.turns.append(turn)
+        write.data = data
+        if not self.waiting:
+            self._send_write()
+
+    def _send_write(self) -> None:
+        """Give the node the state that it has not got yet (rule 7)."""
+        write, self._unsent = self._unsent, None
+        if write is not None:
+            shard = self.shard
+            place = (shard.region.name, shard.number, shard.epoch, self.name)
+            self._hosting.member.feed(events.Handled(*place, write.data, write))
 
     def _release(self, turn: Turn) -> None:
         answer, turn.answer = turn.answer, None
@@ -359,10 +390,11 @@ class Entity:
 class _Write:
     """A state on its way to where it is kept, and the answers that wait for it."""
 
-    __slots__ = ("_entity", "turns")
+    __slots__ = ("_entity", "data", "turns")
 
     def __init__(self, entity: Entity, turn: Turn | None) -> None:
         self._entity = entity
+        self.data: bytes | None = None
         self.turns: list[Turn] = [] if turn is None else [turn]
 
     def durable(self) -> None:

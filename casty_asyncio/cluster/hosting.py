@@ -54,7 +54,7 @@ class Hosting:
         self.shards: dict[tuple[str, int], Shard] = {}
         self.ref_of: Callable[[str, str], EntityRef[Any]]
         """Makes the ref of an entity, for dead letters."""
-        self.done = EntityAnswer(items.state(None, "nothing"))
+        self.done = EntityAnswer(items.state(None, None))
         """What is said to whoever only wants to know that it was done."""
         self._arrivals = 0
         self._soon: deque[Callable[[], None]] = deque()
@@ -302,7 +302,7 @@ class Hosting:
         if recipe.is_kept or not isinstance(body, EntityClassBody) or body.instance is None:
             return entity.saved
         try:
-            return recipe.state_of(body, self.items, entity.path)
+            return recipe.state_of(body, self.items, entity)
         except Exception as error:
             self.runtime.log.error("%s moves without its state: %s", entity.path, error, extra={"actor": entity.path})
             return None

@@ -29,6 +29,7 @@ from ..remote.failures import failure_of, failure_parts
 if TYPE_CHECKING:
     from ..remote.remoting import Remoting
     from .asking import EntityAsk
+    from .entities import Entity
     from .refs import EntityRef
 
 _AROUND = 4096
@@ -129,12 +130,12 @@ class Items:
         except Exception:
             return "?", None
 
-    def answer(self, value: Any, what: str) -> EntityAnswer:
+    def answer(self, value: Any, of: Entity) -> EntityAnswer:
         """The answer to an ask. Raises `NotSendableError`."""
         try:
             return EntityAnswer(self._encode(value))
         except EncodeError as error:
-            raise NotSendableError(f"{what} cannot be sent: {error}") from error
+            raise NotSendableError(f"the answer of {of.path} cannot be sent: {error}") from error
 
     def failure(self, error: Exception) -> EntityAnswer:
         """Why there is no answer."""
@@ -161,11 +162,12 @@ class Items:
         except (DecodeError, ValueError, TypeError):
             return answer
 
-    def state(self, value: Any, what: str) -> bytes:
+    def state(self, value: Any, of: Entity | None) -> bytes:
         """The state of an entity. Raises `NotSendableError`, which names the place in it."""
         try:
             return self._encode(value)
         except EncodeError as error:
+            what = "nothing" if of is None else of.path
             raise NotSendableError(f"the state of {what} cannot be kept: {error}") from error
 
     def state_of(self, data: bytes) -> Any:

@@ -83,6 +83,9 @@ class Lanes:
         self._patient: dict[_Lane, None] = {}
         """Those for which something waits that can wait a little."""
         self._later: asyncio.TimerHandle | None = None
+        self.will_flush = False
+        """Whether `flush` is called at the end of what is being done: another turn of the loop would cost a call of the
+        system."""
         self.is_hurried = False
         """Whether somebody waits for what the present messages lead to."""
 
@@ -90,14 +93,15 @@ class Lanes:
         """Say something to whoever listens at an address. It may be lost."""
         if self.closing:
             return
-        kind = lane_of(message)
+        is_routed = type(message.body) is Routed
+        kind = Kind.SHARDS if is_routed else lane_of(message)
         lane = self._out.get((to, kind))
         if lane is None:
             lane = self._open(to, kind)
             if lane is None:
                 return
         self.sent += 1
-        lane.say(message, gives_way=type(message.body) is Routed and type(message.body.body) is Accepted)
+        lane.say(message, gives_way=is_routed and type(message.body.body) is Accepted)
 
     def lane(self, to: str, kind: Kind) -> object:
         """The lane that leads there, if there is one."""
@@ -152,7 +156,7 @@ class Lanes:
 
     def flush_soon(self, lane: _Lane) -> None:
         """Write what waits for a lane, at the latest in the next turn of the loop."""
-        if not self._dirty:
+        if not self._dirty and not self.will_flush:
             self.transport.loop.call_soon(self.flush)
         self._dirty.append(lane)
 
@@ -173,6 +177,7 @@ class Lanes:
 
     def flush(self) -> None:
         """Write what waits now, and not in the next turn of the loop."""
+        self.will_flush = False
         dirty, self._dirty = self._dirty, []
         for lane in dirty:
             lane.flush()
@@ -405,23 +410,33 @@ class _Incoming:
         lanes = self._lanes
         if self._sign is None:
             self._sign = lanes.transport.loop.call_later(SIGN_SECONDS, self._give_sign)
-        for body in bodies:
-            try:
-                message = unpacked(body) if is_packed(body) else self._decode(body)
-            except Refused as error:
-                lanes.transport.complain(connection.machine, "decode", f"{connection.peer}: {error}")
-                continue
-            except Malformed as error:
-                lanes.transport.complain(connection.machine, "malformed", f"{connection.peer}: {error}")
-                self.close()
-                return
-            lanes.received += 1
-            lanes.on_message(message)
-        # What was answered goes out together, and need not wait for the next turn.
-        lanes.flush()
+        lanes.will_flush = True
+        try:
+            for body in bodies:
+                if not self._hear(connection, body):
+                    break
+        finally:
+            # What was answered goes out together, and need not wait for the next turn.
+            lanes.flush()
         if lanes.is_hurried:
             lanes.is_hurried = False
             lanes.hurry()
+
+    def _hear(self, connection: Connection, body: bytes) -> bool:
+        """One message. False where the connection was closed because of it."""
+        lanes = self._lanes
+        try:
+            message = unpacked(body) if is_packed(body) else self._decode(body)
+        except Refused as error:
+            lanes.transport.complain(connection.machine, "decode", f"{connection.peer}: {error}")
+            return True
+        except Malformed as error:
+            lanes.transport.complain(connection.machine, "malformed", f"{connection.peer}: {error}")
+            self.close()
+            return False
+        lanes.received += 1
+        lanes.on_message(message)
+        return True
 
     def _give_sign(self) -> None:
         self._sign = None

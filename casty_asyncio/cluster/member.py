@@ -131,14 +131,20 @@ class Member:
     def flush(self) -> None:
         """Send the messages that wait for others of this turn."""
         posts, self._posts = self._posts, {}
-        for spot, entries in posts.items():
-            if self._ended:
-                for _, request, _ in entries:
-                    if request is not None:
-                        request.answered(Rejected("this node belongs to no cluster any more"))
-            else:
-                self.feed(events.Tells(*spot, tuple(entries)))
-        self.lanes.flush()
+        self.lanes.will_flush = True
+        try:
+            for spot, entries in posts.items():
+                self._post(spot, entries)
+        finally:
+            self.lanes.flush()
+
+    def _post(self, spot: tuple[str, int], entries: list[events.Entry]) -> None:
+        if not self._ended:
+            self.feed(events.Tells(*spot, tuple(entries)))
+            return
+        for _, request, _ in entries:
+            if request is not None:
+                request.answered(Rejected("this node belongs to no cluster any more"))
 
     def feed(self, event: NodeEvent) -> None:
         """Give one event to the node, and carry out what it says. Within an effect, the event comes after it."""

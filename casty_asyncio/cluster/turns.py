@@ -77,7 +77,7 @@ class Turn:
             return  # Whoever sends waits for the end of the handler, and not for what it says.
         self.end()
         try:
-            answer = self._hosting.items.answer(value, f"the answer of {self.path}")
+            answer = self._hosting.items.answer(value, self.entity)
         except NotSendableError as error:
             self._hosting.runtime.log.error("%s", error, extra={"actor": self.path})
             answer = self._hosting.items.failure(ActorFailedError(str(error)))

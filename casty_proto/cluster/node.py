@@ -35,9 +35,10 @@ Rules
  5. A process that starts again on its disk marks its beginning in the log before it owns or sends anything, and before
     it registers anything: what was registered before that is dropped.
  6. Who leaves goes when nothing is left here that others might want, or after `leave_ns`.
- 7. Messages for shards, and their answers, are most of what a node hears, and change nothing but channels. They go
-    straight to `Routing` and `Owning`: the other parts are not asked whether anything has changed for them. This holds
-    only for a member whose lease, if it has one, lasts; and it leads to the same effects as the long way.
+ 7. Messages for shards, their answers, and the states that handlers leave are most of what a node hears, and change
+    nothing but channels and copies. They go straight to `Routing` and `Owning`: the other parts are not asked whether
+    anything has changed for them. This holds only for a member whose lease, if it has one, lasts; and it leads to the
+    same effects as the long way.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class Node(Direct):
         return out
 
     def _goes_straight(self, event: NodeEvent) -> bool:
-        """Rule 7: do what a message for a shard, or an answer to one, asks for, if that can concern nothing else.
+        """Rule 7: do what a message for a shard, its answer, or a state asks for, if that can concern nothing else.
 
         False, and nothing was done, where more may have to be looked at.
         """
@@ -165,6 +166,8 @@ class Node(Direct):
             self._routing.on_tells(event)
         elif type(event) is Tell:
             self._routing.on_tell(event)
+        elif type(event) is events.Handled:
+            self._owning.on_handled(event)
         elif type(event) is Received:
             message = event.message
             if type(message) is not Envelope or type(message.body) is not Routed or not self._is_of_member(message):
@@ -181,7 +184,9 @@ class Node(Direct):
             return False
         if core.mail:
             self._settle()
-        deadline = self._routing.deadline()
+        # No other deadline can have become earlier. One that is met too early does no harm.
+        is_state = type(event) is events.Handled
+        deadline = self._owning.keeping_deadline() if is_state else self._routing.deadline()
         if deadline is not None and (self._deadline is None or deadline < self._deadline):
             self._deadline = deadline
         return True

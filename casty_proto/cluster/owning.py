@@ -395,6 +395,10 @@ class Owning:
         """What `deadline` is the earliest of."""
         return (self._holder.deadline, self._homes.deadline, *self._keeping.deadlines)
 
+    def keeping_deadline(self) -> Instant | None:
+        """When the states want `wake`."""
+        return self._keeping.deadline()
+
     def invariants(self) -> None:
         """Assert what must hold between two events."""
         self._holder.invariants()
