@@ -125,8 +125,8 @@ class Entity:
     def _begin(self, turn: Turn) -> None:
         shard, hosting = self.shard, self._hosting
         cell: Cell | None = None
-        # Whether the node may act is asked when the handler begins.
-        if shard.life is Life.OPEN:
+        # Where there is an actor, it is asked when the handler begins whether the node may act.
+        if shard.life is Life.OPEN and (self.ref is not None or hosting.may_act()):
             cell = self._cell(turn)
             if cell is None and turn.done():
                 # It cannot be made, and whoever asked knows.
@@ -204,14 +204,15 @@ class Entity:
 
     def begins(self, turn: Turn | None, body: Body, message: Any) -> bool:
         """A handler is about to begin. Whether it may (rule 2)."""
-        if not self._hosting.may_begin(self.shard):
+        if self.shard.life is not Life.OPEN or not self._hosting.may_act():
             self._refuse(turn, body, message)
             return False
         if turn is not None:
             turn.has_begun = True
             if turn.form is Form.TELL:
                 turn.end_silently()
-                body.context._ask, body.context._sender = None, turn.sender
+                context = body.context
+                context._ask, context._sender = None, turn.sender
         return True
 
     def _refuse(self, turn: Turn | None, body: Body, message: Any) -> None:
@@ -238,13 +239,6 @@ class Entity:
                 self.turn = None
             if turn.form is Form.TELL:
                 body.context._sender = None
-                if shard.leaves_nothing:
-                    # Nobody waits for an answer, and nothing is kept.
-                    if self.waiting and self.turn is None:
-                        self._begin(self.waiting.popleft())
-                    if shard.life is Life.CLOSING:
-                        hosting.shard_changed(shard)
-                    return
         try:
             if not hosting.may_end(shard):
                 if turn is not None:
@@ -262,6 +256,16 @@ class Entity:
         finally:
             self.go_on()
             hosting.shard_changed(shard)
+
+    def ends_silently(self, turn: Turn, body: Body) -> None:
+        """The same for a message to which nobody wants an answer, in a shard where nothing is kept."""
+        if self.turn is turn:
+            self.turn = None
+            if self.waiting:
+                self._begin(self.waiting.popleft())
+        body.context._sender = None
+        if self.shard.life is Life.CLOSING:
+            self._hosting.shard_changed(self.shard)
 
     def _end_unkept(self, turn: Turn | None) -> None:
         shard = self.shard
@@ -485,10 +489,19 @@ def _guard(body: Body, entity: Entity, handler: Callable[..., Any], first: Any, 
     except BaseException:
         entity.ends(turn, body, failed=True)
         raise
+    if turn is not None and turn.form is Form.TELL and entity.shard.leaves_nothing and type(result) is CoroutineType:
+        return _finish_silently(body, entity, turn, result)
     if type(result) is CoroutineType or (not isinstance(result, Behavior) and inspect.isawaitable(result)):
         return _finish(body, entity, turn, result)
     entity.ends(turn, body, failed=False)
     return result
+
+
+async def _finish_silently(body: Body, entity: Entity, turn: Turn, result: Any) -> Any:
+    try:
+        return await result
+    finally:
+        entity.ends_silently(turn, body)
 
 
 async def _finish(body: Body, entity: Entity, turn: Turn | None, result: Any) -> Any:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from casty_proto.actor import Phase, Reason, Stop
 from casty_proto.cluster import events
 from casty_proto.cluster.records import RegionKind
-from casty_proto.machine import nanoseconds
+from casty_proto.machine import Instant, nanoseconds
 
 from ..errors import AskError, NotHandledError
 from ..refs import LocalRef
@@ -56,6 +56,9 @@ class Hosting:
         """Makes the ref of an entity, for dead letters."""
         self.done = EntityAnswer(items.state(None, None))
         """What is said to whoever only wants to know that it was done."""
+        self._clock = runtime.clock
+        self._leased_until: Instant = 0
+        """When the lease ends, as it stood when it was looked at; it may last longer by now."""
         self._arrivals = 0
         self._soon: deque[Callable[[], None]] = deque()
 
@@ -186,7 +189,7 @@ class Hosting:
                 turn.form = Form.TELL
                 self.member.lanes.is_hurried = True
             turn.ask.message = message
-            self._entity(shard, name).take(turn)
+            (shard.entities.get(name) or self._entity(shard, name)).take(turn)
 
     def renewed(self, turn: Turn) -> Turn:
         """The same message once more, of which nothing was done yet. The turn before is over; nobody is told."""
@@ -223,7 +226,7 @@ class Hosting:
 
     def _bring_back(self, shard: Shard, name: str) -> None:
         """An entity comes without having been asked for."""
-        if self.may_begin(shard) and name not in shard.entities:
+        if shard.life is Life.OPEN and self.may_act() and name not in shard.entities:
             self._entity(shard, name).wake()
 
     def spawn(self, entity: Entity) -> LocalRef[Any]:
@@ -250,22 +253,23 @@ class Hosting:
 
     # -- what may be done ----------------------------------------------------------------------------------------------
 
-    def may_begin(self, shard: Shard) -> bool:
-        """Whether a handler may begin in a shard right now."""
-        return shard.life is Life.OPEN and self.may_act()
-
     def may_end(self, shard: Shard) -> bool:
         """Whether what a handler says and leaves still counts."""
         life = shard.life
         return (life is Life.OPEN or life is Life.CLOSING) and self.may_act()
 
     def may_act(self) -> bool:
-        """Whether the lease of this node lasts.
+        """Whether the lease of this node lasts. For what is done in a shard that is open here, or being closed.
 
         It is all that has to be asked: whatever else the node decides about a shard is done here, as its effect, before
-        anything else happens. Only time passes by itself.
+        anything else happens. Only time passes by itself. For the same reason a lease lasts until it would end when it
+        was asked for last: one that ends earlier halts all shards.
         """
+        if self._clock.now() < self._leased_until:
+            return True
         member = self.member
+        until = member.node.leased_until
+        self._leased_until = 0 if until is None else until
         return member.node.may_act(member.now())
 
     def may_wait(self, shard: Shard, turn: Turn) -> bool:

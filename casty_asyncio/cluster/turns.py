@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import Reason
 
-from ..asks import Ask, over
+from ..asks import OVER, Ask, over
 from ..errors import ActorFailedError, ActorStoppedError, NotSendableError, OutcomeUnknownError
 from ..refs import ActorRef
 from .answers import give_answer
@@ -112,7 +112,7 @@ class Turn:
         """Nobody waits for what becomes of it."""
         self._is_over = True
         # The ask leads to the turn, which leads to the ask: no circle.
-        over(self.ask)
+        self.ask.future = OVER
 
     def fail(self, error: Exception) -> None:
         """Whatever the handler does now, this is how it has ended for whoever asked."""

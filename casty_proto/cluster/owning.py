@@ -351,6 +351,11 @@ class Owning:
         """Whether the lease lasts."""
         return self._holder.holds(now)
 
+    @property
+    def leased_until(self) -> Instant | None:
+        """When the lease ends, as it stands."""
+        return self._holder.until
+
     def owns(self, region: str, shard: int, now: Instant) -> int | None:
         """The epoch in which this node owns the shard, if it may act as its owner right now."""
         if self._homes.phase_of(region, shard) is not Phase.OPEN or not self._holder.holds(now):

@@ -37,7 +37,7 @@ QUICK = {
     "ConfersWithNobody": "conferring",
     "HandsOverNoStates": "hand-over",
     "HandlesTwice": "at most once",
-    "NamesAreTakenOver": "names",
+    "NamesAreTakenOver": "liveness",
     "TellsTwice": "order of events",
 }
 
