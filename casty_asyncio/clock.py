@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from casty_proto.machine import SECOND, Instant, nanoseconds
+from casty_proto.machine import MILLISECOND, SECOND, Instant, nanoseconds
 from casty_proto.timers import Deadlines
 
 NURSERY_SECONDS = 0.05
@@ -128,7 +128,8 @@ class Clock:
         if self._alarm is not None:
             self._alarm.cancel()
         self._armed = at
-        self._alarm = self._loop.call_at(at / SECOND, self._ring)
+        # There are loops that count in milliseconds, and ring up to one too early: again and again until it is time.
+        self._alarm = self._loop.call_at(-(-at // MILLISECOND) / 1000, self._ring)
 
     def _ring(self) -> None:
         self._alarm = self._armed = None
