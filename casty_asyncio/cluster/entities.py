@@ -21,6 +21,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _UNKNOWN = b"\xc1"
 """Stands for a state of which nobody knows whether it is kept. Nothing is encoded as this."""
 _ATTEMPTS_MAX = 2
+_STOPPING = int(Phase.STOPPING)
 
 
 class Entity:
@@ -127,7 +129,9 @@ class Entity:
         cell: Cell | None = None
         # Where there is an actor, it is asked when the handler begins whether the node may act.
         if shard.life is Life.OPEN and (self.ref is not None or hosting.may_act()):
-            cell = self._cell(turn)
+            ref = self.ref
+            # One that stops makes way for another when it has stopped.
+            cell = self._cell(turn) if ref is None else ref._cell if ref._cell.phase < _STOPPING else None
             if cell is None and turn.done():
                 # It cannot be made, and whoever asked knows.
                 hosting.soon(self.go_on)
@@ -149,11 +153,7 @@ class Entity:
                 turn.ask.fail(error)
 
     def _cell(self, turn: Turn) -> Cell | None:
-        """Its actor, which is made where there is none. `None` while that is impossible."""
-        if self.ref is not None:
-            cell = self.ref._cell
-            # One that stops makes way for another when it has stopped.
-            return cell if cell.phase < Phase.STOPPING else None
+        """Its actor, which is made. `None` where that is impossible."""
         try:
             self.ref = self._hosting.spawn(self)
         except Exception as error:
@@ -420,7 +420,7 @@ class _Write:
 class EntityClassBody(ClassBody):
     """Runs an entity that is an instance of an `Actor` class."""
 
-    __slots__ = ("_entity", "_handler", "_restore")
+    __slots__ = ("_entity", "_restore")
 
     def __init__(
         self, runtime: Runtime, cls: type[Actor[Any]], kwargs: dict[str, Any], entity: Entity, restore: Any
@@ -440,11 +440,7 @@ class EntityClassBody(ClassBody):
         await super().start(error)
 
     def install(self, handler: Callable[..., Any]) -> None:
-        self._handler = handler
-        super().install(self._guarded)
-
-    def _guarded(self, message: Any, context: Any) -> Any:
-        return _guard(self, self._entity, self._handler, message, context)
+        super().install(partial(_guard, self, self._entity, handler))
 
     @property
     def instance(self) -> Actor[Any] | None:
@@ -459,18 +455,14 @@ class EntityClassBody(ClassBody):
 class EntityBehaviorBody(BehaviorBody):
     """Runs an entity that is a behavior."""
 
-    __slots__ = ("_entity", "_handler")
+    __slots__ = ("_entity",)
 
     def __init__(self, runtime: Runtime, layers: Layers, entity: Entity) -> None:
         super().__init__(runtime, layers)
         self._entity = entity
 
     def install(self, handler: Callable[..., Any]) -> None:
-        self._handler = handler
-        super().install(self._guarded)
-
-    def _guarded(self, context: Any, message: Any) -> Any:
-        return _guard(self, self._entity, self._handler, context, message)
+        super().install(partial(_guard, self, self._entity, handler))
 
     def ended(self, error: Exception | None) -> None:
         super().ended(error)

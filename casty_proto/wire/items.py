@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .decoder import _ANNOUNCED, Decoder, _no_extension, _no_map, _unpack
+from .decoder import _ANNOUNCED, Decoder, _no_extension, _no_map, _objection, _unpack
 from .encoder import Encoder
 from .errors import EncodeError, Malformed, Refused, clipped
 from .frame import HEADER, HEADER_SIZE
@@ -140,8 +140,17 @@ class _Known(Decoder):
             raise Malformed(f"a body cannot be read: {type(error).__name__}: {clipped(str(error))}") from error
 
     def _part(self, items: list[Any]) -> object:
-        # Whatever is sent beside something else is in a tuple.
-        return tuple(items[1:]) if items[0] == TUPLE and type(items[0]) is int else self._made(items)
+        tag = items[0]
+        quick = self._quick.get(tag)
+        if quick is None:
+            # Whatever is sent beside something else is in a tuple.
+            return tuple(items[1:]) if tag == TUPLE and type(tag) is int else self._made(items)
+        if len(items) != quick[1] or type(tag) is not int:
+            return self._made(items)
+        try:
+            return quick[0](*items[1:])
+        except Exception as error:
+            raise _objection(quick[0].__qualname__, error) from error
 
 
 class ItemDecoder(Decoder):
