@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from casty_proto.address import AddressError, NodeAddress
 from casty_proto.cluster.messages import Envelope, Routed
-from casty_proto.cluster.packed import is_packed, packed, unpacked
+from casty_proto.cluster.packed import POST, is_packed, packed, unpacked
 from casty_proto.machine import MILLISECOND, SECOND, Instant
 from casty_proto.shard.channel import Accepted
 from casty_proto.wire import Decoder, EncodeError, Encoder, Established, Kind, Malformed, Refused, WireOptions
@@ -54,6 +54,7 @@ IDLE_SECONDS = 60.0
 LANES_MAX = 4096
 """To more addresses than that nothing is said: strangers may name as many as they like."""
 _CHUNK = 512
+_POST = POST[0]
 _SIGN = HEADER.pack(1) + b"\xc0"
 
 
@@ -436,6 +437,9 @@ class _Incoming:
             return False
         lanes.received += 1
         lanes.on_message(message)
+        if body[0] == _POST and len(message.body.body.items) >= PATIENT_COUNT:
+            # Whoever sends so much at once may have sent all that it may before it hears of that.
+            lanes.is_hurried = True
         return True
 
     def _give_sign(self) -> None:
