@@ -128,8 +128,7 @@ class Clock:
         if self._alarm is not None:
             self._alarm.cancel()
         self._armed = at
-        # There are loops that count in milliseconds, and ring up to one too early: again and again until it is time.
-        self._alarm = self._loop.call_at(-(-at // MILLISECOND) / 1000, self._ring)
+        self._alarm = self._loop.call_at(at / SECOND, self._ring)
 
     def _ring(self) -> None:
         self._alarm = self._armed = None
@@ -141,14 +140,18 @@ class Clock:
             self._wake(now)
         finally:
             self._ringing = False
-            self._rearm()
+            self._rearm(now)
 
-    def _rearm(self) -> None:
+    def _rearm(self, now: Instant) -> None:
         ours, machines = self._table.earliest(), self._machine_deadline()
         if ours is None or (machines is not None and machines < ours):
             ours = machines
-        if ours is not None:
-            self._arm(ours)
+        if ours is None:
+            return
+        if now < ours < now + MILLISECOND:
+            # Loops that count in milliseconds ring up to one too early: again and again until it is time.
+            ours = -(-ours // MILLISECOND) * MILLISECOND
+        self._arm(ours)
 
 
 class _GrowingUp:

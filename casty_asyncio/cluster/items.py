@@ -15,8 +15,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
-from attrs import evolve, frozen
+from attrs import evolve
 
+from casty_proto.values import value
 from casty_proto.wire import DecodeError, EncodeError, ItemDecoder, ItemEncoder
 from casty_proto.wire.encoder import ANNOUNCED
 from casty_proto.wire.frame import HEADER, HEADER_SIZE
@@ -49,7 +50,7 @@ class Form(IntEnum):
     """That the owner has it. It is a `TELL` for which somebody waits until then."""
 
 
-@frozen
+@value
 class EntityAnswer:
     """To the handle of whoever asked an entity."""
 
