@@ -166,7 +166,11 @@ _ONLY_BYTES = frozenset((bytes,))
 
 
 def _are_entries(_: object, attribute: Any, entries: object) -> None:
-    if type(entries) is not tuple or not _ONLY_BYTES.issuperset([type(item) for item, _, _ in entries]):
+    try:
+        good = type(entries) is tuple and _ONLY_BYTES.issuperset([type(item) for item, _, _ in entries])
+    except (TypeError, ValueError):
+        good = False
+    if not good:
         raise TypeError(f"{attribute.name} must be a tuple of (bytes, request, bool)")
 
 
