@@ -16,6 +16,7 @@ from typing import Any
 
 from casty_proto.address import AddressError, NodeAddress
 
+from .cluster.lines import one_line
 from .cluster.status import STATUS, GetStatus
 from .errors import AskTimeoutError, CastyError, UnreachableError
 from .runner import run
@@ -32,14 +33,20 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.CRITICAL)  # What goes wrong is said below, once.
     try:
         return run(_inspect(options))
-    except (CastyError, AddressError, OSError) as error:
-        print(f"casty: {error}", file=sys.stderr)
-        return 2 if isinstance(error, AddressError) else 1
     except BrokenPipeError:
+        # Nobody reads it any more, such as `head`, which has what it wanted.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 1
+    except (CastyError, AddressError, OSError) as error:
+        print(f"casty: {one_line(str(error))}{_hint(error)}", file=sys.stderr)
+        return 2 if isinstance(error, AddressError) else 1
     except KeyboardInterrupt:
         return 130
+
+
+def _hint(error: Exception) -> str:
+    """What to do about an error that says it of a program, and not of this command."""
+    return "; the name of the system is given by --name" if "do not talk to each other" in str(error) else ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,6 +133,7 @@ def render(status: dict[str, Any], *, colour: bool) -> list[str]:
     def paint(text: str, *codes: str) -> str:
         return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if colour else text
 
+    status = _harmless(status)
     leader = status["leader"] or paint("none", _RED)
     lines = [
         f"{paint(status['system'], _BOLD)}  founded by {status['cluster'] or 'nobody yet'}",
@@ -183,6 +191,19 @@ def render(status: dict[str, Any], *, colour: bool) -> list[str]:
     )
     lines += [paint(f"! {gap}", _YELLOW) for gap in status["gaps"]]
     return lines
+
+
+def _harmless(thing: Any) -> Any:
+    """The same, with no text in it that steers a terminal: others have chosen their names themselves."""
+    match thing:
+        case str():
+            return one_line(thing)
+        case list():
+            return [_harmless(each) for each in thing]
+        case dict():
+            return {one_line(str(key)): _harmless(each) for key, each in thing.items()}
+        case _:
+            return thing
 
 
 def _table(head: list[str], rows: list[list[Any]], paint: Any) -> list[str]:

@@ -69,11 +69,12 @@ class Clock:
 
     def now(self) -> Instant:
         """The current instant."""
-        return int(self._loop.time() * SECOND)
+        # Rounded: cut off, it could be a nanosecond before an alarm that is due, which would be set again for nothing.
+        return int(self._loop.time() * SECOND + 0.5)
 
     def set(self, due: Due, delay: float) -> None:
         """Call `due.on_due` after `delay` seconds; replaces its earlier deadline."""
-        self.set_at(due, int(self._loop.time() * SECOND) + nanoseconds(delay))
+        self.set_at(due, self.now() + nanoseconds(delay))
 
     def expect(self, due: Due, delay: float) -> None:
         """As `set`, for what will most likely be forgotten soon. End it with `forget`."""

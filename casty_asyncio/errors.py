@@ -101,12 +101,16 @@ class ClusterTimeoutError(ClusterError, TimeoutError):
     """The cluster did not get there in time. What was asked of it may yet happen."""
 
 
+class NameTakenError(ClusterError):
+    """Another actor of the cluster has the name, or a type or a singleton has. Nothing was changed."""
+
+
 class ContactError(ClusterError):
     """An outside client reaches no node of its cluster; the text names each address that was tried, and why not."""
 
 
 class ExpelledError(ClusterError):
-    """This node is no member of its cluster any more, or cannot go on as one. Start the process again."""
+    """This node is no member of its cluster any more. Start the process again: it joins as a new one."""
 
 
 class StartError(CastyError):

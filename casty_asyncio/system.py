@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -45,12 +45,8 @@ from .threads import ThreadBridge
 from .transport import Remote
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from .actor import Actor
-    from .cluster.options import GossipConfig, RaftConfig
     from .cluster.system import DistributedSystem
-    from .transport import Contexts, Tls
 
 TASK_RUNNER = "_task_runner"
 EVENT_STREAM = "_event_stream"
@@ -59,6 +55,15 @@ RECEPTIONIST = "_receptionist"
 
 _NEVER_GIVE_UP = SupervisorConfig(max_restarts=None, backoff_initial=0.0)
 """The system's own actors serve everybody: none of them may end because of what somebody told it."""
+
+
+class _Node:
+    """The class of the nodes of clusters, which is one of actor systems itself, and is imported when it is used."""
+
+    def __get__(self, instance: object, owner: type) -> type[DistributedSystem]:
+        from .cluster.system import DistributedSystem
+
+        return DistributedSystem
 
 
 class ActorSystem:
@@ -109,47 +114,8 @@ class ActorSystem:
         """Actors of the system itself that others may look up."""
         self._ending: asyncio.Task[tuple[str, ...]] | None = None
 
-    @staticmethod
-    def distributed(
-        host: str,
-        port: int = 0,
-        *,
-        seeds: Sequence[str] = (),
-        name: str = "casty",
-        node_id: str | None = None,
-        advertise: str | None = None,
-        roles: Sequence[str] = (),
-        raft_config: RaftConfig | None = None,
-        gossip_config: GossipConfig | None = None,
-        persistence_dir: str | PathLike[str] | None = None,
-        tls: Tls | Contexts | None = None,
-        secret: str | bytes | None = None,
-        remote: Remote | None = None,
-        shutdown_timeout: float = 10.0,
-        leave_timeout: float = 30.0,
-        seed: int | None = None,
-    ) -> DistributedSystem:
-        """An actor system that is a node of a cluster; see `DistributedSystem`, which has the same arguments."""
-        from .cluster.system import DistributedSystem
-
-        return DistributedSystem(
-            host,
-            port,
-            seeds=seeds,
-            name=name,
-            node_id=node_id,
-            advertise=advertise,
-            roles=roles,
-            raft_config=raft_config,
-            gossip_config=gossip_config,
-            persistence_dir=persistence_dir,
-            tls=tls,
-            secret=secret,
-            remote=remote,
-            shutdown_timeout=shutdown_timeout,
-            leave_timeout=leave_timeout,
-            seed=seed,
-        )
+    distributed = _Node()
+    """`ActorSystem.distributed(host, port, ...)` is `DistributedSystem(host, port, ...)`: a node of a cluster."""
 
     # -- beginning and end -----------------------------------------------------------------------------------------
 

@@ -31,12 +31,16 @@ from attrs import field, frozen
 from attrs.validators import instance_of, optional
 
 SCHEME = "casty://"
+"""What every address of an actor begins with."""
 ROOT = "/"
 """The path above all top-level actors. It names no actor."""
 
 NAME_MAX = 255
+"""The longest name of an actor or a system, in characters."""
 HOST_MAX = 253
+"""The longest host name, in characters (RFC 1035)."""
 INCARNATION_MAX = 2**64 - 1
+"""The highest incarnation."""
 
 _NEVER = r"\s\x00-\x1f\x7f-\x9f\ud800-\udfff/#"
 _ACTOR_TABOO = re.compile(f"[{_NEVER}]")
@@ -58,7 +62,10 @@ _SHOWN_MAX = 80
 
 
 class AddressError(ValueError):
-    """A text, or a part of an address, is not what it should be. Says what is wrong, where, and what is expected."""
+    """A text, or a part of an address, is not what it should be. Says what is wrong, where, and what is expected.
+
+    Nothing was made.
+    """
 
 
 # -- names and paths ---------------------------------------------------------------------------------------------------
@@ -210,7 +217,10 @@ def _port(port: int) -> int:
 
 @frozen
 class NodeAddress:
-    """Where a node can be dialled. Raises `AddressError` unless host and port are good."""
+    """Where a node can be dialled. Raises `AddressError` unless host and port are good.
+
+    `host` is a name or an IP address, in its one spelling (rule 1). `port` is from 1 to 65535.
+    """
 
     host: str = field(converter=check_host)
     port: int = field(converter=_port)
@@ -229,7 +239,12 @@ class NodeAddress:
 
 @frozen
 class ActorAddress:
-    """One actor, wherever it is. `node` is `None` where the system has no network address."""
+    """One actor, wherever it is. `node` is `None` where the system has no network address.
+
+    `system` is a name, `path` begins with `/` and has the names from the top-level actor down, and `incarnation` is
+    from 0 to `INCARNATION_MAX`, or `None` for whoever has the name (rule 5). Raises `AddressError` for a part that is
+    not so, and `TypeError` for one of another type.
+    """
 
     system: str = field(validator=instance_of(str))
     node: NodeAddress | None = field(validator=optional(instance_of(NodeAddress)))

@@ -17,6 +17,8 @@ woken, and changes nothing. There is no second method to poll, and no state that
     request is answered with `Reply(request, Rejected(reason))`. A bug of the machine is an `assert`; `handle` raises
     for nothing else.
 6.  `invariants()` asserts whatever must hold between two calls. Tests and the simulator call it after every `handle`.
+
+`examples/embedding/README.md` says in full what this means for whoever writes a driver, with drivers to read.
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ type Nanoseconds = int
 """A length of time."""
 
 SECOND: Nanoseconds = 1_000_000_000
+"""One second, in nanoseconds."""
 MILLISECOND: Nanoseconds = 1_000_000
+"""One millisecond, in nanoseconds."""
+MICROSECOND: Nanoseconds = 1_000
+"""One microsecond, in nanoseconds."""
 
 
 def nanoseconds(seconds: float) -> Nanoseconds:
@@ -63,10 +69,14 @@ def _whole(_: object, attribute: Attribute[Any], number: object) -> None:
 
 
 class Machine[E, F](Protocol):
-    """One protocol: an event in, every effect out."""
+    """One protocol: an event in, every effect out. `E` are the events, `F` the effects."""
 
     def handle(self, event: E, now: Instant) -> tuple[F, ...]:
-        """Apply one event and return all of its effects, in order. Raises only for bugs of the machine."""
+        """Apply one event and return all of its effects, in the order in which they are to be carried out.
+
+        `now` is not before that of the call before. Raises `AssertionError` for bugs of the machine, and nothing else;
+        the state is then worth nothing, and the machine must not be used any more.
+        """
         ...
 
     def deadline(self) -> Instant | None:
@@ -85,10 +95,14 @@ class Wake:
 
 @value
 class Persist:
-    """Effect: write `record` durably, then feed `Persisted(ticket)`. Tickets are written in the order given."""
+    """Effect: write `record` durably, then feed `Persisted(ticket)`. Tickets are written in the order given.
+
+    `ticket` rises, from 1 on in each life of a machine. Raises `TypeError` for a ticket that is no `int`.
+    """
 
     ticket: int = field(validator=_whole)
     record: Any
+    """Of the machine's own types. A machine is made anew from all of them, in order."""
 
 
 @value
@@ -112,7 +126,10 @@ class Severity(IntEnum):
 
 @value
 class Note:
-    """Effect: something an operator may want to read. `text` names the actor or the peer and what was done about it."""
+    """Effect: something an operator may want to read, of this `severity`.
+
+    `text` names the actor or the peer and what was done about it.
+    """
 
     severity: Severity
     text: str
@@ -123,6 +140,7 @@ class Rejected:
     """The answer to an illegal local request. The machine's state is what it was before the request."""
 
     reason: str
+    """For people: what cannot be, and why."""
 
 
 @value
@@ -131,3 +149,4 @@ class Reply:
 
     request: Any
     result: Any
+    """`Rejected`, or what the event's documentation says."""

@@ -15,12 +15,14 @@ from casty_proto.machine import SECOND
 
 from . import report
 from .campaign import Summary, campaign, limited
+from .html import page
 from .mutants import Mutant, MutantsError, hunt, load
 from .options import Refused, parser, scenario_of, settings_of
-from .scenario import Outcome, Settings, run
+from .scenario import Outcome, Scenario, Settings, run
 from .scenarios import SCENARIOS
 from .shrink import NotReproducible, Shrunk, shrink
 from .tape import Tape, TapeError
+from .timeline import Timeline
 from .trace import Trace
 
 
@@ -86,6 +88,9 @@ def _run(options: argparse.Namespace) -> int:
         print(report.as_json(latest, scenario, options))
     else:
         print(report.words(latest, scenario, options, interrupted=interrupted))
+    if options.report is not None and latest.failures:
+        seed = latest.failures[0].seed
+        _draw(options, scenario, settings, Tape(seed), options.report)
     return 130 if interrupted else 1 if latest.failures else 0
 
 
@@ -111,15 +116,35 @@ def _what(options: argparse.Namespace) -> tuple[Tape, Settings, dict[str, Any]]:
     return tape, settings, about
 
 
+def _draw(
+    options: argparse.Namespace, scenario: Scenario, settings: Settings, tape: Tape, path: Path, what: str = ""
+) -> None:
+    """Run a tape once more, and write what happened as a page. `what` is the file of the tape, where it has one."""
+    trace = Trace(timeline=Timeline())
+    with limited():
+        outcome = run(scenario, tape, settings, trace)
+    _write(options, settings, trace, outcome, path, what)
+
+
+def _write(
+    options: argparse.Namespace, settings: Settings, trace: Trace, outcome: Outcome, path: Path, what: str = ""
+) -> None:
+    assert trace.timeline is not None
+    path.write_text(page(trace.timeline, report.about(outcome, settings, options, what)), encoding="utf-8")
+    print(f"the report is in {path}: open it in a browser", file=sys.stderr)
+
+
 def _replay(options: argparse.Namespace) -> int:
     scenario = scenario_of(options)
     tape, settings, about = _what(options)
-    trace = Trace(keep=options.trace)
+    trace = Trace(keep=options.trace, timeline=None if options.report is None else Timeline())
     with limited():
         outcome = run(scenario, tape, settings, trace)
     if options.trace:
         print(trace.text())
     print(report.one(outcome, settings.nodes))
+    if options.report is not None:
+        _write(options, settings, trace, outcome, options.report, "" if options.what.isdecimal() else options.what)
     if about.get("rule") and about["rule"] != outcome.rule:
         print(f"the tape was saved when it broke {about['rule']}: the code has changed since then")
     if options.save is not None:
@@ -144,6 +169,8 @@ def _shrink(options: argparse.Namespace) -> int:
     path = options.save or Path(f"{options.scenario.replace(':', '.')}-{best.seed}.tape")
     best.tape().save(path, _about(options, best.settings, best.outcome), best.numbers)
     mutant = f" --mutant {options.mutant} --module {options.module}" if options.mutant else ""
+    if options.report is not None:
+        _draw(options, scenario, best.settings, best.tape(), options.report, str(path))
     print(f"saved as {path}; replay: python -m casty_sim replay {options.scenario} {path}{mutant} --trace")
     return 1
 

@@ -15,7 +15,7 @@ for what a broken connection loses. On an unordered one (datagrams) every packet
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -57,6 +57,8 @@ class Network:
         self._cut: dict[tuple[Name, Name], int] = {}
         """How many cuts are on a direction: partitions may overlap, and each is healed by itself."""
         self._clogged: dict[tuple[Name, Name], Instant] = {}
+        self.on_change: Callable[[], None] | None = None
+        """Who is told whenever links were cut, mended, clogged or shaped."""
         self._last: dict[tuple[Name, Name], Instant] = {}
         self._wire_free: dict[tuple[Name, Name], Instant] = {}
 
@@ -109,6 +111,7 @@ class Network:
             self._links.pop((source, target), None)
         else:
             self._links[source, target] = link
+        self._changed()
 
     def change(self, **changes: Any) -> None:
         """Change the default behavior, for example `change(loss=0.1)`."""
@@ -117,16 +120,19 @@ class Network:
     def clog(self, source: Name, target: Name, until: Instant) -> None:
         """Keep what is sent in this direction until `until`."""
         self._clogged[source, target] = max(until, self._clogged.get((source, target), until))
+        self._changed()
 
     def cut(self, source: Name, target: Name) -> None:
         """Lose everything in this direction, until it is mended as often as it was cut."""
         self._cut[source, target] = self._cut.get((source, target), 0) + 1
+        self._changed()
 
     def mend(self, source: Name, target: Name) -> None:
         """Undo one `cut`."""
         left = self._cut.pop((source, target), 0) - 1
         if left > 0:
             self._cut[source, target] = left
+        self._changed()
 
     def partition(
         self, one: Iterable[Name], other: Iterable[Name], *, one_way: bool = False
@@ -144,7 +150,33 @@ class Network:
         self._cut.clear()
         self._clogged.clear()
         self._links.clear()
+        self._changed()
 
     def is_cut(self, source: Name, target: Name) -> bool:
         """Whether packets in this direction are lost."""
         return (source, target) in self._cut
+
+    # -- for people --------------------------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
+
+    def cuts(self) -> list[tuple[Name, Name]]:
+        """The directions in which nothing arrives."""
+        dead = [way for way, link in self._links.items() if link.loss >= 1.0 and way not in self._cut]
+        return [*self._cut, *dead]
+
+    def clogs(self) -> dict[tuple[Name, Name], Instant]:
+        """The directions that keep what is sent, and until when. Those that are over may be among them."""
+        return dict(self._clogged)
+
+    def explain(self, source: Name, target: Name, arrivals: tuple[Instant, ...], now: Instant) -> str:
+        """Why a verdict that was just given was no ordinary one; empty for one that was."""
+        way = (source, target)
+        if not arrivals:
+            return "the link is cut" if way in self.cuts() else "lost by chance"
+        if self._clogged.get(way, 0) > now:
+            return "the link is clogged"
+        link = self._links.get(way, self.default)
+        return "it takes long" if arrivals[0] - now > 2 * (link.delay_ns + link.spread_ns) else ""

@@ -119,6 +119,7 @@ def parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     _add_jobs(running)
     running.add_argument("--keep-going", action="store_true", help="go on after the first failure")
     running.add_argument("--json", action="store_true", help="print the summary as JSON")
+    _add_report(running, "when a seed fails, run the first that does again and draw it as one HTML file")
 
     replaying = add(
         "replay",
@@ -128,6 +129,7 @@ def parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     _add_world(replaying)
     _add_what(replaying)
     replaying.add_argument("--trace", action="store_true", help="print every message, fault and operation")
+    _add_report(replaying, "draw the run as one HTML file: hosts, messages, faults, roles, operations, log lines")
     replaying.add_argument("--save", type=_new_file, metavar="FILE", help="save the tape of the run")
 
     shrinking = add(
@@ -142,6 +144,8 @@ def parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     shrinking.add_argument(
         "--save", type=_new_file, metavar="FILE", help="where to save the tape (default: SCENARIO-SEED.tape, here)"
     )
+
+    _add_report(shrinking, "draw the smallest run that was found as one HTML file")
 
     planting = add(
         "mutants",
@@ -160,6 +164,10 @@ def parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
 def _add_jobs(made: argparse.ArgumentParser) -> None:
     jobs = os.cpu_count() or 1
     made.add_argument("--jobs", type=_whole(1), default=jobs, help=f"how many processes (default: {jobs})")
+
+
+def _add_report(made: argparse.ArgumentParser, summary: str) -> None:
+    made.add_argument("--report", type=_new_file, metavar="FILE", help=summary)
 
 
 def _add_module(made: argparse.ArgumentParser) -> None:

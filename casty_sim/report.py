@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from argparse import Namespace
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from attrs import asdict
@@ -12,8 +14,9 @@ from attrs import asdict
 from casty_proto.machine import SECOND
 
 from .campaign import Summary
+from .html import About
 from .mutants import Hunt
-from .scenario import Outcome, Scenario
+from .scenario import Outcome, Scenario, Settings
 from .shrink import Shrunk
 
 FAILURES_SHOWN = 10
@@ -71,18 +74,58 @@ def failure(outcome: Outcome, options: Namespace) -> str:
             f"seed {outcome.seed} broke {outcome.problem}",
             f"  faults: {outcome.plan or 'none'}",
             f"  replay: {replay} --trace",
+            f"  report: {replay} --report {options.scenario.replace(':', '.')}-{outcome.seed}.html",
             f"  shrink: {command('shrink', outcome, options)}",
         ]
     )
 
 
-def command(verb: str, outcome: Outcome, options: Namespace) -> str:
-    """What to type to look at a run again. Every option that changes the run is in it."""
-    text = f"python -m casty_sim {verb} {options.scenario} {outcome.seed} --nodes {options.nodes}"
+def command(verb: str, outcome: Outcome, options: Namespace, what: str = "") -> str:
+    """What to type to look at a run again. Every option that changes the run is in it.
+
+    `what` is the file of a tape, where it is not simply the seed.
+    """
+    text = f"python -m casty_sim {verb} {options.scenario} {what or outcome.seed} --nodes {options.nodes}"
     text += f" --duration {options.duration!r}"
     text += " --no-faults" if options.no_faults else ""
     text += " --check" if options.check else ""
     return text + (f" --mutant {options.mutant} --module {options.module}" if options.mutant else "")
+
+
+def about(outcome: Outcome, settings: Settings, options: Namespace, what: str = "") -> About:
+    """The head of the page of a run. `what` is the file of its tape, where it has one."""
+    seed = f"seed {outcome.seed}" + (f", {what}" if what else "")
+    mutant = f"{options.mutant} of {options.module}" if options.mutant else ""
+    facts = {
+        "scenario": options.scenario,
+        "seed": seed,
+        "planted bug": mutant,
+        "hosts": str(settings.nodes),
+        "under faults for": f"{settings.safety_ns / SECOND:g} s" if settings.faults else "nothing was to go wrong",
+        "faults and options drawn": outcome.plan or "none",
+        "simulated": f"{outcome.simulated_ns / SECOND:.3f} s, {outcome.events} events",
+        "all was well again": f"{outcome.well_after_ns / SECOND:.2f} s after the last fault"
+        if outcome.well_after_ns >= 0
+        else "",
+        "reached": ", ".join(f"{state} ({times})" for state, times in sorted(outcome.reached.items())),
+        "history": "the search for an order ran out of its budget" if outcome.unknown else "",
+        "digest": outcome.digest,
+        "version": _version(),
+    }
+    return About(
+        f"{options.scenario}, {seed}",
+        {name: value for name, value in facts.items() if value},
+        command("replay", outcome, options, what),
+        outcome.traceback,
+    )
+
+
+def _version() -> str:
+    python = ".".join(map(str, sys.version_info[:3]))
+    try:
+        return f"casty {version('casty')} on Python {python}"
+    except PackageNotFoundError:
+        return f"casty, not installed, on Python {python}"
 
 
 def as_json(summary: Summary, scenario: Scenario, options: Namespace) -> str:

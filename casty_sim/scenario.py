@@ -5,7 +5,9 @@ let time pass with `World.run`, and raise `Violation` where something is not as 
 `settings.safety_ns` and `settings.faults` are for the scenario to obey; `draw_plan` and `Nemesis` of `faults` make the
 faults. Before anything can go wrong, set `outcome.reached = world.reached`; in a `finally`, set `outcome.events` and
 `outcome.simulated_ns`; at the end of a run that is well, call `World.digest_states`. All the rest of the outcome is
-filled in by `run`. Then `python -m casty_sim run MODULE:CLASS` runs it. The smallest program is in `tests/sim/toy.py`.
+filled in by `run`. What people are to see of a run goes to `World.trace.note`, and, for reports, to `Trace.timeline`
+where there is one: roles of hosts are taken from `Program.label`, the rest is told (see `timeline`). Then
+`python -m casty_sim run MODULE:CLASS` runs it. The smallest program is in `tests/sim/toy.py`.
 """
 
 from __future__ import annotations
@@ -97,7 +99,9 @@ def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace:
     except Exception as error:
         _unexpected(outcome, "no exceptions", error, repr(error))
     if outcome.failed:
-        trace.note(outcome.simulated_ns, "", "BROKEN", outcome.problem)
+        trace.broken(outcome.simulated_ns, outcome.rule, outcome.problem)
+    if trace.timeline is not None:
+        trace.timeline.close(outcome.simulated_ns)
     outcome.digest = trace.digest
     return outcome
 

@@ -21,6 +21,8 @@ from attrs import fields, frozen, has, resolve_types
 
 from casty_proto.machine import MILLISECOND, SECOND, Instant
 
+from .timeline import Timeline
+
 BATCH = 512
 """So many events at a time are taken into the digest."""
 
@@ -114,10 +116,13 @@ class Line:
 
 
 class Trace:
-    """Digests everything, and keeps lines if it is told to."""
+    """Digests everything, keeps lines if it is told to, and feeds a timeline if it is given one."""
 
-    def __init__(self, *, keep: bool = False, digest: bool = True) -> None:
+    def __init__(self, *, keep: bool = False, digest: bool = True, timeline: Timeline | None = None) -> None:
         self.lines: list[Line] | None = [] if keep else None
+        self.timeline = timeline
+        self.keeps = keep or timeline is not None
+        """Whether anybody is going to look at what is noted."""
         self._hash = blake2b(digest_size=16) if digest else None
         self._batch: list[Any] = []
         self.events = 0
@@ -145,10 +150,47 @@ class Trace:
         digest.update(marshal.dumps(self._batch, 2))
         self._batch.clear()
 
-    def note(self, at: Instant, host: str, kind: str, text: Callable[[], str] | str, **more: Any) -> None:
-        """Keep a line. `text` may be a function, which is called only when lines are kept."""
+    def note(self, at: Instant, host: str, kind: str, text: Callable[[], str] | str, finer: str = "") -> None:
+        """Keep a line, and a mark on the timeline. `text` may be a function, which is called only when they are kept.
+
+        `finer` is a narrower kind, by which a reader of the timeline can choose.
+        """
+        if self.keeps:
+            words = text if isinstance(text, str) else text()
+            if self.lines is not None:
+                self.lines.append(Line(at, host, kind, words))
+            if self.timeline is not None:
+                self.timeline.mark(at, host, finer or kind, words)
+
+    def started(self, at: Instant, host: str, text: str) -> None:
+        """Keep that a host has started."""
         if self.lines is not None:
-            self.lines.append(Line(at, host, kind, text if isinstance(text, str) else text(), **more))
+            self.lines.append(Line(at, host, "start", text))
+        if self.timeline is not None:
+            self.timeline.up(at, host, text)
+
+    def logged(self, at: Instant, host: str, level: str, text: str) -> None:
+        """Keep a line of a program's log."""
+        if self.lines is not None:
+            self.lines.append(Line(at, host, level.lower(), text))
+        if self.timeline is not None:
+            self.timeline.log(at, host, level, text)
+
+    def broken(self, at: Instant, rule: str, problem: str) -> None:
+        """Keep that a rule was broken."""
+        if self.lines is not None:
+            self.lines.append(Line(at, "", "BROKEN", problem))
+        if self.timeline is not None:
+            self.timeline.broke(at, rule, problem.removeprefix(f"{rule}: "))
+
+    def sent(
+        self, at: Instant, host: str, target: str, kind: str, text: str, arrivals: tuple[Instant, ...], why: str
+    ) -> None:
+        """Keep that a message was sent, and what becomes of it (`timeline.Message`)."""
+        if self.lines is not None:
+            self.lines.append(Line(at, host, "send", text, target, arrivals))
+        if self.timeline is not None:
+            self.timeline.message(at, host, target, kind, text, arrivals, why)
 
     @property
     def digest(self) -> str:

@@ -31,6 +31,7 @@ from casty_proto.machine import SECOND, Instant, Nanoseconds
 from .disk import Disk, DiskProfile
 from .network import Link, Network
 from .tape import Stream, Tape
+from .timeline import DOWN, PAUSED
 from .trace import Trace
 
 NEVER: Instant = 2**63 - 1
@@ -66,6 +67,9 @@ class Program(ABC):
     A program is made anew at every start of its host, and keeps nothing but what it finds on the disk.
     """
 
+    ended = False
+    """Whether it has ended by itself, so that the host may start another one."""
+
     @abstractmethod
     def start(self, host: Host, records: list[Any]) -> None:
         """The host has started, with these records on its disk."""
@@ -98,6 +102,14 @@ class Program(ABC):
         """A word about the state, for a timeline: a role, for example."""
         return "up"
 
+    def kind_of(self, message: Any) -> str:
+        """What people call a message of that kind."""
+        return type(message).__name__
+
+    def words_of(self, message: Any) -> str:
+        """A message in words, for a timeline."""
+        return repr(message)
+
 
 class Host:
     """A machine in the simulated sense of the word: a clock, a disk, and a program that comes and goes."""
@@ -110,6 +122,8 @@ class Host:
         self.program: Program | None = None
         self.life = 0
         self.starts = 0
+        self.started_at: Instant = 0
+        """When it was started last."""
         self.is_scrap = False
         """Whether it never starts again."""
         self._make = make
@@ -140,9 +154,8 @@ class Host:
         world = self.world
         now = world.now
         arrivals = world.network.verdict(self.name, target, size, now)
-        trace = world.trace
-        if trace.lines is not None:
-            trace.note(now, self.name, "send", repr(message), peer=target, arrives=arrivals)
+        if world.trace.keeps:
+            self._keep_sent(target, message, arrivals)
         host = world.hosts.get(target)
         if host is None:
             return
@@ -150,6 +163,20 @@ class Host:
             # A packet is for whoever runs when it arrives, so it belongs to no life.
             world.seq = seq = world.seq + 1
             heappush(world.heap, (at, seq, DELIVER, host, -1, self, message))
+
+    def _keep_sent(self, target: str, message: Any, arrivals: tuple[Instant, ...]) -> None:
+        world, program = self.world, self.program
+        world.trace.sent(
+            world.now,
+            self.name,
+            target,
+            type(message).__name__ if program is None else program.kind_of(message),
+            repr(message) if program is None else program.words_of(message),
+            arrivals if target in world.hosts else (),
+            world.network.explain(self.name, target, arrivals, world.now)
+            if target in world.hosts
+            else "no host has that name",
+        )
 
     def persist(self, ticket: int, record: Any) -> None:
         """Write a record; `Program.persisted` follows, or the host stops (rule 5)."""
@@ -181,7 +208,7 @@ class Host:
     @property
     def up(self) -> bool:
         """Whether a program runs, paused or not."""
-        return self.program is not None
+        return self.program is not None and not self.program.ended
 
     @property
     def paused(self) -> bool:
@@ -190,12 +217,17 @@ class Host:
 
     def start(self) -> None:
         """Start the program on whatever is on the disk. A no-op when it runs, and when it never will again."""
-        if self.program is not None or self.is_scrap:
+        if self.is_scrap or self.up:
             return
+        self._drop()
         self.starts += 1
-        self.world.trace.note(self.world.now, self.name, "start", f"start {self.starts}")
+        self.started_at = self.world.now
+        world = self.world
+        world.trace.started(world.now, self.name, f"start {self.starts}")
         self.program = program = self._make()
         program.start(self, self.disk.records())
+        if world.trace.timeline is not None:
+            world.trace.timeline.role(world.now, self.name, program.label())
         self._see_to_alarm(program)
 
     def crash(self) -> None:
@@ -203,12 +235,21 @@ class Host:
         if self.program is None:
             return
         self.world.trace.note(self.world.now, self.name, "crash", "power cut")
-        self.program = None
-        self.life += 1
-        self._disarm()
+        if self.world.on_crash is not None:
+            self.world.on_crash(self)
+        if (timeline := self.world.trace.timeline) is not None:
+            timeline.down(self.world.now, self.name, "power cut" if not self.is_scrap else "power cut for good")
+        self._drop()
         self._paused_until = 0
         self._put_off.clear()
         self.disk.power_cut()
+
+    def _drop(self) -> None:
+        """What there is of a program is gone, and so is what would happen in its life."""
+        if self.program is not None:
+            self.program = None
+            self.life += 1
+            self._disarm()
 
     def scrap(self) -> None:
         """A power cut for good."""
@@ -220,6 +261,8 @@ class Host:
         self._paused_until = max(self._paused_until, self.world.now + duration_ns)
         self.world.at(self._paused_until, self._go_on)
         self.world.trace.note(self.world.now, self.name, "pause", f"for {duration_ns / SECOND:.3f} s")
+        if (timeline := self.world.trace.timeline) is not None:
+            timeline.begin(self.world.now, self.name, PAUSED, text="handles nothing")
 
     def resume(self) -> None:
         """End a pause now."""
@@ -229,6 +272,8 @@ class Host:
     def _go_on(self) -> None:
         """What was put off comes now, in its order, unless the pause was extended."""
         if self._paused_until <= self.world.now:
+            if (timeline := self.world.trace.timeline) is not None:
+                timeline.end(self.world.now, self.name, PAUSED)
             put_off, self._put_off = self._put_off, []
             for kind, a, b in put_off:
                 self.world.push(self.world.now, kind, self, a, b)
@@ -265,7 +310,7 @@ class Host:
     def arm(self, deadline: Instant) -> None:
         """Set the alarm to an instant on the clock of this host."""
         self.armed_local = deadline
-        self._armed = at = self._global(deadline)
+        self._armed = at = self.instant_of(deadline)
         self.world.push(at, ALARM, self, at, None)
 
     def _rearm(self) -> None:
@@ -281,7 +326,14 @@ class Host:
     def _disarm(self) -> None:
         self._armed = self.armed_local = NEVER
 
-    def _global(self, local: Instant) -> Instant:
+    def look_at_alarm(self) -> None:
+        """Somebody else than an event has given the program something to do: its deadline may have become earlier."""
+        if self.program is not None and not self.paused:
+            deadline = self.program.deadline()
+            if deadline is not None and deadline < self.armed_local:
+                self.arm(deadline)
+
+    def instant_of(self, local: Instant) -> Instant:
         """The first instant of the world at which the clock of this host shows `local`."""
         if self._rate == 1.0:
             return max(self.world.now, local - self._local_base + self._global_base)
@@ -311,21 +363,34 @@ class World:
         self.disk_profile = disk or DiskProfile()
         self.trace = trace or Trace()
         self.check_invariants = check_invariants
+        self.watched = check_invariants or self.trace.timeline is not None
+        """Whether programs are looked at after every event."""
+        if self.trace.timeline is not None:
+            self.network.on_change = self._on_links_changed
         self.hosts: dict[str, Host] = {}
         self.reached: dict[str, int] = {}
         """Interesting states, and how often they were reached."""
         self.events = 0
         self.on_stopped: Callable[[Host], None] | None = None
         """Who is told of hosts that have stopped by themselves."""
+        self.on_crash: Callable[[Host], None] | None = None
+        """Who is told of a host whose power is cut, just before."""
         self.on_moment: Callable[[Host], None] | None = None
         """Who is told of delicate moments."""
         self.heap: list[tuple[Instant, int, Kind, Host | None, int, Any, Any]] = []
         self.seq = 0
+        self.extras: dict[str, object] = {}
+        """What others keep for the whole world, by name."""
+        self.storm_events = STORM_EVENTS
+        self.horizon: Instant = 0
+        """Up to when things happen in the present `run`."""
 
     def add_host(self, name: str, make: Callable[[], Program]) -> Host:
         """A host that is down until it is started. `make` creates its program at each start. A name is used once."""
         assert name not in self.hosts, f"there is a host {name} already"
         host = self.hosts[name] = Host(self, name, len(self.hosts), make)
+        if self.trace.timeline is not None:
+            self.trace.timeline.begin(self.now, name, DOWN, text="not started yet")
         return host
 
     def reach(self, state: str) -> None:
@@ -346,9 +411,10 @@ class World:
         heappush(self.heap, (at, seq, kind, host, -1 if host is None else host.life, a, b))
 
     def run(self, until: Instant) -> None:
-        """Let everything happen up to an instant, and set the clock to it."""
-        heap, trace, check = self.heap, self.trace, self.check_invariants
-        while heap and heap[0][0] <= until:
+        """Let everything happen up to an instant, and set the clock to it. `halt` ends it before."""
+        heap, trace, watched = self.heap, self.trace, self.watched
+        self.horizon = until
+        while heap and heap[0][0] <= self.horizon:
             at, _, kind, host, life, a, b = heappop(heap)
             self.now = at
             if host is None:
@@ -375,17 +441,46 @@ class World:
                     program.persisted(a)
                 else:
                     a()
-            if check:
-                program.invariants()
+            if watched:
+                self.look_at(host, program)
             # Most events move the deadline away from an alarm that is set, which can stay (rule 4).
             deadline = program.deadline()
             if deadline is not None and deadline < host.armed_local:
                 host.arm(deadline)
             if events % STATE_EVERY == 0:
-                self.digest_states()
-                if events > STORM_EVENTS + STORM_RATE * at // SECOND:
-                    raise Violation("no storms", f"{events} events in {at / SECOND:.1f} simulated seconds")
-        self.now = until
+                self._take_stock(at)
+        if self.horizon == until != NEVER:
+            self.now = until
+
+    def halt(self) -> None:
+        """End the present `run` after this event. The clock stays where it is."""
+        self.horizon = -1
+
+    def skip_to(self, at: Instant, host: Host) -> None:
+        """The alarm of a host that has the next event of all comes due while it is still at work on the one before."""
+        self.now = at
+        self.events = events = self.events + 1
+        self.trace.event(at, host.number, ALARM, None)
+        if events % STATE_EVERY == 0:
+            self._take_stock(at)
+
+    def _take_stock(self, at: Instant) -> None:
+        self.digest_states()
+        if self.events > self.storm_events + STORM_RATE * at // SECOND:
+            raise Violation("no storms", f"{self.events} events in {at / SECOND:.1f} simulated seconds")
+
+    def look_at(self, host: Host, program: Program) -> None:
+        """Assert what must hold, and tell the timeline what the host is."""
+        if self.check_invariants:
+            program.invariants()
+        if self.trace.timeline is not None and host.program is program:
+            self.trace.timeline.role(self.now, host.name, program.label())
+
+    def _on_links_changed(self) -> None:
+        network, timeline = self.network, self.trace.timeline
+        assert timeline is not None
+        clogs = {(str(a), str(b)): until for (a, b), until in network.clogs().items()}
+        timeline.links(self.now, [(str(a), str(b)) for a, b in network.cuts()], clogs)
 
     def digest_states(self) -> None:
         """Take the states of all machines into the digest."""

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import Reason
-from casty_proto.cluster.events import Done, OwnersChanged, Unknown
+from casty_proto.cluster.events import AcceptedLost, Done, OwnersChanged, Unknown
+from casty_proto.machine import Instant
 
 from ..asks import Ask, _Handled, check_ask_timeout, over
 from ..clock import can_wait
-from ..errors import AskError, NotHandledError, NotSendableError, OutcomeUnknownError
+from ..errors import AskError, AskTimeoutError, NotHandledError, NotSendableError, OutcomeUnknownError
 from ..metrics import SECONDS, Histogram
 from ..refs import ActorRef
 from .items import DecodeError, EntityAnswer, Form, Items
@@ -32,7 +33,7 @@ _AGAIN_MIN, _AGAIN_MAX = 0.02, 0.25
 class EntityAsk(Ask):
     """One ask of an entity."""
 
-    __slots__ = ("_items", "is_accepted", "number", "region", "shard")
+    __slots__ = ("_items", "is_accepted", "number", "region", "shard", "since")
 
     def __init__(self, runtime: Runtime, ref: EntityRef[Any], message: Any, timeout: float, items: Items) -> None:
         super().__init__(runtime, ref, message, timeout)
@@ -42,6 +43,8 @@ class EntityAsk(Ask):
         """Known once it was sent."""
         self.number = 0
         """Of its handle, as others know it."""
+        self.since = 0
+        """Up to which index of the log the node knew everything when it was sent."""
         self.is_accepted = False
         """Whether an owner has it."""
 
@@ -59,6 +62,17 @@ class EntityAsk(Ask):
                 self.fail(AskError(f"the answer of {self.cell.path} cannot be decoded here: {error}"))
         except Exception as error:
             self.fail(error)
+
+    def on_due(self, now: Instant) -> None:
+        """The deadline has come. How far it got tells what to look at."""
+        ref: Any = self.cell
+        if ref.region.settings is None:
+            how = f"no {self.region!r} is known here; is that its name, and has a node spawned it?"
+        elif self.is_accepted:
+            how = "a node has it"
+        else:
+            how = "no node has said that it has it"
+        self.fail(AskTimeoutError(f"{ref.path} did not answer {self.kind()} within {self.timeout:g} s: {how}"))
 
     def answered(self, result: Any) -> None:
         """The node says what became of the message on its way."""
@@ -172,10 +186,11 @@ class EntityAsks:
         ask.message = _Handled(ask.kind())
         out = self._out.setdefault(ask.region, {})
         out[ask] = None
-        ask.shard = ref.region.tell(ref.entity_id, data, ask)
-        if not ask.future.done():
-            runtime.clock.expect(ask, left)
+        ask.since = ref.region.version
         try:
+            ask.shard = ref.region.tell(ref.entity_id, data, ask)
+            if not ask.future.done():
+                runtime.clock.expect(ask, left)
             return await ask.future
         finally:
             runtime.clock.forget(ask)
@@ -183,9 +198,9 @@ class EntityAsks:
             self.items.returned(ask)
             over(ask)
 
-    def sent(self, ask: EntityAsk, shard: int) -> None:
+    def sent(self, ask: EntityAsk, shard: int, since: int) -> None:
         """What had waited was sent."""
-        ask.shard = shard
+        ask.shard, ask.since = shard, since
 
     def owners_changed(self, change: OwnersChanged) -> None:
         """What an owner had accepted, and not handled, is lost when its shard was taken from it."""
@@ -196,6 +211,13 @@ class EntityAsks:
         for ask in list(out):
             if ask.is_accepted and ask.shard in shards:
                 ask.fail(OutcomeUnknownError(f"{ask.cell.path}: the node that had {ask.kind()} is gone"))
+
+    def accepted_lost(self, effect: AcceptedLost) -> None:
+        """What an owner had accepted may be lost, though its shard was not taken from it."""
+        shards = dict(effect.shards)
+        for ask in list(self._out.get(effect.region, ())):
+            if ask.is_accepted and ask.since < shards.get(ask.shard, 0):
+                ask.fail(OutcomeUnknownError(f"{ask.cell.path}: a node that had {ask.kind()} is gone"))
 
     def fail_all(self, reason: str) -> None:
         """This node belongs to no cluster any more."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, overload
 
 from attrs import evolve, field, frozen
@@ -21,7 +20,7 @@ from casty_proto.address import AddressError, NodeAddress, parse_endpoint
 from casty_proto.cluster.checks import split_key
 from casty_proto.cluster.topology import Topology
 
-from ..errors import ClusterTimeoutError, ContactError, SystemShutDownError, UnreachableError, UsageError
+from ..errors import ClusterTimeoutError, ContactError, SystemShutDownError, UsageError
 from ..generic import Answer, Asked
 from ..lookup import Lookup, MissingRef
 from ..receptionist import Listing, ServiceKey
@@ -38,8 +37,9 @@ from .client_view import View
 from .client_wire import allow_types
 from .discovery import instance_of
 from .events import ClientConnected, ClientDisconnected, ClusterMember, MemberStatus, member_changes
+from .finding import find_somewhere
 from .names import SINGLETON_ID
-from .options import check_timeout
+from .options import check_count, check_timeout
 from .placeless import PlacelessRefs, ask_anyone
 from .refs import EntityRef, ShardedRef
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
@@ -114,7 +114,7 @@ class ClusterClient(ActorSystem):
         self._feed: Feed | None = None
         self._following: Task[None] | None = None
         self._view: View | None = None
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     # -- beginning and end ---------------------------------------------------------------------------------------------
 
@@ -222,6 +222,7 @@ class ClusterClient(ActorSystem):
 
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until at least `count` members are known to be up. Raises `ClusterTimeoutError` after `timeout` s."""
+        check_count("the count of wait_for", count)
         check_timeout("the timeout of wait_for", timeout)
         await self.start()
         try:
@@ -240,6 +241,7 @@ class ClusterClient(ActorSystem):
 
         Raises `ClusterTimeoutError` after `timeout` seconds.
         """
+        check_count("the count of wait_for_service", count)
         check_timeout("the timeout of wait_for_service", timeout)
         await self.start()
         try:
@@ -261,11 +263,14 @@ class ClusterClient(ActorSystem):
             if self.stopping:
                 raise SystemShutDownError(f"the client of {self.name!r} was shut down")
             future: asyncio.Future[None] = runtime.loop.create_future()
-            self._waiting.append(future)
-            await future
+            self._waiting[future] = None
+            try:
+                await future
+            finally:
+                self._waiting.pop(future, None)
 
     def _notify(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -366,8 +371,8 @@ class ClusterClient(ActorSystem):
         """Find actors; see `ActorSystem.lookup`.
 
         A listing has what this client knows at the moment; awaiting it waits for the first copy. A name is that of an
-        actor of the client, of a sharded type or of a singleton; when the answer is awaited, also that of an actor of
-        any node.
+        actor of the client, of a sharded type or of a singleton; when the answer is awaited, also one that was claimed
+        for an actor, or that of an actor of any node.
         """
         if isinstance(key, ServiceKey):
             listing = super().lookup(key)
@@ -388,20 +393,14 @@ class ClusterClient(ActorSystem):
         return self.receptionist.listing(key)
 
     async def _find_any(self, path: str) -> ActorRef[Any] | None:
-        """A type, or an actor of any node: the first in the order of the members."""
+        """A type, whoever has claimed the name, or an actor of any node: the first in the order of the members."""
         await self._until(lambda: self._view is not None)
         region = self._used().known(path)
         if region is not None:
             return region
 
-        async def at(address: str) -> ActorRef[Any] | None:
-            with suppress(UnreachableError):
-                return await super(ClusterClient, self).lookup(f"casty://{self.name}@{address}/{path}")
-            return None
-
         there = [member.address for member in self.members if member.status is not MemberStatus.UNREACHABLE]
-        found = await asyncio.gather(*(at(address) for address in there))
-        return next((ref for ref in found if ref is not None), None)
+        return await find_somewhere(super().lookup, self.name, there, path)
 
 
 @frozen

@@ -108,6 +108,11 @@ class ClientRegion(Region):
         known = None if view is None else view.regions.get(self.name)
         return None if known is None else known.settings
 
+    @property
+    def version(self) -> int:
+        """A client knows of no log; the gateways say since when something is lost."""
+        return 0
+
     def tell(self, entity: str, data: bytes, request: Request, *, quiet: bool = False) -> int:
         """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`.
 

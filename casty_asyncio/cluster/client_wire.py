@@ -66,7 +66,7 @@ class Changes(Unmissed):
 
 @frozen
 class Outside(Unmissed):
-    """The node belongs to no cluster."""
+    """The node belongs to no cluster, or has too many others to tell."""
 
     reason: str = field(validator=instance_of(str))
     has_ended: bool = field(validator=instance_of(bool))

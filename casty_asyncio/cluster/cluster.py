@@ -22,6 +22,7 @@ from ..errors import UsageError
 from ..remote.remoting import Remoting
 from ..transport.dialing import DialedItself, DialError, dial
 from ..transport.transport import Transport
+from .claims import Claims
 from .client_wire import GATEWAY, allow_types
 from .discovery import Discovery
 from .gateway import Gateway
@@ -32,7 +33,7 @@ from .member import Member
 from .placeless import PlacelessRefs
 from .refs import EntityRef
 from .regions import Regions
-from .storage import Storage
+from .storage import Storage, StorageError
 from .storage_file import FILE_NAME
 from .views import Views
 
@@ -78,6 +79,7 @@ class Cluster:
         self.hosting: Hosting
         self.regions: Regions
         self.views: Views
+        self.claims: Claims
         self.gateway: Gateway
         self._storage: Storage | None = None
         self._clears_disk = False
@@ -148,6 +150,7 @@ class Cluster:
         self.hosting.ref_of = lambda name, entity: EntityRef(self.regions.region(name), entity)
         discovery = Discovery(self.system.receptionist, self.remoting, self.member)
         self.views = Views(runtime, self.member, self.regions, discovery)
+        self.claims = Claims(self.remoting, self.member, self.regions, self.views)
         self.remoting.refs.placeless = PlacelessRefs(runtime, self.regions.region)
         self.gateway = Gateway(runtime, self.member, self.views, self.system.receptionist)
         self.system._services[GATEWAY] = lambda _: self.gateway.behavior()
@@ -179,6 +182,14 @@ class Cluster:
         found = await asyncio.gather(*(known(seed) for seed in seeds))
         return tuple(dict.fromkeys(found))
 
+    def problems(self) -> str:
+        """Why the cluster is not found, as far as the seeds tell, for errors. Empty when it is, and without seeds."""
+        if self.views.joined.is_set():
+            return ""
+        seeds = dict.fromkeys([str(self._seed(text)) for text in self.setup.seeds])
+        found = [self.lanes.problem_with(seed) or f"{seed} has not refused" for seed in seeds]
+        return f"; its seeds: {'; '.join(found)}" if found else ""
+
     def who(self) -> tuple[str, int]:
         """The node, and the version of what it knows of the cluster, for lines of the log."""
         node: Node | None = getattr(self, "node", None)
@@ -188,13 +199,13 @@ class Cluster:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _disk_failed(self, reason: str) -> None:
-        self.runtime.log.critical("the node stops, since what it has promised cannot be written: %s", reason)
-        self.views.expelled = reason
+    def _disk_failed(self, error: StorageError) -> None:
+        self.runtime.log.critical("the node stops, since what it has promised cannot be written: %s", error)
+        self.views.fault = error
         for shard in list(self.hosting.shards.values()):
             halted = events.HaltShard(shard.region.name, shard.number, shard.epoch, "the disk of its node failed")
             self.hosting.halt(halted)
-        self.views.end(f"the disk of this node failed: {reason}")
+        self.views.end(f"the disk of this node failed: {error}")
         self.lanes.close()
 
     async def leave(self, timeout: float) -> None:

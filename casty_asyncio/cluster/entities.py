@@ -2,7 +2,8 @@
 
 Rules
 -----
- 1. An entity handles one message of its region at a time. The others wait here, as they came, and go with the shard.
+ 1. An entity handles one message of its region at a time. The others wait here, as they came, and go with the shard. As
+    many may wait as its mailbox has room for.
  2. Before a handler begins, and when it has ended, the node is asked whether it may act. If not, whoever asked is told
     that nothing was done, or that nobody knows; the entity is stopped.
  3. The state of an entity of a replicated type is taken when a handler has ended, if it is another one than before.
@@ -25,7 +26,7 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.actor import READY, Behavior, Cell, Layers, Phase, Reason, Stop
+from casty_proto.actor import READY, Behavior, Cell, Layers, MailboxOverflowStrategy, Phase, Reason, Stop
 from casty_proto.cluster import events
 
 from ..actor import Actor, ClassBody
@@ -107,17 +108,33 @@ class Entity:
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
-    def take(self, turn: Turn) -> None:
-        """A message has come."""
+    def take(self, turn: Turn, *, has_waited: bool) -> None:
+        """A message has come. One that `has_waited` with the owner before was let in there."""
         turn.entity = self
         if self.turn is None and not self.waiting:
             self._begin(turn)
         else:
             if self.waiting is None:
                 self.waiting = deque()
-            self.waiting.append(turn)
+            mailbox = self.shard.region.recipe.mailbox
+            if len(self.waiting) >= mailbox.limit and not has_waited:
+                self._overflow(turn, self.waiting, mailbox.overflow)
+            else:
+                self.waiting.append(turn)
             if self.turn is None:
                 self.go_on()
+
+    def _overflow(self, turn: Turn, waiting: deque[Turn], strategy: MailboxOverflowStrategy) -> None:
+        """One of those that wait is one too many."""
+        reason = Reason.OVERFLOW
+        if strategy is MailboxOverflowStrategy.reject:
+            reason = Reason.REJECTED
+        elif strategy is MailboxOverflowStrategy.drop_oldest:
+            waiting.append(turn)
+            turn = waiting.popleft()
+        if turn.form is Form.TELL:
+            self._hosting.lost(turn, turn.ask.message, reason)
+        turn.fail(MailboxFullError(f"{turn.ask.kind()} was not handled by {self.path}: {reason}"))
 
     def go_on(self) -> None:
         """Give the actor its next message, if it may have one."""

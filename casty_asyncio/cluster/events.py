@@ -120,6 +120,14 @@ class ShardsMoved(ClusterEvent):
 
 
 @frozen
+class NameChanged(ClusterEvent):
+    """A cluster-wide name was claimed by an actor of the node `node_id`, or is free again: `None`."""
+
+    name: str
+    node_id: str | None
+
+
+@frozen
 class NodeExpelled(ClusterEvent):
     """This node is no member any more, and did not ask for that, or cannot go on as one. It does no more work."""
 

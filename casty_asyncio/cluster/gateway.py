@@ -15,7 +15,9 @@ Rules
     shards together.
  2. A `Watch` is answered after `HOLD_SECONDS` at the latest, with nothing new if need be.
  3. What is gone is told as empty, up to `EMPTY_MAX` of it; then everybody is told everything.
- 4. Before the node leaves, all who wait are told, nothing is taken any more, and what was taken gets where it should.
+ 4. Of one process at most `WATCHES_EACH` questions wait, and of all together `WATCHES_MAX`. Who asks beyond that is
+    told so at once, and to go elsewhere: a client that means well has one question out.
+ 5. Before the node leaves, all who wait are told, nothing is taken any more, and what was taken gets where it should.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ from casty_proto.cluster.events import Standing
 from casty_proto.cluster.topology import TopologyRegion
 from casty_proto.machine import Instant, Rejected
 
+from ..refs import ReplyRef
+from ..remote.answering import Answer
+from ..remote.refs import RemoteRef
 from .answers import give_answer
 from .client_wire import HOLD_SECONDS, Accepted, Changes, Deliver, Entry, Head, Outside, Refusal, Watch
 
@@ -45,6 +50,8 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 0.05
 EMPTY_MAX = 1024
+WATCHES_EACH = 16
+WATCHES_MAX = 16_384
 _GONE = "its node leaves the cluster, or has left it"
 
 
@@ -75,7 +82,9 @@ class Gateway:
         self._taken: dict[tuple[str, int], _Part[int]] = {}
         self._is_stale = True
         """Whether the picture may be another one by now."""
-        self._waiting: list[Watch] = []
+        self._waiting: dict[object, list[Watch]] = {}
+        """The questions that are not answered yet, by the process that is to be told the answer."""
+        self._waiting_count = 0
         self._relays: dict[_Relay, None] = {}
         self._look_soon = _Alarm(self._look_and_tell)
         self._is_looking_soon = False
@@ -85,6 +94,7 @@ class Gateway:
         self._hold = _Alarm(self._tell_all)
         views.changed = self.changed
         views.taken = self.taken
+        views.lost = self.lost
 
     def behavior(self) -> Behavior[Any]:
         """The actor."""
@@ -147,11 +157,27 @@ class Gateway:
         if self._head is not None and message.seen < self._number:
             self._tell(message)
             return
+        if (problem := self._crowd(message)) is not None:
+            self._answer(message.reply_to, Outside(problem, has_ended=False))
+            return
         if not self._waiting:
             self._runtime.clock.set(self._hold, HOLD_SECONDS)
-        self._waiting.append(message)
+        self._wait(message)
         if self._is_stale:
             self.changed()
+
+    def _crowd(self, message: Watch) -> str | None:
+        """Why a question cannot wait (rule 4)."""
+        process, own = _process(message), self._member.node.info.node_id
+        if len(self._waiting.get(process, ())) >= WATCHES_EACH:
+            left = [watch for watch in self._waiting[process] if not watch.reply_to._is_gone()]
+            self._waiting_count -= len(self._waiting[process]) - len(left)
+            self._waiting[process] = left
+            if len(left) >= WATCHES_EACH:
+                return f"{len(left)} questions of this client wait at {own} already; ask when one of them is answered"
+        if self._waiting_count >= WATCHES_MAX:
+            return f"too many clients wait for news of {own}; follow another node"
+        return None
 
     def changed(self) -> None:
         """Something of the picture is another, perhaps."""
@@ -169,6 +195,14 @@ class Gateway:
         self._number += 1
         for shard, _ in change.shards:
             self._taken[change.region, shard] = _Part(change.epoch, self._number)
+
+    def lost(self, effect: said.AcceptedLost) -> None:
+        """To whoever has asked it is all the same how a message was lost."""
+        self._number += 1
+        for shard, index in effect.shards:
+            before = self._taken.get((effect.region, shard))
+            last = index if before is None else max(index, before.value)
+            self._taken[effect.region, shard] = _Part(last, self._number)
 
     def _look(self) -> None:
         """See what has changed (rule 1)."""
@@ -209,20 +243,26 @@ class Gateway:
         self._not_before = self._runtime.clock.now() + int(PAUSE_SECONDS * 1e9)
         if self._head is None:
             return
-        waiting, self._waiting = self._waiting, []
-        for watch in waiting:
+        for watch in self._taken_out():
             if watch.seen < self._number:
                 self._tell(watch)
             elif not watch.reply_to._is_gone():
-                self._waiting.append(watch)
+                self._wait(watch)
         if not self._waiting:
             self._runtime.clock.cancel(self._hold)
 
     def _tell_all(self) -> None:
         """They have waited long enough (rule 2)."""
-        waiting, self._waiting = self._waiting, []
-        for watch in waiting:
+        for watch in self._taken_out():
             self._tell(watch)
+
+    def _wait(self, watch: Watch) -> None:
+        self._waiting.setdefault(_process(watch), []).append(watch)
+        self._waiting_count += 1
+
+    def _taken_out(self) -> list[Watch]:
+        waiting, self._waiting, self._waiting_count = self._waiting, {}, 0
+        return [watch for watches in waiting.values() for watch in watches]
 
     def _tell(self, watch: Watch) -> None:
         self._answer(watch.reply_to, self._news(watch.seen))
@@ -253,7 +293,7 @@ class Gateway:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     async def drain(self, timeout: float) -> None:
-        """Send the clients to other nodes, and wait until what they sent is with the owners (rule 4)."""
+        """Send the clients to other nodes, and wait until what they sent is with the owners (rule 5)."""
         self._is_draining = True
         self._tell_all()
         if self._relays:
@@ -263,13 +303,22 @@ class Gateway:
                     await self._is_drained.wait()
 
     def _end(self) -> None:
-        """There is no cluster here any more (rule 4)."""
+        """There is no cluster here any more (rule 5)."""
         self._runtime.clock.cancel(self._hold)
         self._runtime.clock.cancel(self._look_soon)
         self._tell_all()
         relays, self._relays = self._relays, {}
         for relay in relays:
             self._answer(relay.reply_to, Refusal("its node had to leave the cluster", is_certain=False, has_ended=True))
+
+
+def _process(watch: Watch) -> object:
+    """Who is to be told: the process that has asked, or whom else the question names."""
+    to = watch.reply_to
+    if isinstance(to, ReplyRef):
+        future: object = to._ask.future
+        return future.asker if isinstance(future, Answer) else None
+    return to.node if isinstance(to, RemoteRef) else None
 
 
 class _Relay:

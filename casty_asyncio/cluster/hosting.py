@@ -92,7 +92,7 @@ class Hosting:
         if before is not None:
             self._end(before)
         self.shards[spot] = shard = Shard(region, effect.shard, effect.epoch, dict(effect.entities))
-        self._take(shard, effect.waiting)
+        self._take(shard, effect.waiting, have_waited=True)
         if effect.unprompted or region.recipe.kind is RegionKind.SINGLETON:
             names = list(shard.states) if region.recipe.kind is RegionKind.ENTITIES else [SINGLETON_ID]
             for name in names:
@@ -102,7 +102,7 @@ class Hosting:
         """Messages of one sender."""
         shard = self._shard(effect)
         if shard is not None:
-            self._take(shard, effect.items)
+            self._take(shard, effect.items, have_waited=False)
 
     def close(self, effect: events.CloseShard) -> None:
         """Begin nothing more, and say when all has ended."""
@@ -174,7 +174,7 @@ class Hosting:
         shard = self.shards.get((effect.region, effect.shard))
         return shard if shard is not None and shard.epoch == effect.epoch else None
 
-    def _take(self, shard: Shard, items: tuple[bytes, ...]) -> None:
+    def _take(self, shard: Shard, items: tuple[bytes, ...], *, have_waited: bool) -> None:
         for data in items:
             self._arrivals += 1
             turn = Turn(self, data, self._arrivals)
@@ -189,7 +189,7 @@ class Hosting:
                 turn.form = Form.TELL
                 self.member.lanes.is_hurried = True
             turn.ask.message = message
-            (shard.entities.get(name) or self._entity(shard, name)).take(turn)
+            (shard.entities.get(name) or self._entity(shard, name)).take(turn, has_waited=have_waited)
 
     def renewed(self, turn: Turn) -> Turn:
         """The same message once more, of which nothing was done yet. The turn before is over; nobody is told."""

@@ -96,7 +96,10 @@ class Items:
                 return self._encode_beside((to.entity_id, int(form), None, origin, number), message)
             return self._encode((to.entity_id, int(form), sender, origin, number, message))
         except EncodeError as error:
-            raise NotSendableError(f"{type(message).__name__} cannot be sent to {to.path}: {error}") from error
+            # Its place is that in the message, and not in what is around it.
+            kind = type(message).__name__
+            why = str(error).replace("tuple[5]", kind, 1)
+            raise NotSendableError(f"{kind} cannot be sent to {to.path}: {why}") from error
         finally:
             refs.asking = None
 

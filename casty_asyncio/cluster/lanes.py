@@ -10,13 +10,16 @@ nodes bear it that messages are lost, and repeat what must not be (`casty_proto/
     alive, leads, and owns what, and `Kind.SHARDS` for messages of shards and states of entities.
 2.  What is said in one turn of the loop is written at once.
 3.  Nothing waits that would come too late anyhow: while a lane is not open, or its peer does not read, the last
-    `WAITING_MAX` messages are kept, and written when it is.
+    `WAITING_MAX` messages are kept, or the last that weigh `WAITING_BYTES` together, and written when it is.
 4.  A lane that breaks is dialled again when there is something to say, after a back-off that grows to `BACKOFF_MAX`.
 5.  Who receives says so, at most once in `SIGN_SECONDS`. A lane that was written to and gives no sign for
     `SILENT_SECONDS` is closed: TCP alone would go on for a quarter of an hour.
-    One that says nothing for `IDLE_SECONDS` is closed by who is told nothing, and a node has one of a kind at a time:
-    the next one takes its place. So strangers who hold connections open do not crowd out others for long.
-6.  A message that cannot be decoded is lost like any other, and logged. What is no message ends the connection.
+    One that says nothing for `IDLE_SECONDS`, or `FIRST_SECONDS` after it was opened, is closed by who is told nothing,
+    and a node has one of a kind at a time: the next one takes its place. Of all connections that this node takes, the
+    lanes from one machine are a quarter at most: one more takes the place of the one that was silent for longest. So
+    strangers who hold connections open do not crowd out others.
+6.  A message that cannot be decoded is lost like any other, and logged. What is no message ends the connection, and so
+    does a message in the name of another node than the one that has shaken hands.
 7.  That a message was accepted is said a little later, unless somebody waits for that or it is about many messages: the
     answer, or what is said next, is on its way first, and of several acknowledgements the last one is enough.
 """
@@ -26,30 +29,35 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from casty_proto.address import AddressError, NodeAddress
+from casty_proto.cluster.checks import split_key
 from casty_proto.cluster.messages import Envelope, Routed
 from casty_proto.cluster.packed import POST, is_packed, packed, unpacked
-from casty_proto.machine import MILLISECOND, SECOND, Instant
+from casty_proto.machine import MILLISECOND, SECOND, Instant, shown
 from casty_proto.shard.channel import Accepted
 from casty_proto.wire import Decoder, EncodeError, Encoder, Established, Kind, Malformed, Refused, WireOptions
 from casty_proto.wire.frame import HEADER
 
 from ..transport.connection import SILENT, Connection
 from ..transport.dialing import DialedItself, DialError, dial
-from .protocol import lane_of, node_types
+from .protocol import lane_of, node_types, weight_of
 
 if TYPE_CHECKING:
     from ..transport.transport import Transport
 
 WAITING_MAX = 4096
+WAITING_BYTES = 16 * 2**20
+"""Several times what Raft, the replicas and the channels have under way to one node, by the defaults."""
 BACKOFF_MIN = 0.05
 BACKOFF_MAX = 1.0
 SIGN_SECONDS = 1.0
 PATIENT_SECONDS = 0.01
 PATIENT_COUNT = 64
 SILENT_SECONDS = 5.0
+FIRST_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 LANES_MAX = 4096
 """To more addresses than that nothing is said: strangers may name as many as they like."""
@@ -79,6 +87,8 @@ class Lanes:
         self._in: dict[_Incoming, None] = {}
         self._of: dict[tuple[str, int, Kind], _Incoming] = {}
         """The same by the node that has dialled, and for what."""
+        self._from: dict[str, dict[_Incoming, None]] = {}
+        """The same by the machine."""
         self._dirty: list[_Lane] = []
         """Those for which something waits that was not looked at yet."""
         self._patient: dict[_Lane, None] = {}
@@ -108,6 +118,11 @@ class Lanes:
         """The lane that leads there, if there is one."""
         return self._out.get((to, kind))
 
+    def problem_with(self, to: str) -> str | None:
+        """Why nobody could be reached at an address when that was tried last; `None` where nothing is known."""
+        lane = self._out.get((to, Kind.CLUSTER))
+        return None if lane is None else lane.problem
+
     def _open(self, to: str, kind: Kind) -> _Lane | None:
         try:
             address = NodeAddress.parse(to)
@@ -135,18 +150,36 @@ class Lanes:
         before = self._of.get(key)
         if before is not None:
             before.close()
-        incoming = _Incoming(self, key)
+        incoming = _Incoming(self, established, connection)
+        self._make_room(incoming.machine)
         self._in[incoming] = None
         self._of[key] = incoming
-        incoming.connection = connection
+        self._from.setdefault(incoming.machine, {})[incoming] = None
         connection.give_to(incoming)
-        connection.must_speak_within(IDLE_SECONDS)
+        connection.must_speak_within(FIRST_SECONDS)
+
+    def _make_room(self, machine: str) -> None:
+        """For one more lane from there."""
+        there = self._from.get(machine, {})
+        most = max(1, self.transport.options.max_connections // 4)
+        if len(there) < most:
+            return
+        quiet = min(there, key=lambda incoming: incoming.heard_at)
+        self.transport.complain(
+            machine, "lanes", f"{quiet.connection.peer} was closed: {most} nodes at {machine} are connected"
+        )
+        quiet.close()
 
     def over(self, incoming: _Incoming) -> None:
         """A connection that another node has dialled is gone."""
         self._in.pop(incoming, None)
         if self._of.get(incoming.key) is incoming:
             del self._of[incoming.key]
+        there = self._from.get(incoming.machine)
+        if there is not None:
+            there.pop(incoming, None)
+            if not there:
+                del self._from[incoming.machine]
 
     def forget(self, address: str) -> None:
         """Nobody is there any more to whom anything would have to be said."""
@@ -193,7 +226,6 @@ class Lanes:
         for incoming in list(self._in):
             incoming.close()
         self._out.clear()
-        self._in.clear()
 
 
 class _Lane:
@@ -214,11 +246,16 @@ class _Lane:
         "_timer",
         "_transport",
         "_waiting",
+        "_weight",
+        "_weights",
+        "problem",
         "to",
     )
 
     def __init__(self, lanes: Lanes, to: str, address: NodeAddress, kind: Kind) -> None:
         self.to = to
+        self.problem: str | None = None
+        """Why it could not be opened when that was tried last."""
         self._lanes = lanes
         self._transport = lanes.transport
         self._address = address
@@ -226,7 +263,11 @@ class _Lane:
         self._connection: Connection | None = None
         self._encode: Callable[[object], bytes] | None = None
         """What is said about classes is said once for each connection."""
-        self._waiting: deque[Envelope] = deque(maxlen=WAITING_MAX)
+        self._waiting: deque[Envelope] = deque()
+        self._weights: deque[int] = deque()
+        """Those of the first messages that wait. Who does not wait for longer than a turn is not weighed."""
+        self._weight = 0
+        """All of these together."""
         self._first_count = 0
         """What was acknowledged by the first of those acknowledgements of which only the last is kept."""
         self._flushing = False
@@ -243,15 +284,15 @@ class _Lane:
 
     def say(self, message: Envelope, *, gives_way: bool) -> None:
         """Say something, soon; or a little later, where it `gives_way` to what matters more."""
-        waiting = self._waiting
         if gives_way:
             count = message.body.body.count
-            if waiting and _supersedes(message, waiting[-1]):
-                waiting.pop()
+            if self._waiting and _supersedes(message, self._waiting[-1]):
+                self._waiting.pop()
+                self._unweigh(0)
             else:
                 self._first_count = count
             gives_way = count - self._first_count < PATIENT_COUNT
-        waiting.append(message)
+        self._waiting.append(message)
         if self._flushing:
             return
         if gives_way:
@@ -265,10 +306,12 @@ class _Lane:
         self._flushing = False
         connection = self._connection
         if connection is None:
+            self._shed()
             if self._waiting and not self._dialing and not self._lanes.closing:
                 self._dial()
             return
         waiting = self._waiting
+        before = len(waiting)
         encode = self._encode
         assert encode is not None
         most = self._lanes.wire_options.max_frame
@@ -289,6 +332,36 @@ class _Lane:
             if not self._expects_sign:
                 self._expects_sign = True
                 connection.must_speak_within(SILENT_SECONDS)
+        if self._weights:
+            self._unweigh(before - len(waiting))
+        if waiting:
+            self._shed()
+
+    def _shed(self) -> None:
+        """Keep of what waits what rule 3 allows."""
+        waiting, weights = self._waiting, self._weights
+        for message in islice(waiting, len(weights), None):
+            weights.append(weight_of(message))
+            self._weight += weights[-1]
+        lost = 0
+        while len(waiting) > WAITING_MAX or (self._weight > WAITING_BYTES and len(waiting) > 1):
+            waiting.popleft()
+            self._unweigh(1)
+            lost += 1
+        if lost:
+            self._transport.log.debug("%d messages to %s are lost: too much waits for it", lost, self.to)
+
+    def _forget_waiting(self) -> None:
+        self._waiting.clear()
+        self._unweigh(0)
+
+    def _unweigh(self, gone: int) -> None:
+        """So many of the first do not wait any more, and the last perhaps."""
+        weights = self._weights
+        for _ in range(min(gone, len(weights))):
+            self._weight -= weights.popleft()
+        while len(weights) > len(self._waiting):
+            self._weight -= weights.pop()
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -309,14 +382,15 @@ class _Lane:
         try:
             connection, _ = await dial(transport, self._address, self._kind)
         except DialedItself:
-            self._waiting.clear()
+            self._forget_waiting()
             self._delay(BACKOFF_MAX)
             return
         except DialError as error:
             transport.log.debug("no lane to %s: %s", self.to, error)
+            self.problem = str(error)
             self._attempts += 1
             self._delay(min(BACKOFF_MAX, BACKOFF_MIN * 2 ** min(self._attempts - 1, 10)))
-            self._waiting.clear()
+            self._forget_waiting()
             self._lanes.on_lost(self.to)
             return
         finally:
@@ -325,6 +399,7 @@ class _Lane:
             connection.close()
             return
         self._attempts = 0
+        self.problem = None
         self._connection = connection
         self._encode = Encoder(self._lanes.types, self._lanes.wire_options).encode_frame
         self._expects_sign = False
@@ -339,7 +414,7 @@ class _Lane:
     def close(self) -> None:
         """Close it, after what was written."""
         connection, self._connection = self._connection, None
-        self._waiting.clear()
+        self._forget_waiting()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -397,14 +472,21 @@ def _supersedes(later: Envelope, earlier: Envelope) -> bool:
 class _Incoming:
     """What another node says over one connection. Equal to itself only."""
 
-    __slots__ = ("_decode", "_lanes", "_sign", "connection", "key")
+    __slots__ = ("_decode", "_lanes", "_said_by", "_sign", "connection", "heard_at", "key", "machine", "node")
 
-    def __init__(self, lanes: Lanes, key: tuple[str, int, Kind]) -> None:
-        self.key = key
-        self.connection: Connection
+    def __init__(self, lanes: Lanes, established: Established, connection: Connection) -> None:
+        self.node = node = established.peer
+        """Who has shaken hands."""
+        self.key = (node.node_id, node.generation, established.kind)
+        self.connection = connection
+        self.machine = connection.machine
+        self.heard_at = 0.0
+        """When it has said something last, about, in seconds of the loop's clock."""
         self._lanes = lanes
         self._decode = Decoder(lanes.types, lanes.wire_options).decode
         self._sign: asyncio.TimerHandle | None = None
+        self._said_by: str | None = None
+        """The name in which it speaks, from its first message on."""
 
     def received(self, connection: Connection, bodies: list[bytes]) -> None:
         """Messages."""
@@ -414,8 +496,8 @@ class _Incoming:
         lanes.will_flush = True
         try:
             for body in bodies:
-                if not self._hear(connection, body):
-                    break
+                if not self._hear(body):
+                    return
         finally:
             # What was answered goes out together, and need not wait for the next turn.
             lanes.flush()
@@ -423,17 +505,22 @@ class _Incoming:
             lanes.is_hurried = False
             lanes.hurry()
 
-    def _hear(self, connection: Connection, body: bytes) -> bool:
+    def _hear(self, body: bytes) -> bool:
         """One message. False where the connection was closed because of it."""
-        lanes = self._lanes
+        lanes, connection = self._lanes, self.connection
         try:
             message = unpacked(body) if is_packed(body) else self._decode(body)
         except Refused as error:
             lanes.transport.complain(connection.machine, "decode", f"{connection.peer}: {error}")
             return True
         except Malformed as error:
-            lanes.transport.complain(connection.machine, "malformed", f"{connection.peer}: {error}")
-            self.close()
+            self._end("malformed", str(error))
+            return False
+        if type(message) is not Envelope:
+            self._end("malformed", "what it says is no message of a node")
+            return False
+        if message.sender != self._said_by and not self._may_say(message.sender):
+            self._end("sender", f"it has shaken hands as {self.node}, and speaks for {shown(str(message.sender))}")
             return False
         lanes.received += 1
         lanes.on_message(message)
@@ -442,8 +529,25 @@ class _Incoming:
             lanes.is_hurried = True
         return True
 
+    def _may_say(self, sender: object) -> bool:
+        """Whether it is the node that has shaken hands: in this life, or in an earlier one from which it came back."""
+        try:
+            node_id, generation = split_key(sender)  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            return False
+        if self._said_by is not None or node_id != self.node.node_id or generation > self.node.generation:
+            return False
+        self._said_by = str(sender)
+        self.heard_at = self._lanes.transport.loop.time()
+        return True
+
+    def _end(self, cause: str, text: str) -> None:
+        self._lanes.transport.complain(self.machine, cause, f"{self.connection.peer}: {text}")
+        self.close()
+
     def _give_sign(self) -> None:
         self._sign = None
+        self.heard_at = self._lanes.transport.loop.time()
         self.connection.must_speak_within(IDLE_SECONDS)
         if self.connection.writable:
             self.connection.write(_SIGN)
@@ -453,8 +557,7 @@ class _Incoming:
 
     def broken(self, connection: Connection, text: str) -> None:
         """What comes are no frames."""
-        self._lanes.transport.complain(connection.machine, "malformed", f"{connection.peer}: {text}")
-        self.close()
+        self._end("malformed", text)
 
     def closed(self, connection: Connection, text: str) -> None:
         """The connection is gone."""

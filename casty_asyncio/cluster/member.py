@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .views import Views
 
 
+type OnDisk = Callable[[StorageError], None]
+
+
 class Request(Protocol):
     """What an event asks for, and who is to be told the answer."""
 
@@ -67,10 +70,10 @@ class Member:
         self._due: Instant | None = None
         self._now: Instant = 0
         self._ended = False
-        self._on_disk_failure: Callable[[str], None] = _nowhere
+        self._on_disk_failure: OnDisk = _nowhere
         self._carry: dict[type, Callable[[Any], None]] = {}
 
-    def begin(self, hosting: Hosting, views: Views, seeds: tuple[str, ...], on_disk: Callable[[str], None]) -> None:
+    def begin(self, hosting: Hosting, views: Views, seeds: tuple[str, ...], on_disk: OnDisk) -> None:
         """Start the node. `on_disk` is told why it cannot go on when its disk fails."""
         self.hosting, self.views = hosting, views
         self._carry = {
@@ -86,7 +89,7 @@ class Member:
             events.DropShard: hosting.drop,
             events.Rest: hosting.rest,
             events.Durable: _durable,
-            events.NotDurable: _not_durable,
+            events.NotDurable: self._not_durable,
             events.StandingChanged: views.standing_changed,
             events.MemberUp: views.member_up,
             events.MemberChanged: views.member_changed,
@@ -98,6 +101,7 @@ class Member:
             events.RegionAdded: views.region_added,
             events.RegionRemoved: views.region_removed,
             events.OwnersChanged: views.owners_changed,
+            events.AcceptedLost: views.accepted_lost,
             events.NameChanged: views.name_changed,
             ListingChanged: views.listing_changed,
         }
@@ -208,7 +212,7 @@ class Member:
     def _failed(self, error: StorageError) -> None:
         """What a node has promised rests on its disk. Without it, it must not say another word."""
         self.end()
-        self._on_disk_failure(str(error))
+        self._on_disk_failure(error)
 
     # -- effects -------------------------------------------------------------------------------------------------------
 
@@ -217,6 +221,13 @@ class Member:
 
     def _note(self, note: Note) -> None:
         self.runtime.log.log(note.severity, "%s", one_line(note.text))
+
+    def _not_durable(self, effect: events.NotDurable) -> None:
+        # Whoever asked may have given up before, and then nobody else hears of it.
+        text = f"a write was not acknowledged: {one_line(effect.reason)}"
+        self.lanes.transport.complain("this node", "backups", text)
+        if effect.request is not None:
+            effect.request.not_durable(effect.reason)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -242,10 +253,5 @@ def _durable(effect: events.Durable) -> None:
         effect.request.durable()
 
 
-def _not_durable(effect: events.NotDurable) -> None:
-    if effect.request is not None:
-        effect.request.not_durable(effect.reason)
-
-
-def _nowhere(_: str) -> None:
+def _nowhere(_: StorageError) -> None:
     """Nobody is told yet."""

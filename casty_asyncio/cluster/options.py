@@ -148,6 +148,12 @@ def _between(low: Any, high: Any, part: float) -> Any:
     return evolve(high, **changes)
 
 
+def check_count(what: str, value: Any) -> None:
+    """Raises `UsageError` for what is no number of nodes or actors to wait for."""
+    if type(value) is not int or value < 0:
+        raise UsageError(f"{what} must be a whole number, 0 or more, not {value!r}")
+
+
 def check_timeout(what: str, value: Any) -> None:
     """Raises `UsageError` for what is no time to wait."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 from types import ModuleType
+from typing import Any
+
+from attrs import fields, has
 
 from casty_proto.cluster import messages, outcomes, records
 from casty_proto.cluster.doors import Door, door_of
@@ -41,6 +44,7 @@ _SINGLE: dict[str, tuple[type, ...]] = {
     "steward": (Released,),
 }
 
+_PART = 16
 _BULK = (Door.REPLICA, Door.TO_OWNER, Door.TO_SENDER, Door.REGISTRY)
 """What may be much. All else must not wait behind it."""
 
@@ -62,3 +66,16 @@ def node_types() -> Types:
 def lane_of(envelope: Envelope) -> Kind:
     """Over which connection a message goes."""
     return Kind.SHARDS if door_of(envelope.body) in _BULK else Kind.CLUSTER
+
+
+def weight_of(thing: Any) -> int:
+    """How many bytes a message takes about: those that it carries, and some for each of its parts."""
+    match thing:
+        case bytes() | str():
+            return _PART + len(thing)
+        case tuple():
+            return _PART + sum(map(weight_of, thing))
+        case _ if has(type(thing)):
+            return _PART + sum([weight_of(getattr(thing, each.name)) for each in fields(type(thing))])
+        case _:
+            return _PART

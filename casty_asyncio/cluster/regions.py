@@ -62,6 +62,11 @@ class Region:
         return None if known is None else known.settings
 
     @property
+    def version(self) -> int:
+        """Up to which index of the log this node knows everything."""
+        return self._member.node.state.changed
+
+    @property
     def waits_for_backups(self) -> bool:
         """Whether a send is over only when backups have the state."""
         settings = self.settings
@@ -128,9 +133,9 @@ class Region:
         """Send what has waited."""
         waiting = self._taken()
         for entity, data, request in waiting:
-            shard = self.tell(entity, data, request)
+            since, shard = self.version, self.tell(entity, data, request)
             if isinstance(request, EntityAsk):
-                self.asks.sent(request, shard)
+                self.asks.sent(request, shard, since)
 
     def give_up(self, reason: str) -> None:
         """It will not become known."""

@@ -55,7 +55,7 @@ def settings_of(
         check_timeout("idle_timeout", idle_timeout)
     try:
         return RegionSettings(
-            num_shards=1 if kind is RegionKind.SINGLETON else num_shards or NUM_SHARDS,
+            num_shards=_num_shards(kind, num_shards),
             role=role,
             factor=replication.factor,
             sync_count=replication.sync_count,
@@ -66,6 +66,12 @@ def settings_of(
         )
     except (ValueError, TypeError) as error:
         raise UsageError(f"what was said of the type makes no sense: {error}") from error
+
+
+def _num_shards(kind: RegionKind, given: int | None) -> int:
+    if kind is RegionKind.SINGLETON:
+        return 1
+    return NUM_SHARDS if given is None else given
 
 
 def spawn_broadcast(system: DistributedSystem, actor: BroadcastBehavior[Any], name: str | None) -> BroadcastRef[Any]:

@@ -17,6 +17,7 @@ from ..health import Health
 from ..metrics import Metric, MetricKind, counter, gauge
 from ..refs import ActorRef
 from ..remote.refs import RemoteRef
+from .claims import path_of
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -97,8 +98,10 @@ def status_of(cluster: Cluster) -> dict[str, Any]:
             }
             for key in system.receptionist.all_keys()
         ],
-        "names": [{"name": name, "node": _id(entry.node), "path": entry.path} for name, entry in node.state.names()],
-        "gaps": list(node.gaps()),
+        "names": [
+            {"name": name, "node": _id(entry.node), "path": path_of(entry)} for name, entry in node.state.names()
+        ],
+        "gaps": [*node.shortages(), *node.gaps()],
         "traffic": {
             "messages_sent": cluster.lanes.sent,
             "messages_received": cluster.lanes.received,
@@ -135,6 +138,8 @@ def _where(cluster: Cluster, ref: ActorRef[Any]) -> str:
 def health_of(cluster: Cluster) -> Health:
     """How a node is: live unless it was expelled, ready while it can act as a member."""
     node = cluster.node
+    if cluster.views.fault is not None:
+        return Health(False, False, (str(cluster.views.fault),))
     if node.standing is Standing.EXPELLED or cluster.views.expelled is not None:
         return Health(False, False, (f"it is no member of the cluster any more: {cluster.views.expelled}",))
     reasons = []
@@ -164,7 +169,8 @@ def metrics_of(cluster: Cluster) -> tuple[Metric, ...]:
         gauge(
             "casty_cluster_entities",
             "Entities that are awake here.",
-            sum(len(shard.entities) for shard in hosting.shards.values()),
+            # Other threads may want to know, while shards come and go.
+            sum(len(shard.entities) for shard in list(hosting.shards.values())),
         ),
         gauge("casty_entity_asks_under_way", "Asks of entities that wait for their answers here.", len(asks)),
         counter("casty_entity_asks_failed_total", "Asks of entities that have failed here.", asks.failed),

@@ -42,6 +42,7 @@ from casty_proto.raft import Append
 from casty_proto.raft.entries import size_of
 
 from ..errors import CastyError
+from .lines import one_line
 from .storage_format import RecordError, decode_record, encode_record
 
 FILE_NAME = "node.db"
@@ -276,8 +277,10 @@ class RecordFile:
     # -- errors --------------------------------------------------------------------------------------------------------
 
     def _corrupt(self, why: object) -> StorageError:
+        # SQLite may have several lines to say.
+        line = one_line(" ".join(str(why).split()))
         return StorageError(
-            f"{self.path} is damaged: {why}. Nothing of it was used. To go on without it, {_EMPTY_ADVICE}. Do not put "
+            f"{self.path} is damaged: {line}. Nothing of it was used. To go on without it, {_EMPTY_ADVICE}. Do not put "
             "an older copy in its place: it does not know what the node has promised to the others since then."
         )
 
@@ -327,6 +330,11 @@ def _locked(directory: Path) -> sqlite3.Connection:
             lock.close()
         if _code(error) in _USED:
             raise _used(directory) from error
+        if _code(error) == sqlite3.SQLITE_NOTADB:
+            raise StorageError(
+                f"{path} cannot be locked: {error}. There is never anything in it: when no node uses the directory, "
+                "remove this file, and nothing is lost."
+            ) from error
         raise _denied(path, "locked", error) from error
     return lock
 
@@ -412,6 +420,7 @@ def _used(path: Path) -> StorageError:
 
 
 def _denied(path: Path, what: str, error: Exception) -> StorageError:
-    return StorageError(
-        f"{path} cannot be {what}: {error}. See that there is room, and that this user may write there."
-    )
+    # SQLite's texts are short: all that the system may have refused is "disk I/O error".
+    name: str | None = getattr(error, "sqlite_errorname", None)
+    why = f"{error}" if name is None else f"{error} ({name})"
+    return StorageError(f"{path} cannot be {what}: {why}. See that there is room, and that this user may write there.")

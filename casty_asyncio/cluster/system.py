@@ -24,7 +24,6 @@ from ..errors import (
     ClusterError,
     ClusterTimeoutError,
     ExpelledError,
-    UnreachableError,
     UsageError,
 )
 from ..generic import Answer, Asked
@@ -33,22 +32,25 @@ from ..logs import NodeLog
 from ..lookup import Lookup, MissingRef
 from ..metrics import Metric
 from ..receptionist import Listing, ServiceKey
-from ..refs import ActorRef
+from ..refs import ActorRef, LocalRef
 from ..remote.remoting import Remoting
 from ..runtime import Runtime
 from ..supervision import SupervisorConfig
 from ..system import ActorSystem
 from ..transport import Contexts, Remote, Tls
 from .broadcast import BroadcastRef
+from .claims import NAMES
 from .cluster import Cluster, Setup
 from .events import ClusterMember
+from .finding import find_somewhere
 from .names import SINGLETON_ID
-from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_timeout, node_options
+from .options import NUM_SHARDS, GossipConfig, RaftConfig, ReplicationConfig, check_count, check_timeout, node_options
 from .placeless import ask_anyone
 from .recipes import recipe_of_class
 from .refs import EntityRef, ShardedRef
 from .spawning import region_name, settings_of, spawn_broadcast, spawn_region, spawn_style
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
+from .storage import StorageError
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 30.0
 _LOOK_SECONDS = 0.02
-"""How often it is looked whether a node has become ready: a lease begins and ends without an event."""
+"""How often it is looked whether a node has become ready, or members have votes: no event tells of that."""
 
 
 class DistributedSystem(ActorSystem):
@@ -154,8 +156,9 @@ class DistributedSystem(ActorSystem):
     async def serve(self) -> None:
         """Run until somebody shuts the system down, or the process is told to end by SIGTERM or Ctrl-C.
 
-        The node leaves the cluster then, and hands over what it has. Raises `ExpelledError`, after the shutdown, where
-        the node is no member any more and did not ask for that.
+        The node leaves the cluster then, and hands over what it has. Raises, after the shutdown, `ExpelledError` where
+        the node is no member any more and did not ask for that, and `StorageError` where its disk has failed; then it
+        is a member still, and comes back as itself when it is started again and there is room.
         """
         await self.start()
         runtime, cluster = self._runtime("never"), self._joined()
@@ -166,16 +169,18 @@ class DistributedSystem(ActorSystem):
             with suppress(RuntimeError, ValueError):  # Not on every system, and in the main thread alone.
                 loop.add_signal_handler(number, self.request_shutdown)
                 taken.append(number)
-        watch = loop.create_task(cluster.views.gone.wait(), name="casty-serve")
+        watched = [loop.create_task(event.wait(), name="casty-serve") for event in (cluster.views.gone, runtime.ended)]
         try:
-            ended = loop.create_task(runtime.ended.wait(), name="casty-serve")
-            await asyncio.wait([watch, ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             await self.shutdown()
-            await ended
+            await runtime.ended.wait()
         finally:
-            watch.cancel()
+            for task in watched:
+                task.cancel()
             for number in taken:
                 loop.remove_signal_handler(number)
+        if cluster.views.fault is not None:
+            raise StorageError(str(cluster.views.fault)) from cluster.views.fault
         if cluster.views.expelled is not None:
             raise ExpelledError(f"{self.node_id} is no member of its cluster any more: {cluster.views.expelled}")
 
@@ -235,27 +240,48 @@ class DistributedSystem(ActorSystem):
         return None if owner is None else split_key(owner)[0]
 
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> None:
-        """Wait until the cluster has at least `count` members that are up, and a leader.
+        """Wait until the cluster has at least `count` members that are up, a leader, and votes for so many members.
 
-        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        So after `wait_for(3)` any one of three nodes may fail, and the other two go on: of 3 or 4 members 3 vote, of 5
+        or more 5. Raises `ClusterTimeoutError` after `timeout` seconds, `ExpelledError` where this node is no member
+        any more, and `StorageError` where its disk has failed.
         """
+        check_count("the count of wait_for", count)
+        check_timeout("the timeout of wait_for", timeout)
 
         def knows() -> str:
             known = ", ".join(member.node_id for member in self.members) or "none"
-            return f"{self._joined().views.count()} that are up: {known}; its leader is {self.leader_id}"
+            inside = self._joined()
+            votes = len(inside.node.agreed_voters)
+            up = f"{inside.views.count()} that are up: {known}"
+            return f"{up}; its leader is {self.leader_id}; {votes} vote{inside.problems()}"
 
         def are_there() -> bool:
             return self._joined().views.count() >= count and self.leader_id is not None
 
-        await self._until("wait_for", are_there, timeout, f"{count} members and a leader", knows)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        what = f"{count} members and a leader"
+        await self._until("wait_for", are_there, timeout, what, knows)
+        node, views = self._joined().node, self._joined().views
+        votes = min(count - 1 + count % 2, self._setup.options.max_voters)
+        # Members are given votes one by one.
+        while len(node.agreed_voters) < votes and not views.gone.is_set():
+            if loop.time() >= until:
+                raise ClusterTimeoutError(
+                    f"{self.node_id} waited {timeout:g} s for {what}, and until {votes} vote, and knows of {knows()}"
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._check_here()
 
     async def wait_for_service[M](
         self, key: ServiceKey[M], count: int = 1, timeout: float = _WAIT_SECONDS
     ) -> Listing[M]:
         """Wait until at least `count` actors of the cluster offer a service, and return all that do.
 
-        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        Raises what `wait_for` raises.
         """
+        check_count("the count of wait_for_service", count)
         registry = self.receptionist
 
         def found() -> int:
@@ -279,18 +305,29 @@ class DistributedSystem(ActorSystem):
             raise ClusterTimeoutError(
                 f"{self.node_id} waited {timeout:g} s for {what}, and knows of {knows()}"
             ) from error
+        self._check_here()
+
+    def _check_here(self) -> None:
+        views = self._joined().views
+        if views.fault is not None:
+            raise StorageError(str(views.fault)) from views.fault
         if views.gone.is_set():
             raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
 
     async def wait_ready(self, timeout: float = _WAIT_SECONDS) -> None:
-        """Wait until the node can act as a member, which `health().ready` says. Raises `ClusterTimeoutError`."""
+        """Wait until the node can act as a member, which `health().ready` says.
+
+        Raises `ClusterTimeoutError` after `timeout` seconds, and `ExpelledError` where this node is no member any more.
+        """
         check_timeout("the timeout of wait_ready", timeout)
         await self.start()
         loop = self._runtime("ended").loop
         until = loop.time() + timeout
         while not (health := self.health()).ready:
-            if loop.time() >= until or not health.live:
-                raise ClusterTimeoutError(f"the node is not ready after {timeout:g} s: {'; '.join(health.reasons)}")
+            self._check_here()
+            if loop.time() >= until:
+                why = "; ".join(health.reasons) + self._joined().problems()
+                raise ClusterTimeoutError(f"the node is not ready after {timeout:g} s: {why}")
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def forget(self, node_id: str, timeout: float = _WAIT_SECONDS) -> None:
@@ -456,32 +493,54 @@ class DistributedSystem(ActorSystem):
     def lookup(self, key: Any) -> Any:
         """Find actors; see `ActorSystem.lookup`.
 
-        A name is that of an actor of this node, of a sharded type or of a singleton of the cluster; when the answer is
-        awaited, also that of an actor of another node. The listing of a service has those of all nodes.
+        A name is that of a sharded type or of a singleton of the cluster, one that was claimed (`claim_name`), or that
+        of an actor of this node, in this order; when the answer is awaited, also that of an actor of another node. The
+        listing of a service has those of all nodes.
         """
         found = super().lookup(key)
         cluster = self._cluster
         if cluster is None or not isinstance(found, Lookup) or "://" in key:
             return found
         name = key.removeprefix("/")
-        region = cluster.regions.known(name)
-        if region is not None:
-            return Lookup(region, MissingRef(self._runtime("ended"), self._parse(key)))
-        if found.ref is not None:
-            return found
-        address = self._parse(key)
-        return Lookup(None, MissingRef(self._runtime("ended"), address), lambda: self._find_somewhere(name))
+        ref = cluster.regions.known(name) or cluster.claims.known(name) or found.ref
+        missing = MissingRef(self._runtime("ended"), self._parse(key))
+        return Lookup(ref, missing, None if ref is not None else lambda: self._find_somewhere(name))
 
     async def _find_somewhere(self, path: str) -> ActorRef[Any] | None:
-        """Ask all members, and take the first in their order that has it."""
-        cluster = self._joined()
-        own = cluster.node.info.address
+        """Ask all other members: this one may not know yet who has the name."""
+        own = self._joined().node.info.address
+        others = [member.address for member in self.members if member.address != own]
+        return await find_somewhere(super().lookup, self.name, others, path)
 
-        async def at(address: str) -> ActorRef[Any] | None:
-            with suppress(UnreachableError):
-                return await super(DistributedSystem, self).lookup(f"casty://{self.name}@{address}/{path}")
-            return None
+    def _find_for_others(self, path: str, incarnation: int | None) -> LocalRef[Any] | None:
+        first, slash, name = path.removeprefix("/").partition("/")
+        if first != NAMES or not slash:
+            return super()._find_for_others(path, incarnation)
+        return None if self._cluster is None else self._cluster.claims.own(name)
 
-        members = [member.address for member in self.members if member.address != own]
-        found = await asyncio.gather(*(at(address) for address in members))
-        return next((ref for ref in found if ref is not None), None)
+    async def claim_name(self, name: str, ref: ActorRef[Any], timeout: float = _WAIT_SECONDS) -> None:
+        """Give an actor of this node a name that no other actor of the cluster has at the same time.
+
+        From then on `lookup(name)` finds it on all nodes, a moment later on those that lag behind, and at once where
+        the answer is awaited. The name is free again when the actor has stopped, or its node leaves or is held to be
+        dead: an actor whose node was cut off for so long goes on without the name, a warning is logged, and it may
+        claim the name once more. `NameChanged` on the event stream tells of all that. What must be done by one actor
+        at a time, whatever happens, is the work of a singleton.
+
+        To claim what the actor has already changes nothing. Raises `NameTakenError`, whose text says who has it;
+        `ClusterTimeoutError` after `timeout` seconds, and other `ClusterError`s where the actor or the node has ended:
+        the name is given up then; `InvalidNameError` for what is no name of an actor, and `UsageError` for what is no
+        actor of this node.
+        """
+        check_timeout("the timeout of claim_name", timeout)
+        self._runtime()
+        await self._joined().claims.claim(name, ref, timeout)
+
+    async def release_name(self, name: str, timeout: float = _WAIT_SECONDS) -> None:
+        """Give up what `claim_name` has got. A no-op where no actor of this node has the name.
+
+        Raises `InvalidNameError`, and `ClusterTimeoutError` after `timeout` seconds: it may be given up later then.
+        """
+        check_timeout("the timeout of release_name", timeout)
+        self._runtime("ended")
+        await self._joined().claims.release(name, timeout)

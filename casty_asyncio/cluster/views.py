@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .discovery import Discovery
     from .member import Member
     from .regions import Regions
+    from .storage import StorageError
 
 
 class Views:
@@ -38,11 +39,17 @@ class Views:
         """Set when it is none any more, or cannot go on."""
         self.expelled: str | None = None
         """Why it is none any more, where it did not ask for that."""
+        self.fault: StorageError | None = None
+        """Why it cannot go on, though it is a member: its disk has failed."""
         self.changed: Callable[[], None] = _nothing
         """Called when what an outside client sees of the cluster has changed."""
         self.taken: Callable[[said.OwnersChanged], None] = _nobody_asks
         """Called with shards that were taken from their owners, before `changed`."""
-        self._waiting: list[asyncio.Future[None]] = []
+        self.renamed: Callable[[str], None] = _no_name
+        """Called with a cluster-wide name that is another's now, or nobody's."""
+        self.lost: Callable[[said.AcceptedLost], None] = _nobody_lost
+        """Called when what owners had accepted may be lost, before `changed`."""
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     # -- for users -----------------------------------------------------------------------------------------------------
 
@@ -60,11 +67,14 @@ class Views:
         """Wait until something is so that depends on what the node has learned; or until it is no member any more."""
         while not (self.gone.is_set() or condition()):
             future: asyncio.Future[None] = self._runtime.loop.create_future()
-            self._waiting.append(future)
-            await future
+            self._waiting[future] = None
+            try:
+                await future
+            finally:
+                self._waiting.pop(future, None)
 
     def _let_go_on(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -167,8 +177,17 @@ class Views:
         self._publish(events.ShardsMoved(effect.region, shards, owner_id, effect.forced))
         self._let_go_on()
 
+    def accepted_lost(self, effect: said.AcceptedLost) -> None:
+        """What owners had accepted may be lost."""
+        self._regions.asks.accepted_lost(effect)
+        self.lost(effect)
+        self._let_go_on()
+
     def name_changed(self, effect: said.NameChanged) -> None:
-        """A name has another owner."""
+        """A name was claimed, or is free."""
+        self.renamed(effect.name)
+        node_id = None if effect.node is None else split_key(effect.node)[0]
+        self._publish(events.NameChanged(effect.name, node_id))
         self._let_go_on()
 
     def listing_changed(self, effect: ListingChanged) -> None:
@@ -181,5 +200,13 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
+def _nobody_lost(_: said.AcceptedLost) -> None:
+    """Nobody wants to know."""
+
+
 def _nobody_asks(_: said.OwnersChanged) -> None:
+    """Nobody wants to know."""
+
+
+def _no_name(_: str) -> None:
     """Nobody wants to know."""

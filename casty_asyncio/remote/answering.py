@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import READY
-from casty_proto.wire import EncodeError, Malformed, Refused
+from casty_proto.wire import EncodeError, Malformed, Node, Refused
 from casty_proto.wire.envelopes import ANSWER, FAILED, TWO, frame_one
 
 from ..asks import Ask, over
@@ -34,6 +34,11 @@ class Answer:
         self._is_over = False
         self._callbacks: list[Callable[[Any], None]] | None = None
         self.number = number
+
+    @property
+    def asker(self) -> Node:
+        """The process that has asked."""
+        return self._answering.peer
 
     def done(self) -> bool:
         """Whether it was answered, or is no longer waited for."""
@@ -72,6 +77,11 @@ class Answering:
 
     def __len__(self) -> int:
         return len(self._owed)
+
+    @property
+    def peer(self) -> Node:
+        """Who has sent them."""
+        return self._conversation.peer.node
 
     # -- in ------------------------------------------------------------------------------------------------------------
 

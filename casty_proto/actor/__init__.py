@@ -1,4 +1,21 @@
-"""The mailbox and supervision engine: who may run next, and what becomes of those that fail."""
+"""The mailbox and supervision engine: who may run next, and what becomes of those that fail.
+
+The vocabulary is that of the supervisors of Erlang/OTP and of Akka (`supervision.py`). `machine.py` has the rules.
+
+What the fields of events, effects and behaviors hold
+    Times end in `_ns`: nanoseconds. Mailboxes are counted in messages.
+
+    `cell`            the handle of an actor, which the engine makes. So are `parent`, `watcher` and `subject`
+    `item`            a message as it waits in a mailbox, of any type
+    `error`           the exception that a handler or a hook has raised
+    `policy`          what to do when an actor fails
+    `strategy`        what was decided
+    `mailbox`         how many messages may wait, and what happens to the next
+    `inner`           the behavior that another one is wrapped around
+    `request`         the driver's own token, of any type, which comes back in the `Reply`
+    `reason`          why a message was not delivered
+    `text`            what was done, for people
+"""
 
 from .behavior import (
     IGNORE,

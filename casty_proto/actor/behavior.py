@@ -34,14 +34,20 @@ class Behavior[M]:
 
 @frozen(eq=False, weakref_slot=False)
 class Receive[M](Behavior[M]):
-    """Handle each message with `handler(context, message)`, which returns the next behavior."""
+    """Handle each message with `handler(context, message)`, which returns the next behavior.
+
+    Raises `TypeError` for a `handler` that cannot be called.
+    """
 
     handler: Callable[[Any, M], Any] = field(validator=is_callable())
 
 
 @frozen(eq=False, weakref_slot=False)
 class Setup[M](Behavior[M]):
-    """Run `factory(context)` at the start, and at each restart, to get the behavior."""
+    """Run `factory(context)` at the start, and at each restart, to get the behavior.
+
+    Raises `TypeError` for a `factory` that cannot be called.
+    """
 
     factory: Callable[[Any], Any] = field(validator=is_callable())
 
@@ -79,7 +85,12 @@ class Wrapper[M](Behavior[M]):
 
 @frozen(eq=False, weakref_slot=False)
 class Lifecycle[M](Wrapper[M]):
-    """Hooks around the life of the actor."""
+    """Hooks around the life of the actor, each a callable or `None`.
+
+    `pre_start` is for the first incarnation and `post_stop` for the last. At a restart `pre_restart` is for the one
+    that goes, and `post_restart` for the one that comes; where there is none, `pre_start` is. Raises `TypeError` for a
+    hook that cannot be called.
+    """
 
     pre_start: Callable[..., Any] | None = field(default=None, validator=optional(is_callable()))
     post_stop: Callable[..., Any] | None = field(default=None, validator=optional(is_callable()))
@@ -89,7 +100,7 @@ class Lifecycle[M](Wrapper[M]):
 
 @frozen(eq=False, weakref_slot=False)
 class Supervised[M](Wrapper[M]):
-    """A policy for the failures of the actor."""
+    """A `policy` for the failures of the actor. Raises `TypeError` for what is none."""
 
     policy: Policy = field(validator=instance_of(Policy))
 
@@ -111,14 +122,17 @@ class Spied[M](Wrapper[M]):
 
 @frozen(eq=False, weakref_slot=False)
 class Boxed[M](Wrapper[M]):
-    """A mailbox of its own, where `spawn` does not name one."""
+    """A `mailbox` of its own, where `spawn` does not name one. Raises `TypeError` for what is none."""
 
     mailbox: Mailbox = field(validator=instance_of(Mailbox))
 
 
 @define
 class Layers:
-    """A behavior without its wrappers, and what they add. Lists run from the innermost wrapper to the outermost."""
+    """A behavior without its wrappers, and what they add. Lists run from the innermost wrapper to the outermost.
+
+    `core` is what is left; `hooks`, `policy`, `mailbox`, `keys` and `spies` are what was around it.
+    """
 
     core: Behavior[Any]
     hooks: tuple[Lifecycle[Any], ...] = ()

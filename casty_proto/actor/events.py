@@ -71,7 +71,10 @@ class Done:
 
 @frozen
 class Failed:
-    """A handler, a `START` or a `RESTART` raised `error`. `item` is the message in hand, if it was one."""
+    """A handler, a `START` or a `RESTART` raised `error`. `item` is the message in hand, if it was one.
+
+    Raises `TypeError` for an `error` that is no `Exception`: what ends a program is not for supervision.
+    """
 
     cell: Cell
     error: Exception = field(validator=instance_of(Exception))
@@ -101,6 +104,7 @@ class Judged:
 
 
 type Event = Spawn | Stop | Watch | Unwatch | Done | Failed | Renew | Judged | Wake
+"""What `ActorMachine.handle` takes."""
 
 
 @frozen
@@ -162,6 +166,8 @@ class Failure:
     strategy: SupervisionStrategy
     text: str
     delay_ns: Nanoseconds = 0
+    """How long the restart waits; 0 where there is none, or at once."""
 
 
 type Effect = Reply | Ready | Undelivered | Terminated | Started | Restarted | Stopped | Failure | Note
+"""What `ActorMachine.handle` returns, in the order in which it is to be carried out."""

@@ -45,8 +45,9 @@ def _strategy(_: Any, attribute: Any, value: Any) -> None:
 class Mailbox:
     """The size of a mailbox, in messages, and what happens when it is full.
 
-    `capacity=None` is unbounded. The message that is being handled does not count, and neither do the notices of
-    the system (`Terminated`), which are never dropped. A stash holds at most `capacity` messages as well.
+    `capacity=None` is unbounded. The message that is being handled does not count, and neither do the notices of the
+    system (`Terminated`), which are never dropped. A stash holds at most `capacity` messages as well. `overflow` says
+    what happens to a message beyond that. Raises `TypeError` or `ValueError` for what makes no sense.
     """
 
     capacity: int | None = field(default=None, validator=_positive_or_none)

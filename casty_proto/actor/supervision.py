@@ -55,12 +55,14 @@ class MultiChildStrategy(Enum):
 
 @frozen
 class Policy:
-    """What to do when an actor fails. All lengths of time in nanoseconds.
+    """What to do when an actor fails. All lengths of time are in nanoseconds.
 
     `max_restarts` restarts are granted within any `within_ns`; the next failure stops the actor. `None` means that
-    there is no limit. The n-th restart within the window waits `backoff_initial_ns * backoff_multiplier ** (n - 1)`,
-    at most `backoff_max_ns`, shortened by a random part of up to `jitter` so that actors that failed together do
-    not come back together.
+    there is no limit. The first restart within the window waits `backoff_initial_ns`, and each further one
+    `backoff_multiplier` times as long, at most `backoff_max_ns`; all of it shortened by a random part of up to
+    `jitter`, from 0.0 to 1.0, so that actors that failed together do not come back together. `decider`, where there is
+    one, is asked for the strategy instead of `strategy`. `multi_child` says whom the decision concerns. Raises
+    `TypeError` or `ValueError` for what makes no sense.
     """
 
     strategy: SupervisionStrategy = field(

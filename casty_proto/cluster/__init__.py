@@ -53,6 +53,24 @@ What owners of shards must know of the past
 21. Copies can be held by members that can be given shards, and by those that are down: not by those who leave. The peak
     of a region is the largest number of them at any time since it was registered. It never falls, and it is known when
     it rose: while there were few, writes were acknowledged by few. Who leaves, or is removed, may have had a copy.
+
+What the fields of commands, outcomes and records hold
+    All numbers are `int` from 0 to 2**63 - 1. Times end in `_ns`: nanoseconds. Limits stand in `checks.py`.
+
+    `node`            a `NodeKey`, which is "node_id.generation", or all that a node says of itself
+    `node_id`         its name: a text of 1 to 64 bytes
+    `generation`      which life of it
+    `member`          a member, as it was applied
+    `region`, `name`  texts of 1 to 512 bytes
+    `kind`            whether a region has entities or is a singleton
+    `settings`        what all nodes must agree on about it
+    `number`, `path`  which actor of a process, and where in it
+    `entry`           who has a name
+    `epoch`           which owner of a shard: the place in the log at which it was given (rule 9)
+    `since`           the place in the log at which a member, or a name, has changed last; `None` is whatever it is now
+    `registered`      the place in the log at which a region was registered
+    `before`          a place in the log
+    `reason`          why: a text for people, or which of the reasons that there are
 """
 
 from .checks import NodeKey, node_key, split_key

@@ -17,6 +17,7 @@ from .checks import NodeKey
 from .commands import Command, DropNames, Join
 from .core import REVIEW, Core
 from .events import NodeEffect, Standing
+from .givers import Givers
 from .governing import Governing, refusal
 from .orders import Orders
 from .outcomes import (
@@ -77,6 +78,7 @@ class Applying:
         "_assigning",
         "_core",
         "_discovering",
+        "_givers",
         "_gone",
         "_governing",
         "_members_changed",
@@ -102,6 +104,7 @@ class Applying:
         on_name: Callable[[str, int], None],
     ) -> None:
         self._core = core
+        self._givers = Givers(core)
         self._plans = plans
         self._owning = owning
         self._routing = routing
@@ -153,8 +156,10 @@ class Applying:
     # -- changes -------------------------------------------------------------------------------------------------------
 
     def _on_change(self, change: Change) -> None:
+        lost = self._givers.on_change(change)
         if self._core.standing is not Standing.SEEKING:
             self._core.out.extend(_said(change))
+            self._core.out.extend(lost)
         match change:
             case RegionAdded(region):
                 self._regions[region] = None

@@ -8,6 +8,9 @@ Commands say what they are based on, so that one that comes late or twice does n
 the epoch of a shard, the index at which a member changed last (`since`) or a region was registered. `since=None` means
 whatever it is now. Against a repetition of what does not say so, such as a `RegisterName` after the name has been given
 up again, only the sessions of Raft help: members propose all of their orders in one (`orders.py`).
+
+A command whose field is not as it should be cannot be made: its constructor raises `TypeError` for another type, and
+`ValueError` where the type is right and the value is not. Texts and bytes have limits, which stand in `checks.py`.
 """
 
 from __future__ import annotations
@@ -152,7 +155,7 @@ def _are_gifts(_: object, attribute: Attribute[Any], gifts: object) -> None:
 
 @value
 class Assign:
-    """Change owners. The only command that does."""
+    """Change owners, as these `gifts` say. The only command that does (rule 8)."""
 
     gifts: tuple[Gift, ...] = field(validator=_are_gifts)
 
@@ -192,6 +195,7 @@ type MemberCommand = Join | Update | Leave | Left | MarkDown | MarkUp | Forget
 type RegionCommand = RegisterRegion | RemoveRegion | Assign
 type NameCommand = RegisterName | UnregisterName
 type Command = MemberCommand | RegionCommand | NameCommand | DropNames
+"""What can be proposed. `encode_command` makes bytes of it, and `decode_command` reads them."""
 
 # In the log ----------------------------------------------------------------------------------------------------------
 

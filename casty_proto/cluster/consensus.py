@@ -64,9 +64,11 @@ class NodeRecovered:
     """What a node finds on its disk."""
 
     cluster: str
+    """The name of its cluster: the node key of whoever founded it."""
     node: NodeInfo
     """What it was when it wrote that down: its id and generation are those that it has now."""
     raft: Recovered
+    """The ballot, the log and the snapshot."""
 
     @property
     def contacts(self) -> tuple[str, ...]:

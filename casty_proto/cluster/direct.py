@@ -75,6 +75,14 @@ class Direct:
         return () if self._in is None else self._in.consensus.raft.configurations.latest.voters
 
     @property
+    def agreed_voters(self) -> tuple[NodeKey, ...]:
+        """Who votes, as far as it knows that a majority knows it: no failure of a minority undoes it."""
+        if self._in is None:
+            return ()
+        raft = self._in.consensus.raft
+        return raft.configurations.at(raft.commit).voters
+
+    @property
     def state(self) -> ControlState:
         """What it has applied. For reading; it changes, and is replaced."""
         return self._core.state
@@ -122,6 +130,10 @@ class Direct:
     def gaps(self) -> tuple[str, ...]:
         """What is not as it should be with the shards that are owned here, for people; empty when all is well."""
         return self._owning.gaps()
+
+    def shortages(self) -> tuple[str, ...]:
+        """Of which types writes cannot be acknowledged here, for people: there are too few nodes for backups."""
+        return self._owning.shortages()
 
     def members_alive(self) -> tuple[NodeKey, ...]:
         """The members that are held to be there."""

@@ -1,6 +1,28 @@
 """What a driver tells a node, and what the node asks of it. Nothing here is sent to another node.
 
-Effects are to be carried out in order. `request` is the driver's own token, and comes back as it was given.
+Effects are to be carried out in order. An event whose parts are of a wrong type cannot be made: its constructor raises
+`TypeError`, or `ValueError` where the type is right and the value is not. Only `Received`, which is made for every
+message that travels, is looked at by the node instead. A request that cannot be, in an event that can, is answered with
+`Rejected`, and has changed nothing.
+
+What the fields hold
+    All numbers are `int` from 0 to 2**63 - 1. Limits stand in `checks.py`.
+
+    `request`         the driver's own token, of any type, which comes back with the answer
+    `region`          the name of an entity type or of a singleton; `name` is one too, or a cluster-wide name
+    `kind`            which of the two it is
+    `settings`        what all nodes must agree on about it
+    `recipe`          bytes by which any node can start what lives there; not looked into
+    `shard`           a number in the region, from 0
+    `epoch`           which owner of the shard; of what an effect named, the same
+    `entity`          a name in the shard; `entities` are several, with their states
+    `state`           bytes of the application, not looked into; `states` are several, with the names of the entities
+    `item`, `items`   messages for entities, as bytes of the driver's own; not looked into. `waiting` are such, too
+    `number`          which actor of this process, as the driver counts them; `path` says where it is
+    `address`         a text that a driver can dial. So are `to` of `Send`, and `seeds`
+    `node`            a `NodeKey`, which is "node_id.generation". So is `to` of `OwnersChanged`
+    `member`          all that is known of a member
+    `reason`          a text for people; of `MemberGone`, which of the reasons that there are
 """
 
 from __future__ import annotations
@@ -59,7 +81,7 @@ class Start:
 
 @value
 class Received:
-    """A message came. What is no `Envelope` with something in it that a node says is rubbish, and noted."""
+    """`message` came. What is no `Envelope` with something in it that a node says is rubbish, and noted."""
 
     message: object
 
@@ -127,7 +149,7 @@ class ReleaseName:
 
 @value
 class ForgetNode:
-    """A member that is down does not come back. Answered with `Done`, `Rejected` or `Unknown`."""
+    """The member `node_id` is down, and does not come back. Answered with `Done`, `Rejected` or `Unknown`."""
 
     request: Any
     node_id: str = field(validator=checks.text(checks.NODE_ID_MAX))
@@ -255,6 +277,7 @@ type NodeEvent = (
     | Register
     | Deregister
 )
+"""What `Node.handle` takes. `Start` comes first."""
 
 
 # Answers -------------------------------------------------------------------------------------------------------------
@@ -391,6 +414,7 @@ class StandingChanged:
     """What this node is to its cluster from now on. `DEPARTED` and `EXPELLED` are the last: it does nothing more."""
 
     standing: Standing
+    """`SEEKING`, then `MEMBER`, then perhaps `LEAVING`, then one of the last two. It never goes back."""
     reason: str = ""
 
 
@@ -473,6 +497,15 @@ class OwnersChanged:
 
 
 @value
+class AcceptedLost:
+    """What owners of these shards had accepted, and not handled, may be lost, though nothing was taken by force."""
+
+    region: str
+    shards: tuple[tuple[int, int], ...]
+    """Each with an index of the log: what was sent by those who knew everything up to there is not concerned."""
+
+
+@value
 class NameChanged:
     """A cluster-wide name is that of `path` at `node` now; of nobody where they are `None`."""
 
@@ -506,9 +539,11 @@ type NodeEffect = (
     | RegionAdded
     | RegionRemoved
     | OwnersChanged
+    | AcceptedLost
     | NameChanged
     | ListingChanged
 )
+"""What `Node.handle` returns, in the order in which it is to be carried out."""
 
 
 # What is on the disk of a node ---------------------------------------------------------------------------------------
@@ -519,4 +554,6 @@ class Membership:
     """The first record of a node that belongs to a cluster: which one, and as what. All others are those of Raft."""
 
     cluster: str
+    """The name of the cluster: the node key of whoever founded it."""
     node: NodeInfo
+    """This node, as it said of itself last."""

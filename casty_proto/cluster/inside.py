@@ -5,8 +5,10 @@ Requests of the driver become orders. Roles of Raft are told to whom they concer
     Depart --> an order: Leave --> plans without this node --> its shards move, its copies are dropped, its vote goes to
         another --> nothing is left, or `leave_ns` are over --> an order: Left --> SWIM says goodbye --> DEPARTED
 
-Where all who are members leave, or have said goodbye, nobody waits. Who is down may be up again: where all others go,
-that is waited for, twice as long as it takes to hold somebody to be down.
+Where all who are members leave, or have said goodbye, nobody waits. Nor does anybody where so many of those who vote
+have said goodbye that nothing can be decided any more: all were told to go at once, and some were too late to say so.
+Who is down may be up again: where all others go, that is waited for, twice as long as it takes to hold somebody to be
+down.
 
 A vote that is still counted when the voter has gone is one that is missing: several who leave one after the other would
 leave a cluster that can decide nothing. The leader hands the leadership over first; see governing.py.
@@ -362,6 +364,9 @@ class Inside:
             # Who leaves at the same time may have gone before what this node said was in the log.
             core.note(Severity.WARNING, f"{core.key} leaves, and all others have left")
             self._go()
+        elif self._can_nothing_be_decided():
+            core.note(Severity.WARNING, f"{core.key} leaves, and most of those who voted have left")
+            self._go()
         if self._said_left:
             return
         member = core.state.member(core.key)
@@ -371,6 +376,7 @@ class Inside:
             return  # Who is held to be down is to be up again before it can leave.
         elif member.status is Status.UP:
             self._say_leave()
+            self._wait_for_others()
         elif all(self._leaves(one) for one in core.state.members()):
             # Who stops the only node means that. Who stops several may have meant to leave one of them.
             severity = Severity.INFO if len(core.state.members()) == 1 else Severity.WARNING
@@ -386,11 +392,24 @@ class Inside:
         """Whether a member goes as well, or has gone."""
         return member.status is Status.LEAVING or self._core.seen.get(member.key) is State.LEFT
 
+    def _stays(self, member: MemberInfo) -> bool:
+        """Whether a member may take what others leave, as far as is known. Where several leave, who is silent may have
+        gone with them, before that was decided and without having been heard."""
+        core = self._core
+        if member.status is not Status.UP:
+            return False
+        match core.seen.get(member.key):
+            case State.LEFT:
+                return False
+            case State.DEAD if core.leader is None:
+                return not any(self._leaves(one) for one in core.state.members() if one.key != core.key)
+        return True
+
     def _wait_for_others(self) -> None:
         """Somebody may take what is here; or only those could who are held to be down."""
         core = self._core
         by = self._leave_by
-        if any(one.status is Status.UP for one in core.state.members()):
+        if any(one.key != core.key and self._stays(one) for one in core.state.members()):
             self._alone_since = None
         else:
             self._alone_since = core.now if self._alone_since is None else self._alone_since
@@ -403,6 +422,15 @@ class Inside:
         others = [one for one in core.state.members() if one.key != core.key]
         gone = [one for one in others if core.seen.get(one.key) is State.LEFT]
         return bool(gone) and all(one in gone or one.status is Status.LEAVING for one in others)
+
+    def _can_nothing_be_decided(self) -> bool:
+        """Whether so many of those who vote have left for good that the others make no majority any more."""
+        core = self._core
+        if core.leader is not None:
+            return False  # Others vote, of whom this node has not heard yet.
+        voters = self.consensus.raft.configurations.latest.voters
+        gone = [one for one in voters if core.seen.get(one) is State.LEFT]
+        return bool(gone) and 2 * (len(voters) - len(gone)) <= len(voters)
 
     def _votes(self) -> bool:
         """Whether this node's vote may still be counted."""

@@ -176,6 +176,10 @@ class Keeping:
         """The backups of a shard that have no complete copy."""
         return self._replica.gaps(*spot)
 
+    def lacks(self, spot: Spot) -> int:
+        """How many backups a shard lacks for its writes to be acknowledged."""
+        return self._replica.lacks(*spot)
+
     def is_wanted(self, given: dict[Spot, int]) -> bool:
         """Whether others may still want something of what this node holds for them.
 

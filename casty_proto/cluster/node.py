@@ -78,7 +78,8 @@ __all__ = ["Node", "NodeRecovered", "checkpoint_node", "recover_node"]
 class Node(Direct):
     """One node: the way of an event. What it can be asked at any time stands in `Direct`.
 
-    `rng` is its own; `recovered` is what is on its disk, and then `info` must have that id and generation.
+    `info` is what it says of itself. `rng` is its own; its parts get sources that are drawn from it. Without `options`
+    the defaults hold. `recovered` is what is on its disk, and then `info` must have that id and generation.
     Raises `ValueError` where `info` is another node than the one on the disk.
     """
 

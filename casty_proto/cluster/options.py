@@ -37,15 +37,22 @@ class NodeOptions:
     """
 
     swim: SwimOptions = field(factory=SwimOptions.local, validator=instance_of(SwimOptions))
+    """How members are watched: probes, suspicion, and how news of them spreads."""
     raft: RaftOptions = field(factory=RaftOptions, validator=instance_of(RaftOptions))
+    """How the cluster agrees: elections, replication, snapshots."""
     leases: LeaseOptions = field(factory=LeaseOptions, validator=instance_of(LeaseOptions))
     """With the default lease of two seconds most changes of the leader pass without a lease that ends. The work of a
     leader that crashed waits for an election and a lease: hardly ever longer than four and a half seconds."""
     homes: HomeOptions = field(factory=HomeOptions, validator=instance_of(HomeOptions))
+    """How the shards that the node owns are filled, opened and closed."""
     steward: StewardOptions = field(factory=StewardOptions, validator=instance_of(StewardOptions))
+    """How the leader gives shards to others."""
     channels: ChannelOptions = field(factory=ChannelOptions, validator=instance_of(ChannelOptions))
+    """How many messages wait for the owners of shards, and for how long."""
     replica: ReplicaOptions = field(factory=ReplicaOptions, validator=instance_of(ReplicaOptions))
+    """How the states of entities are copied."""
     registry: RegistryOptions = field(factory=RegistryOptions, validator=instance_of(RegistryOptions))
+    """How the lists of actors that can be discovered spread."""
     placement: Placement = DEFAULT_PLACEMENT
     """How shards are spread over the members."""
     post_bytes: int = field(default=256 * 1024, validator=in_range(1, 2**31))

@@ -98,7 +98,7 @@ class RegionRemoved:
 
 @value
 class HostsChanged:
-    """A member can hold something of a region from now on, or cannot any more."""
+    """A member can hold something of a region from now on, or cannot any more, as `can` says."""
 
     region: str
     node: NodeKey
@@ -107,7 +107,7 @@ class HostsChanged:
 
 @value
 class ShardsMoved:
-    """Shards of a region have another owner, or the same one again, at a new epoch."""
+    """Shards of a region have another owner, `to`, or the same one again, at a new `epoch`. `None`: nobody."""
 
     region: str
     to: NodeKey | None
@@ -140,13 +140,14 @@ type MemberChange = (
 type RegionChange = RegionAdded | HostsChanged | RegionClosing | RegionRemoved | ShardsMoved
 type NameChange = NameTaken | NameFreed
 type Change = MemberChange | RegionChange | NameChange
+"""What a command has changed: of members, of regions and their shards, of names."""
 
 # Outcomes ------------------------------------------------------------------------------------------------------------
 
 
 @value
 class Applied:
-    """The command did something."""
+    """The command did something: these `changes`, in the order in which users should hear of them."""
 
     changes: tuple[Change, ...]
 
@@ -172,9 +173,10 @@ class Refused:
 
 @value
 class Taken:
-    """Another one has the name. Nothing has changed."""
+    """Another one, the `winner`, has the name. Nothing has changed."""
 
     winner: NameEntry
 
 
 type Outcome = Applied | AlreadySo | Outdated | Refused | Taken
+"""What became of a command. Only `Applied` has changed anything."""

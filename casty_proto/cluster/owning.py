@@ -387,6 +387,19 @@ class Owning:
             found += [f"{region}/{shard} has no copy at {node}" for node in self._keeping.gaps((region, shard))]
         return tuple(found)
 
+    def shortages(self) -> tuple[str, ...]:
+        """Of which types writes cannot be acknowledged here, for people: there are too few nodes for backups."""
+        counts: dict[str, int] = {}
+        for spot in self._spots:
+            if self._keeping.lacks(spot):
+                counts[spot[0]] = counts.get(spot[0], 0) + 1
+        return tuple(
+            [
+                f"{region}: {count} shards here have fewer backups than sync_count asks for; what changes states fails"
+                for region, count in counts.items()
+            ]
+        )
+
     def is_empty(self) -> bool:
         """Whether nothing is here that others might want: neither a shard nor a copy."""
         return not self._spots and not self._stale and not self._keeping.is_wanted(self._given)

@@ -62,6 +62,7 @@ class NodeInfo:
     )
     """Sorted, each of them once."""
     weight: int = field(default=1, validator=in_range(1, WEIGHT_MAX))
+    """How much it owns in proportion to the others, from 1 to 64."""
     payload: bytes = field(default=b"", validator=checks.data(checks.PAYLOAD_MAX))
     """Whatever else it wants to be known. Not looked into."""
 
@@ -73,7 +74,10 @@ class NodeInfo:
 
 @frozen
 class MemberInfo:
-    """A member, as it was applied."""
+    """A member, as it was applied: up, leaving or down, as `status` says.
+
+    Raises `ValueError` or `TypeError` unless all parts are good.
+    """
 
     node: NodeInfo = field(validator=checks.exactly(NodeInfo))
     status: Status = field(validator=checks.exactly(Status))
@@ -104,6 +108,7 @@ class RegionSettings:
     """What all nodes must agree on about a region. Raises `ValueError` or `TypeError` for what makes no sense."""
 
     num_shards: int = field(default=DEFAULT_NUM_SHARDS, validator=in_range(1, NUM_SHARDS_MAX))
+    """How many shards the region has, from 1 to 65536. It never changes."""
     role: str | None = field(default=None, validator=optional(checks.text(checks.ROLE_MAX)))
     """Only members with this role hold anything of it."""
     factor: int = field(default=1, validator=in_range(1, REPLICAS_MAX))
@@ -134,7 +139,7 @@ class RegionSettings:
 
 @frozen
 class NameEntry:
-    """Who has a cluster-wide name."""
+    """Who has a cluster-wide name. Raises `ValueError` or `TypeError` unless all parts are good."""
 
     node: NodeKey = field(validator=checks.key)
     number: int = field(validator=checks.natural)

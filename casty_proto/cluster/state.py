@@ -72,7 +72,10 @@ class _Row(IntEnum):
 
 
 class StateError(ValueError):
-    """A snapshot that no commands can have led to, or that is none. Says what is wrong with it."""
+    """A snapshot that no commands can have led to, or that is none. Says what is wrong with it.
+
+    No state was made, and none was changed.
+    """
 
 
 class ControlState:

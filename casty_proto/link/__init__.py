@@ -38,6 +38,16 @@ The end
 Errors
 16. Whatever a peer sends about the link that cannot be is noted, and changes nothing but that its connection is
     closed. A frame of the session that cannot be ends the session too: it would only be sent again.
+
+What the fields of events, effects and frames hold
+    All numbers are `int` from 0 to 2**63 - 1. Times end in `_ns`: nanoseconds. Sizes are in bytes.
+
+    `connection`      the driver's own name for a connection, of any type that can be a key
+    `session`         the number of a session, from 1; 0 is none
+    `received`        how many frames of the session have come, from its beginning
+    `number`          ties a sign to the ping that asked for it
+    `frame`           what is written outside of the session; `packed` makes a body of it
+    `text`            why, for people; on the wire it has at most 300 bytes
 """
 
 from .events import (

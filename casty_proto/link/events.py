@@ -27,6 +27,7 @@ class Interest:
     """Whether the peer's end would matter to somebody here: an ask that waits, an actor that is watched."""
 
     wanted: bool
+    """While it is on, the connection is needed (rule 12)."""
 
 
 @value
@@ -53,6 +54,7 @@ class Accepted:
     session: int
     received: int
     insists: bool = False
+    """Whether this connection is to take the place of any other (rule 9)."""
 
 
 @value
@@ -125,6 +127,7 @@ type LinkEvent = (
     | Broken
     | Wake
 )
+"""What `Link.handle` takes."""
 
 # Effects -------------------------------------------------------------------------------------------------------------
 
@@ -175,3 +178,4 @@ class LinkLost:
 
 
 type LinkEffect = Dial | Write | Attached | Drop | Ping | LinkLost | Note
+"""What `Link.handle` returns, in the order in which it is to be carried out."""

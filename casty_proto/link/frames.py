@@ -68,7 +68,7 @@ class PingFrame:
 
 @value
 class Pong:
-    """The sign."""
+    """The sign that was asked for with this `number` (rule 11)."""
 
     number: int
 
@@ -86,6 +86,7 @@ class Bye:
 
 
 type LinkFrame = Resume | SayResumed | SayFresh | SayBusy | Ack | PingFrame | Pong | Idle | Bye
+"""What the two ends say to each other about the link. `packed` makes a body of it, and `unpacked` reads one."""
 
 
 def packed(frame: LinkFrame) -> bytes:

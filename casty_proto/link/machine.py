@@ -65,8 +65,9 @@ class _Deadline(Enum):
 
 
 class Link:
-    """One side of a link.
+    """One side of a link, between the node `own` and the node `peer`.
 
+    `options` say how long to wait for what, and `rng` draws the numbers of sessions and the jitter of pauses.
     `can_dial` is off where the peer listens nowhere. `keeps` is on where the peer cannot dial: who is the only one to
     dial keeps the connection, whether it needs it or not.
     """

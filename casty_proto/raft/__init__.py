@@ -58,7 +58,8 @@ Driving it
                     case RoleChanged(role, term, leader): ...   # who leads; `NotLeader` says so to who asked in vain
                     case _: ...                             # the others are for those whom they concern
 
-    A follower does not pass proposals on. `casty_sim/scenarios/raft_program.py` is a whole driver.
+    A follower does not pass proposals on. `examples/embedding` has whole drivers, on sockets and
+    with a file, and a guide; `casty_sim/scenarios/raft_program.py` is one on a simulated network.
 
     `Persist` effects go to the disk in order, and come back as `Persisted`; several may be synced at once. `Send` goes
     to a peer, and `Received` comes from one; neither order nor delivery is needed. One alarm is kept at `deadline()`,
@@ -72,6 +73,21 @@ What the application owes
     to be a `Duplicate` gets the answer of the first time; it forgets those below a command's `floor`, and those of the
     sessions that `SessionsEnded` names. A client opens a session with `OpenSession`, numbers its commands from 1, and
     proposes a command again, with the same number and anywhere, until it learns what became of it.
+
+What the fields of events, effects, messages and records hold
+    All numbers are `int` from 0 to 2**63 - 1; names are texts that are not empty. Times end in `_ns`: nanoseconds.
+
+    `term`            which attempt to lead, from 1; 0 is before the first. In a message, that of its sender
+    `index`           a place in the log, from 1; 0 is before the first entry
+    `session`         the index at which a session was opened
+    `serial`          the number of a command in its session, from 1
+    `configuration`   the names of those who vote and of those who learn
+    `entries`         consecutive in their `index`
+    `payload`         what an entry is about
+    `data`            bytes of the application, or a part of a snapshot; not looked into
+    `sessions`        their numbers; in a snapshot, all that is known of them, as bytes
+    `request`         the driver's own token, of any type, which comes back with the answer
+    `reason`          a text for people
 """
 
 from .configuration import (

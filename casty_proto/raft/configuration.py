@@ -125,26 +125,36 @@ def may_follow(old: Configuration, new: Configuration) -> bool:
 
 @frozen
 class AddVoter:
-    """Let `node` vote. It is brought up to date first, so that it does not hold up commits (thesis 4.2.1)."""
+    """Let `node` vote. It is brought up to date first, so that it does not hold up commits (thesis 4.2.1).
+
+    Raises `TypeError` or `ValueError` for a `node` that is no name.
+    """
 
     node: NodeId = field(validator=named)
 
 
 @frozen
 class AddLearner:
-    """Let `node` receive the log without a vote. A voter loses its vote."""
+    """Let `node` receive the log without a vote. A voter loses its vote (thesis 4.2.1).
+
+    Raises `TypeError` or `ValueError` for a `node` that is no name.
+    """
 
     node: NodeId = field(validator=named)
 
 
 @frozen
 class Remove:
-    """Let `node` go. Harmless where it is no member."""
+    """Let `node` go (thesis 4.1). Harmless where it is no member.
+
+    Raises `TypeError` or `ValueError` for a `node` that is no name.
+    """
 
     node: NodeId = field(validator=named)
 
 
 type Change = AddVoter | AddLearner | Remove
+"""What `ChangeMembership` may hold, several at a time; they take effect as one."""
 
 
 class Configurations:

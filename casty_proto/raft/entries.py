@@ -52,7 +52,10 @@ class Command:
 
 @value
 class OpenSession:
-    """Begin a session. Its number is the index at which this is committed (thesis 6.3)."""
+    """Begin a session. Its number is the index at which this is committed (thesis 6.3).
+
+    Raises `TypeError` or `ValueError` for a time that is no whole number of nanoseconds, at least 1.
+    """
 
     ttl_ns: Nanoseconds = field(validator=[_natural, ge(1)])
     """How long the session lives without being used, on the cluster's clock."""
@@ -60,20 +63,28 @@ class OpenSession:
 
 @value
 class RenewSession:
-    """Keep a session alive that has nothing to do. Every command of the session does that too."""
+    """Keep a session alive that has nothing to do. Every command of the session does that too.
+
+    Raises `TypeError` or `ValueError` for what is no number of a session.
+    """
 
     session: int = field(validator=[_natural, ge(1)])
 
 
 @value
 class CloseSession:
-    """End a session. Harmless where it has ended."""
+    """End a session. Harmless where it has ended.
+
+    Raises `TypeError` or `ValueError` for what is no number of a session.
+    """
 
     session: int = field(validator=[_natural, ge(1)])
 
 
 type Proposable = Command | OpenSession | RenewSession | CloseSession
+"""What a client may have committed."""
 type Payload = Proposable | NoOp | Configuration
+"""What an entry may hold. Leaders write `NoOp` and `Configuration` themselves."""
 
 # A payload is of one of these types, and of no subclass: what `Proposal` let in, the followers would refuse.
 PROPOSABLES: tuple[type[Any], ...] = (Command, OpenSession, RenewSession, CloseSession)

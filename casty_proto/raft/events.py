@@ -70,7 +70,7 @@ class Start:
 
 @value
 class Received:
-    """A message came from `peer`. Anything that is not a message of the protocol is rubbish, and noted.
+    """`message` came from `peer`. Anything that is not a message of the protocol is rubbish, and noted.
 
     So is anything of a `peer` that cannot be the name of a server. It changes nothing.
     """
@@ -102,7 +102,8 @@ class Proposal:
 
 @value
 class Propose:
-    """Commit these, in this order. Each is taken or rejected for itself; those that are taken share one write.
+    """Commit these `proposals`, in this order. Each is taken or rejected for itself; those that are taken share one
+    write.
 
     Raises `TypeError` for what is no tuple of proposals: there may be no request in it that could be answered.
     """
@@ -123,7 +124,7 @@ class Read:
 
 @value
 class ChangeMembership:
-    """Make these changes as one, on the leader. At most one voter may come or go with them.
+    """Make these `changes` as one, on the leader. At most one voter may come or go with them.
 
     Answered with `Reply(request, Changed | Unknown | Rejected)`. Raises `TypeError` for what is no tuple of changes.
     """
@@ -169,6 +170,7 @@ type RaftEvent = (
     | Unreachable
     | Start
 )
+"""What `Raft.handle` takes. `Start` comes first."""
 
 
 # Results -----------------------------------------------------------------------------------------------------------
@@ -241,6 +243,9 @@ class Forwarded:
 
 
 type Result = Committed | Duplicate | SessionUnknown | Unknown | Rejected
+"""What a proposal is answered with. `Committed`: it was applied, now. `Duplicate`: it had been applied before, or given
+up. `Rejected` and `NotLeader`: it was not applied, and will not be. `SessionUnknown`: this copy was not; an earlier one
+may have been. `Unknown`: it may be applied yet, or never."""
 
 
 # Effects -----------------------------------------------------------------------------------------------------------
@@ -277,7 +282,7 @@ class Apply:
 
 @value
 class SessionsEnded:
-    """These sessions are over, on every server at this point: forget the answers that were kept for them."""
+    """These `sessions` are over, on every server at this point: forget the answers that were kept for them."""
 
     sessions: tuple[int, ...]
 
@@ -309,7 +314,10 @@ class ConfigurationChanged:
 
 @value
 class RoleChanged:
-    """What this server is from now on, and whom it takes for the leader of `term`."""
+    """What this server is from now on, its `role`, and whom it takes for the `leader` of `term`.
+
+    `leader` is `None` where it does not know of any. Of one term there is never more than one (rule 1).
+    """
 
     role: Role
     term: int
@@ -319,3 +327,4 @@ class RoleChanged:
 type RaftEffect = (
     Send | Persist | Apply | Reply | SessionsEnded | TakeSnapshot | Restore | ConfigurationChanged | RoleChanged | Note
 )
+"""What `Raft.handle` returns, in the order in which it is to be carried out."""

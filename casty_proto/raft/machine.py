@@ -77,7 +77,8 @@ from .progress import REPLICATE
 class Raft(Election, Membership, Contact, Following):
     """One server. `recovered` is what its records amount to; `rng` draws the election timeouts.
 
-    Raises `ValueError` for an `id` that others would not take for a name.
+    `id` is its name, and stands for one disk. Without `options` the defaults hold, without `recovered` it is one that
+    nobody has told anything yet. Raises `ValueError` for an `id` that others would not take for a name.
     """
 
     __slots__ = ()
@@ -85,7 +86,7 @@ class Raft(Election, Membership, Contact, Following):
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: RaftEvent, now: Instant) -> tuple[RaftEffect, ...]:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         out: list[RaftEffect] = []
         self._out = out
         match event:

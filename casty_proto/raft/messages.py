@@ -15,7 +15,7 @@ from .entries import Entry
 
 @value
 class RequestVote:
-    """Candidate to all: let me lead `term` (paper 5.2)."""
+    """Candidate to all: let me lead `term`. My log ends with (`last_index`, `last_term`) (paper 5.2, 5.4.1)."""
 
     term: int
     last_index: int
@@ -28,7 +28,10 @@ class RequestVote:
 
 @value
 class Vote:
-    """To a candidate: yes or no. A granted pre-vote names the term that was asked for, all others the sender's."""
+    """To a candidate: yes or no, as `granted` says. `pre` is that of the question (paper 5.2, thesis 9.6).
+
+    A granted pre-vote names the term that was asked for, all others the sender's.
+    """
 
     term: int
     granted: bool
@@ -55,7 +58,10 @@ class RequestTransfer:
 
 @value
 class AppendEntries:
-    """Leader to follower: after the entry (`prev_index`, `prev_term`) come these (paper 5.3)."""
+    """Leader to follower: after the entry (`prev_index`, `prev_term`) come these (paper 5.3).
+
+    All up to `commit` is committed, as far as the follower's log equals the leader's.
+    """
 
     term: int
     prev_index: int
@@ -116,7 +122,10 @@ class Stale:
 
 @value
 class InstallSnapshot:
-    """Leader to follower: the bytes from `offset` on of the snapshot after the entry (`index`, `snapshot_term`)."""
+    """Leader to follower: the bytes from `offset` on of the snapshot after the entry (`index`, `snapshot_term`).
+
+    (paper 7, thesis 5.3)
+    """
 
     term: int
     index: int
@@ -141,7 +150,10 @@ class SnapshotReply:
 
 @value
 class ReadRequest:
-    """Follower to leader: which index must I have applied, to read nothing old (thesis 6.4)?"""
+    """Follower to leader: which index must I have applied, to read nothing old (thesis 6.4)?
+
+    `id` comes back with the answer.
+    """
 
     term: int
     id: int
@@ -149,7 +161,7 @@ class ReadRequest:
 
 @value
 class ReadReply:
-    """Leader to follower: `index`, or `None` where it cannot know."""
+    """Leader to follower: the answer to the question `id` is `index`, or `None` where it cannot know (thesis 6.4)."""
 
     term: int
     id: int
@@ -172,6 +184,7 @@ type Message = (
     | ReadRequest
     | ReadReply
 )
+"""What `Send` holds and `Received` is fed. Any of it may be lost, late, repeated and overtaken."""
 
 
 _LIMIT = 2**63

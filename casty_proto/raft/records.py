@@ -26,7 +26,7 @@ from .snapshot import Snapshot
 
 @value
 class Ballot:
-    """The term, and the vote in it (paper, Figure 2)."""
+    """The `term`, and the `vote` in it: a name, or `None` for none yet (paper, Figure 2)."""
 
     term: int
     vote: NodeId | None
@@ -41,7 +41,7 @@ class Append:
 
 @value
 class SaveSnapshot:
-    """A snapshot, taken here or received."""
+    """A `snapshot`, taken here or received."""
 
     snapshot: Snapshot
 
@@ -56,15 +56,22 @@ class Base:
 
 
 type Record = Ballot | Append | SaveSnapshot | Base
+"""What `Persist` holds, and `recover` takes in the order in which it was written."""
 
 
 class RecoveryError(ValueError):
-    """The records do not follow from one another: something is missing in the middle of them."""
+    """The records do not follow from one another: something is missing in the middle of them.
+
+    No server was made. It must not start from a part of them: what is missing may have been promised to others.
+    """
 
 
 @value
 class Recovered:
-    """What a server starts with. Without arguments: one that nobody has told anything yet."""
+    """What a server starts with. Without arguments: one that nobody has told anything yet.
+
+    The last ballot (`term`, `vote`), the newest `snapshot`, and the log: `entries`, which come after `base`.
+    """
 
     term: int = 0
     vote: NodeId | None = None

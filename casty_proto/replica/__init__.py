@@ -68,6 +68,23 @@ Errors
 
 Regions
 26. Of a region that has ended nothing is kept. Another one of its name has higher epochs, and has nothing of it.
+
+What the fields of events, effects and messages hold
+    All numbers are `int` from 0 to 2**63 - 1. Times end in `_ns`: nanoseconds. Sizes are in bytes.
+
+    `region`          the name of an entity type or of a singleton
+    `shard`           a number in it, from 0
+    `entity`          a name in the shard; `entities` are several, with their states where there are any
+    `epoch`           which owner: it rises with each one of a shard, from 1
+    `sequence`        which write of the epoch, from 1
+    `stage`           which round of an epoch in which all copies are completed
+    `life`            which process of a node: a number that each draws at random
+    `index`           a place in the log of the cluster, for the membership as of there; 0 is before all of them
+    `node`, `nodes`   node keys: texts. So are `backup`, `backups`, `peer` and `to`
+    `state`           bytes of the application; not looked into
+    `entries`         several entities with their versions, and with their states where these are sent
+    `request`         the node's own token, of any type, which comes back with the answer
+    `reason`          a text for people
 """
 
 from .backup import Backup

@@ -82,7 +82,11 @@ class Copy:
 
 
 class Backup:
-    """The copies of one node. Remembers one epoch for each shard of which it ever had one."""
+    """The copies of one node. Remembers one epoch for each shard of which it ever had one.
+
+    `rng` draws the number by which this process is told from others of the same node. Without `options` the defaults
+    hold.
+    """
 
     __slots__ = ("_began", "_copies", "_life", "_options")
 
@@ -93,7 +97,7 @@ class Backup:
         self._began: int | None = 0
 
     def handle(self, event: BackupEvent, now: Instant) -> _Effects:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         match event:
             case Received():
                 return self._on_received(event)

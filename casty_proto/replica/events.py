@@ -17,7 +17,7 @@ from .options import ReplicaSettings
 
 @value
 class Received:
-    """A message came from the node `peer`. Anything that is no message of the protocol is rubbish, and noted."""
+    """`message` came from the node `peer`. Anything that is no message of the protocol is rubbish, and noted."""
 
     peer: str
     message: object
@@ -35,6 +35,7 @@ class Own:
     epoch: int
     backups: tuple[str, ...]
     settings: ReplicaSettings
+    """How the writes of the region are acknowledged."""
     replicas: tuple[str, ...] = ()
     """Whoever may have a copy: every member is a safe answer. This node itself need not be named."""
     possible: int = 0
@@ -65,7 +66,10 @@ class Disown:
 
 @value
 class Backups:
-    """The backups of a shard are these from now on: all of them, crashed ones that still count included."""
+    """The backups of a shard are these from now on: all of them, crashed ones that still count included.
+
+    `possible` and `index` are those of `Own`.
+    """
 
     region: str
     shard: int
@@ -141,7 +145,10 @@ class Overtaken:
 
 @value
 class Keep:
-    """Effect of a primary, and event of the backup of its node: what the former owner had stays here as a copy."""
+    """Effect of a primary, and event of the backup of its node: what the former owner had stays here as a copy.
+
+    The copy is complete up to `whole`, as of the membership at `index`.
+    """
 
     region: str
     shard: int
@@ -154,7 +161,7 @@ class Keep:
 
 @value
 class Ended:
-    """What is of epochs below this one is of a region that is no more: it is of use to nobody. There may be another
+    """What is of epochs `below` this one is of a region that is no more: it is of use to nobody. There may be another
     region of that name."""
 
     region: str
@@ -172,15 +179,18 @@ class Began:
 type PrimaryEvent = (
     Received | Changed | Deleted | Own | Disown | Backups | Flush | Down | Gone | Lost | Overtaken | Wake
 )
+"""What `Primary.handle` takes."""
 type BackupEvent = Received | Keep | Ended | Began | Wake
+"""What `Backup.handle` takes."""
 type ReplicaEvent = PrimaryEvent | Ended | Began
+"""What `Replica.handle` takes."""
 
 # Effects -----------------------------------------------------------------------------------------------------------
 
 
 @value
 class Send:
-    """Send the message to a node. It may be lost."""
+    """Send `message` to the node `to`. It may be lost."""
 
     to: str
     message: Any
@@ -230,5 +240,8 @@ class UpToDate:
 
 
 type PrimaryEffect = Send | Durable | Failed | Recovered | Superseded | UpToDate | Keep | Note | Reply
+"""What `Primary.handle` returns. `Keep` is for the backup of the same node."""
 type BackupEffect = Send | Note
+"""What `Backup.handle` returns."""
 type ReplicaEffect = Send | Durable | Failed | Recovered | Superseded | UpToDate | Note | Reply
+"""What `Replica.handle` returns, in the order in which it is to be carried out."""

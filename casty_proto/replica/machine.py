@@ -39,7 +39,11 @@ from .primary import Primary
 
 
 class Replica:
-    """Both ends of replication, on the node whose key is `node`."""
+    """Both ends of replication, on the node whose key is `node`.
+
+    `rng` draws the number by which this process is told from others of the same node. Without `options` the defaults
+    hold.
+    """
 
     __slots__ = ("_backup", "_node", "_primary")
 
@@ -49,7 +53,7 @@ class Replica:
         self._backup = Backup(rng, options)
 
     def handle(self, event: ReplicaEvent, now: Instant) -> tuple[ReplicaEffect, ...]:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         out: list[ReplicaEffect] = []
         if type(event) is Received and is_to_copy(event.message):
             self._to_backup(event, now, out)
@@ -76,6 +80,10 @@ class Replica:
     def gaps(self, region: str, shard: int) -> tuple[str, ...]:
         """The backups of a shard owned here that have no complete copy."""
         return self._primary.gaps(region, shard)
+
+    def lacks(self, region: str, shard: int) -> int:
+        """How many backups a shard that is owned here lacks for its writes to be acknowledged."""
+        return self._primary.lacks(region, shard)
 
     def copies(self) -> tuple[tuple[str, int], ...]:
         """The shards of which this node holds something for others."""

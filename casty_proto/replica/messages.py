@@ -36,6 +36,7 @@ class Update:
     state: bytes | None
     """The whole state where `base` is `None`, otherwise a delta. `None`: the entity was deleted."""
     base: Version | None = None
+    """The version that the delta is to be applied to."""
 
 
 @value
@@ -117,7 +118,7 @@ class NeedsWhole:
 
 @value
 class WholeAck:
-    """So it is."""
+    """The answer to `Whole`: so it is. My copy is complete (rule 14)."""
 
     region: str
     shard: int
@@ -128,7 +129,7 @@ class WholeAck:
 
 @value
 class Dropped:
-    """I have no copy."""
+    """The answer to `Drop`: I have no copy any more."""
 
     region: str
     shard: int
@@ -138,7 +139,8 @@ class Dropped:
 
 @value
 class Page:
-    """A part of what I have. The same question has the same answer until the first `Update` of that epoch."""
+    """A part of what I have, from `start` on. The same question has the same answer until the first `Update` of that
+    epoch."""
 
     region: str
     shard: int
@@ -186,5 +188,8 @@ class InUse:
 
 
 type ToCopy = Update | Whole | Drop | Fetch | Pull
+"""What an owner sends to those who have copies, or may have."""
 type ToOwner = Ack | NeedsWhole | WholeAck | Dropped | Page | States | Refused | InUse
+"""What these answer."""
 type Message = ToCopy | ToOwner
+"""What `Send` holds and `Received` is fed. Any of it may be lost, late, repeated and overtaken."""

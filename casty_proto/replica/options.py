@@ -38,11 +38,13 @@ class ReplicaOptions:
     """How a node replicates. Nodes may differ. Raises `TypeError` or `ValueError` for what makes no sense."""
 
     window_bytes: int = field(default=1 << 20, validator=_whole(1))
-    """How much is under way to one node, plus at most one message. Bringing a copy up to date takes half of it."""
+    """The most bytes under way to one node, plus at most one message. Bringing a copy up to date takes half of it."""
     window_messages: int = field(default=256, validator=_whole(2))
+    """The most messages under way to one node. Bringing a copy up to date takes half of it."""
     retry_ns: Nanoseconds = field(default=200 * MILLISECOND, validator=_whole(1))
     """When a message without an answer is sent again. It doubles while a node is silent."""
     retry_max_ns: Nanoseconds = field(default=2 * SECOND, validator=_whole(1))
+    """The longest that it grows to."""
     recovery_grace_ns: Nanoseconds = field(default=100 * MILLISECOND, validator=_whole(0))
     """How long a new owner waits for those who are known to be down: their last words may be on their way."""
     page_entries: int = field(default=512, validator=_whole(1))

@@ -58,7 +58,7 @@ type _Out = list[PrimaryEffect]
 
 
 class Primary:
-    """The shards that the node `node` owns."""
+    """The shards that the node `node` owns. Without `options` the defaults hold."""
 
     __slots__ = (
         "_answers",
@@ -90,7 +90,7 @@ class Primary:
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: PrimaryEvent, now: Instant) -> tuple[PrimaryEffect, ...]:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         out: _Out = []
         match event:
             case Changed():
@@ -153,6 +153,11 @@ class Primary:
         """The backups of a shard that have no complete copy; none where it is not owned, or is being recovered."""
         owned = self._shards.get((region, shard))
         return () if owned is None else tuple([node for node, link in owned.links.items() if not link.whole])
+
+    def lacks(self, region: str, shard: int) -> int:
+        """How many backups a shard that is owned here lacks for its writes to be acknowledged."""
+        owned = self._shards.get((region, shard))
+        return 0 if owned is None else max(0, owned.required - len(owned.links))
 
     def _on_wake(self, now: Instant, out: _Out) -> None:
         for kind, what in self._deadlines.due(now):

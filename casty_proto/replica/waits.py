@@ -87,6 +87,8 @@ class Waits:
         if not record.waiting:
             del owned.waiting[wait.entity]
         reason = f"{name}/{wait.entity}: {has} of {owned.required} backups have the write {after}"
+        if len(owned.links) < owned.required:
+            reason += f", and there are {len(owned.links)} nodes that can be backups"
         out.append(Failed(wait.request, f"{reason}; it may become durable later"))
 
     def fail_all(self, owned: Owned, reason: str, out: _Out) -> None:

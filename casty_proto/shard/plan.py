@@ -17,6 +17,7 @@ from attrs.validators import deep_iterable, instance_of
 from .ring import NUM_SHARDS_MAX, Ring
 
 DEFAULT_NUM_SHARDS = 16384
+"""How many shards there are where nobody says otherwise."""
 REPLICAS_MAX = 16
 WEIGHT_MAX = 64
 
@@ -45,6 +46,7 @@ class Member:
     weight: int = field(default=1, validator=_weight)
     """How much it owns in proportion to the others. The time for a plan grows with the sum of the weights."""
     roles: tuple[str, ...] = field(default=(), converter=_texts, validator=deep_iterable(instance_of(str)))
+    """What it may hold: with a role that a region asks for, that region (rule 4)."""
 
 
 class Placement(Protocol):
@@ -64,6 +66,7 @@ class Plan:
     """Who owns each shard, and who holds a copy of it."""
 
     num_shards: int
+    """How many shards there are. They are numbered from 0."""
     nodes: tuple[str, ...]
     """The members that can own something, in the order of their names. There may be none."""
     copies: int
@@ -107,7 +110,7 @@ class Plan:
 
 @frozen
 class Move:
-    """A shard whose homes change."""
+    """A `shard`, by its number, whose homes change: who holds it, the owner first, `before` and `after`."""
 
     shard: int
     before: tuple[str, ...]

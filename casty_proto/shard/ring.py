@@ -70,6 +70,7 @@ from attrs import Attribute, field, frozen
 from .hashing import draws, stable_hash
 
 NUM_SHARDS_MAX = 2**16
+"""The most shards that there can be. Their numbers are from 0 to one less."""
 DEFAULT_SLACK_PERCENT = 6
 _FRACTION = 2**16
 

@@ -80,6 +80,22 @@ Links
 Errors
 35. Rubbish from a peer is dropped and noted, and changes nothing. RS 1.9, 2.13, F-5
 36. Several elements come in one message only to those who asked for that. Ours
+
+What the fields of events, effects and messages hold
+    All numbers are `int` from 0 to 2**63 - 1. Times end in `_ns`: nanoseconds. Sizes are in elements. What has a field
+    of a wrong type cannot be made: its constructor raises `TypeError`, and `ValueError` for `None` where something must
+    be.
+
+    `peer`, `to`      addresses, as `consumer` and `producer` are: the driver's own, of any type that can be a key
+    `sequence`        the number of an element; the first one of the stream has 0
+    `element`         the user's own, of any type but `None`
+    `elements`        several, consecutive
+    `message`         what is said in `messages.py`
+    `attempt`         which link it is about; it comes back with the answer
+    `outcome`         how the stream ended
+    `cause`           the exception behind a failure, where both ends are in one process
+    `request`         the driver's own token, of any type, which comes back in the `Reply`
+    `reason`          a text for people
 """
 
 from .events import (

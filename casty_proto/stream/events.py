@@ -43,6 +43,7 @@ class Cancelled:
 
 
 type Outcome = Completed | Failed | TimedOut | Cancelled
+"""How a stream ended. There is exactly one (rule 17)."""
 
 
 # Events of both machines -------------------------------------------------------------------------------------------
@@ -55,7 +56,7 @@ class Open:
 
 @frozen
 class Received:
-    """A message of the protocol came from `peer`; `None` when the sender is not known, who then counts as the partner.
+    """`message` came from `peer`; `None` when the sender is not known, who then counts as the partner.
 
     Messages of one link are fed in the order in which they were sent, and nothing of an older link is fed after the
     first message of a newer one. Anything that is not a message of the protocol is rubbish, and noted.
@@ -110,6 +111,7 @@ class ConsumerLost:
 
 
 type PublisherEvent = Open | Received | InputReady | Complete | Fail | LinkLost | ConsumerLost | Wake
+"""What `Publisher.handle` takes. `Open` comes first."""
 
 
 # Events of a subscriber --------------------------------------------------------------------------------------------
@@ -152,6 +154,7 @@ class ProducerLost:
 type SubscriberEvent = (
     Open | Begin | Received | Consumed | Waiting | Cancel | LinkLost | LinkRestored | ProducerLost | Wake
 )
+"""What `Subscriber.handle` takes. `Open` comes first."""
 
 
 # Effects -----------------------------------------------------------------------------------------------------------
@@ -213,7 +216,9 @@ class Available:
 
 
 type PublisherEffect = Send | ConsumerAccepted | Continue | Room | InputClosed | Ended | Reply | Note
+"""What a publisher returns, in the order in which it is to be carried out."""
 type SubscriberEffect = Send | Available | Ended | Note
+"""What a subscriber returns, in the order in which it is to be carried out."""
 
 
 # Values for the direct lane ----------------------------------------------------------------------------------------
@@ -243,5 +248,8 @@ EMPTY: Final = Empty.EMPTY
 """`take`: there is nothing in the buffer. Look at `outcome`; while it is `None`, wait."""
 
 INPUT_READY: Final = InputReady()
+"""The event, made once: it has nothing in it."""
 CONSUMED: Final = Consumed()
+"""The event, made once: it has nothing in it."""
 WAITING: Final = Waiting()
+"""The event, made once: it has nothing in it."""

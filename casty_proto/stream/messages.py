@@ -144,6 +144,7 @@ class StreamReleased:
 
 
 type ToProducer = Subscribe | StreamDemand | StreamCancel | StreamResume | StreamReleased
+"""What a consumer sends to its producer."""
 
 type ToConsumer[E] = (
     StreamSubscribed
@@ -154,3 +155,4 @@ type ToConsumer[E] = (
     | StreamFailed
     | StreamResumed
 )
+"""What a producer sends to its consumer, with elements of the type `E`."""

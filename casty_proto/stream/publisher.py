@@ -102,7 +102,7 @@ class _Deadline(Enum):
 
 
 class Publisher[E]:
-    """The producer's end. `address` is where the consumer finds it."""
+    """The producer's end. `address` is where the consumer finds it. Without `options` the defaults hold."""
 
     __slots__ = (
         "_address",
@@ -167,7 +167,7 @@ class Publisher[E]:
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: PublisherEvent, now: Instant) -> _Effects:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         match event:
             case InputReady():
                 self._nudged = False

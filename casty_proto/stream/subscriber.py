@@ -114,7 +114,10 @@ class _Deadline(Enum):
 
 
 class Subscriber[E]:
-    """The consumer's end. `address` is where the producer finds it; `producer` is where it finds the producer."""
+    """The consumer's end. `address` is where the producer finds it; `producer` is where it finds the producer.
+
+    Without `options` the defaults hold.
+    """
 
     __slots__ = (
         "_accepted",
@@ -177,7 +180,7 @@ class Subscriber[E]:
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: SubscriberEvent, now: Instant) -> _Effects:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         match event:
             case Received():
                 return self.receive(event.peer, event.message, now)

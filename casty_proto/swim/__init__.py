@@ -10,7 +10,8 @@ is higher than in any life before (a counter on disk, or the time at the start),
 it; `handle(Join(seeds), now)`, then `Received(peer, message)` for each message that comes and
 `Wake()` at each `deadline()`. It sends what `Send` says, to addresses that it was given in `Join` or that members gave
 for themselves, and tells its users what the other effects say. Who is a member is in the effects alone: `MemberAlive`,
-then any number of `MemberSuspected` and `MemberAlive` in turn, then `MemberDead` or `MemberLeft`.
+then any number of `MemberSuspected` and `MemberAlive` in turn, then `MemberDead` or `MemberLeft`. `examples/embedding`
+has whole drivers, on sockets, and a guide.
 
 Members
  1. A member is a node id with a generation. A higher generation replaces a lower one at once, and what is said of the
@@ -73,6 +74,21 @@ Beginning and end
 29. Rubbish is dropped whole, and noted. Ours
 30. No more than `max_members` are known. For a stranger who is there, one who went long ago is forgotten before its
     time, those first who were never here. Where there is none, strangers are not taken in. Ours
+
+What the fields of events, effects and messages hold
+    All numbers are `int` from 0 to `NUMBER_MAX`. Times end in `_ns`: nanoseconds.
+
+    `identity`        a `node_id`, which is a text of 1 to `NODE_ID_MAX` bytes, and a generation
+    `incarnation`     counts what the member has said of itself; it alone raises it
+    `state`           what is believed of the member
+    `member`          all that is known of it
+    `source`          the identity of the sender of a message
+    `number`          ties an answer to its question
+    `updates`         the news that a message carries, each about one member
+    `peer`, `to`      addresses: texts of at most `ADDRESS_MAX` bytes that a driver can dial
+    `payload`         bytes of the application, at most `PAYLOAD_MAX`; not looked into
+    `request`         the driver's own token, of any type, which comes back in the `Reply`
+    `reason`          a text for people
 """
 
 from .events import (

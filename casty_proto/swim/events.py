@@ -44,6 +44,8 @@ class Join:
 
     Answered with `Reply(request, None)`, or `Rejected` after `Leave` or `Defunct`; `Joined` follows once somebody has
     told all that it knows. Seeds are asked again until then. May be repeated, with other seeds.
+
+    Raises `TypeError` for seeds that are no tuple of texts.
     """
 
     seeds: tuple[str, ...] = field(default=(), validator=_texts)
@@ -52,9 +54,10 @@ class Join:
 
 @value
 class Received:
-    """A message came from `peer`: the address to which an answer is to be sent.
+    """`message` came from `peer`: the address to which an answer is to be sent.
 
-    That is where the sender listens, not where its connection comes from. Anything that is no message is noted.
+    That is where the sender listens, not where its connection comes from. A `message` that is none is noted, and
+    changes nothing. Raises `TypeError` for a `peer` that is no text.
     """
 
     peer: str = field(validator=instance_of(str))
@@ -84,12 +87,16 @@ class UpdatePayload:
 
 @value
 class ConnectionLost:
-    """A hint: the connection to this address broke. The member there is probed next; nothing else follows from it."""
+    """A hint: the connection to this address broke. The member there is probed next; nothing else follows from it.
+
+    Raises `TypeError` for a `peer` that is no text.
+    """
 
     peer: str = field(validator=instance_of(str))
 
 
 type SwimEvent = Received | Wake | Join | Leave | UpdatePayload | ConnectionLost
+"""What `Swim.handle` takes. `Join` begins; what comes before is answered as far as that is possible."""
 
 
 # Effects -------------------------------------------------------------------------------------------------------------
@@ -190,3 +197,4 @@ type SwimEffect = (
     | Reply
     | Note
 )
+"""What `Swim.handle` returns, in the order in which it is to be carried out."""

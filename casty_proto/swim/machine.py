@@ -117,7 +117,8 @@ class Swim:
     ) -> None:
         """Be `identity`, reachable at `address`. `incarnation` is where to begin, if an earlier one is known.
 
-        Raises `ValueError` or `TypeError` for an identity, an address or a payload that others would refuse.
+        `payload` is told to all others. `rng` draws whom to ask; without `options` the defaults hold. Raises
+        `ValueError` or `TypeError` for an identity, an address or a payload that others would refuse.
         """
         me = Member(identity, incarnation, State.ALIVE, address, payload, told=incarnation)
         self._core = Core(me, rng, options or SwimOptions())
@@ -133,7 +134,7 @@ class Swim:
     # The machine ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: SwimEvent, now: Instant) -> tuple[SwimEffect, ...]:
-        """Apply one event and return all of its effects, in order."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`."""
         out: Effects = []
         match event:
             case Received():

@@ -229,3 +229,4 @@ class SyncReply:
 
 
 type Message = Ping | Ack | PingRequest | IndirectAck | Nack | Gossip | SyncRequest | Records | SyncReply
+"""What `Send` holds and `Received` is fed. Any of it may be lost, late, repeated and overtaken."""

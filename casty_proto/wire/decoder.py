@@ -39,7 +39,10 @@ class _Announced:
 
 
 class Decoder:
-    """Decodes what one peer sent over one connection."""
+    """Decodes what one peer sent over one connection. A new connection has a new one.
+
+    `types` says what may come in, and `options` how much. Both ends should have the same `options`.
+    """
 
     __slots__ = (
         "_announced",

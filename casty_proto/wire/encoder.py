@@ -27,7 +27,10 @@ ANNOUNCED = b"\xc1"
 
 
 class Encoder:
-    """Encodes for one peer, over one connection."""
+    """Encodes for one peer, over one connection. A new connection has a new one.
+
+    `types` says what may be sent, and `options` how much. Both ends should have the same `options`.
+    """
 
     __slots__ = (
         "_announced",

@@ -6,7 +6,7 @@ SHOWN_MAX = 80
 
 
 class WireError(ValueError):
-    """Whatever this package raises for data, its own or a peer's."""
+    """Whatever this package raises for data, its own or a peer's. Each kind says what may be used afterwards."""
 
 
 class FrameError(WireError):
@@ -23,7 +23,7 @@ class EncodeError(WireError):
 
 
 class DecodeError(WireError):
-    """A body is no value here: `Malformed` or `Refused`."""
+    """A body is no value here: `Malformed`, which ends the connection, or `Refused`, which does not."""
 
 
 class Malformed(DecodeError):

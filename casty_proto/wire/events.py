@@ -18,7 +18,10 @@ class Connected:
 
 @frozen
 class Received:
-    """The body of a frame came. One at a time: what comes after the last one of the handshake is no longer its own."""
+    """The `body` of a frame came. One at a time: what comes after the last one of the handshake is no longer its own.
+
+    Raises `TypeError` for a body that is no `bytes`.
+    """
 
     body: bytes = field(validator=instance_of(bytes))
 
@@ -29,13 +32,14 @@ class ConnectionLost:
 
 
 type HandshakeEvent = Connected | Received | ConnectionLost | Wake
+"""What `Dialer.handle` and `Listener.handle` take. `Connected` comes first."""
 
 # Effects -------------------------------------------------------------------------------------------------------------
 
 
 @frozen
 class Send:
-    """Write a frame with this body."""
+    """Write a frame with this `body`."""
 
     body: bytes
 
@@ -47,7 +51,9 @@ class Established:
     version: int
     """The highest that both speak."""
     peer: Node
+    """Who is at the other end, as far as that one says; believe it where `secured` is set, or by TLS."""
     kind: Kind
+    """What the connection is for."""
     secured: bool
     """Whether the peer has proved that it knows the secret."""
 
@@ -57,6 +63,7 @@ class HandshakeRefused:
     """The connection is not to be used. The last effect: write what was sent before, then close it."""
 
     reason: Reason
+    """For programs: what was wrong."""
     text: str
     """For the log. Names the peer where it is known."""
     by_peer: bool
@@ -69,3 +76,4 @@ class Lost:
 
 
 type HandshakeEffect = Send | Established | HandshakeRefused | Lost
+"""What they return, in the order in which it is to be carried out."""

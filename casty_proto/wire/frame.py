@@ -29,7 +29,10 @@ def check_max_frame(max_frame: int) -> int:
 
 
 def frame(body: bytes, max_frame: int) -> bytes:
-    """The body with its length before it. Raises `EncodeError` for an empty body and for one over the limit."""
+    """The body with its length before it; `max_frame` is the limit for the body, in bytes.
+
+    Raises `EncodeError` for an empty body and for one over the limit.
+    """
     length = len(body)
     if not 0 < length <= max_frame:
         raise EncodeError(_problem(length, max_frame))
@@ -37,7 +40,10 @@ def frame(body: bytes, max_frame: int) -> bytes:
 
 
 class FrameDecoder:
-    """Cuts what arrives into bodies."""
+    """Cuts what arrives over one connection into bodies, each of at most `max_frame` bytes.
+
+    Raises `ValueError` or `TypeError` for a limit that is none.
+    """
 
     __slots__ = ("_buffer", "_failure", "_max_frame", "_wanted")
 

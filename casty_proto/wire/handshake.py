@@ -80,7 +80,10 @@ class _Side:
         """The bodies of `Hello` and `Challenge`, as far as they are known."""
 
     def handle(self, event: HandshakeEvent, now: Instant) -> _Effects:
-        """Apply one event and return all of its effects, in order. After the end nothing has an effect."""
+        """Apply one event and return all of its effects, in order; see `casty_proto.machine`.
+
+        After the end nothing has an effect.
+        """
         if self._is_over:
             return ()
         match event:
@@ -191,7 +194,11 @@ class _Side:
 
 
 class Dialer(_Side):
-    """The handshake of the end that dialled."""
+    """The handshake of the end that dialled: `node` is who we are, and `kind` what the connection is for.
+
+    `options` say whom we talk to. `nonce` is `NONCE_SIZE` random bytes that were never used before. Raises `ValueError`
+    for another one.
+    """
 
     __slots__ = ("_kind", "_peer_version")
 
@@ -241,7 +248,11 @@ class Dialer(_Side):
 
 
 class Listener(_Side):
-    """The handshake of the end that was dialled."""
+    """The handshake of the end that was dialled: `node` is who we are, and `kinds` which connections are taken.
+
+    `options` say whom we talk to. `nonce` is `NONCE_SIZE` random bytes that were never used before. Raises `ValueError`
+    for another one.
+    """
 
     __slots__ = ("_hello", "_kinds", "_version")
 

@@ -37,10 +37,10 @@ class _Flat:
 
 
 class ItemEncoder(Encoder):
-    """Encodes values that stand for themselves.
+    """Encodes values that stand for themselves. One will do for a whole process.
 
-    Most are objects whose fields are atoms. What such a body announces is the same each time, and is kept; the bytes
-    are those that all the others get in the ordinary way.
+    `types` says what may be sent, and `options` how much. Most values are objects whose fields are atoms. What such a
+    body announces is the same each time, and is kept; the bytes are those that all the others get in the ordinary way.
     """
 
     __slots__ = ("_classes", "_flat")
@@ -154,7 +154,10 @@ class _Known(Decoder):
 
 
 class ItemDecoder(Decoder):
-    """Decodes what an `ItemEncoder` of this or another process has made."""
+    """Decodes what an `ItemEncoder` of this or another process has made. One will do for a whole process.
+
+    `types` says what may come in, and `options` how much.
+    """
 
     __slots__ = ("_known", "_last", "_last_begin")
 

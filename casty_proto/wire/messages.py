@@ -25,6 +25,7 @@ MAGIC = "casty"
 HANDSHAKE_FRAME_MAX = 4096
 """The longest body of a handshake, in bytes."""
 NONCE_SIZE = 32
+"""How many random bytes each end contributes to a handshake. They are never used again."""
 DIGEST_SIZE = 32
 GENERATION_MAX = 2**64 - 1
 VERSION_MAX = 2**16 - 1
@@ -72,7 +73,10 @@ def _is_generation(_instance: object, _attribute: object, number: int) -> None:
 
 @frozen
 class Node:
-    """Who is at an end of a connection. Raises `ValueError` or `TypeError` unless all parts are good."""
+    """Who is at an end of a connection. Raises `ValueError` or `TypeError` unless all parts are good.
+
+    `node_id` has 1 to 255 characters. `generation` tells its lives apart: 0 to 2**64 - 1, and later ones are higher.
+    """
 
     node_id: str = field(validator=_is_node_id)
     generation: int = field(validator=_is_generation)

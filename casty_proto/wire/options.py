@@ -45,7 +45,9 @@ class HandshakeOptions:
     secret: bytes | None = field(default=None, repr=False)
     """What both must know. It is never sent, and should be long and random: a peer can try to guess it at leisure."""
     lowest_version: int = field(default=1, validator=[instance_of(int), ge(1), le(2**16 - 1)])
+    """The oldest version of the protocol that is spoken, from 1."""
     highest_version: int = field(default=1, validator=[instance_of(int), ge(1), le(2**16 - 1)])
+    """The newest, at least as high. The highest that both ends speak is used (rule 21)."""
     timeout_ns: Nanoseconds = field(default=10 * SECOND, validator=[instance_of(int), ge(1)])
     """How long the whole of the handshake may take."""
 

@@ -76,7 +76,10 @@ def _main_name() -> str | None:
 
 
 class Types:
-    """The classes that a system sends and takes. One for all of its connections."""
+    """The classes that a system sends and takes. One for all of its connections.
+
+    With `strict`, only classes that were named with `message`, `register` or `allow` (rule 14).
+    """
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict

@@ -34,14 +34,16 @@ from ..checkers.cluster_losses import Losses
 from ..checkers.cluster_owners import Owners
 from ..checkers.cluster_views import Views
 from ..checkers.cluster_writes import Writes
-from ..checkers.linearizability import Operation, Verdict, check, draw, register
+from ..checkers.history import record
+from ..checkers.linearizability import Finding, Operation, Verdict, check, draw, register
 from ..faults import KINDS, FaultOptions, FaultPlan, Nemesis, draw_plan
 from ..network import Link
 from ..scenario import Outcome, Scenario, Settings
 from ..tape import Stream, Tape
+from ..timeline import Timeline
 from ..trace import Trace
 from ..world import Host, Violation, World
-from .cluster_clients import LONGEST_ASK, Ask, Asks, operation
+from .cluster_clients import LONGEST_ASK, Ask, Asks, keep_ask, operation
 from .cluster_host import ClusterProgram
 from .cluster_ops import BOSS, COUNTERS, NAMES, REGISTERS, regions, state_of
 from .cluster_policy import Policy
@@ -158,8 +160,11 @@ class ClusterWorld:
         """Whether clients ask for nothing more."""
         self.completed: dict[str, int] = {}
         self.history: list[Operation] = []
+        self.finding: Finding | None = None
+        """What the check of the history has found."""
         self._asks: list[Asks] = []
         """Those of all lives of all hosts."""
+        self._abandoned = False
         reach = world.reach
         self.losses = Losses(settings.nodes, self._down, self._is_whole)
         self.owners = Owners(self._acts, self.losses.is_in_doubt, reach)
@@ -256,10 +261,11 @@ class ClusterWorld:
 
     def ended(self, ask: Ask, verdict: str, result: Any, client: str) -> None:
         """An ask has ended."""
-        if self.world.trace.lines is not None:
+        if self.world.trace.keeps:
             op = ask.op
             text = f"{op.kind.name} {op.entity} ({op.number}): {verdict} {result if op.kind else ''}"
-            self.world.trace.note(self.world.now, client, "ask", text)
+            self.world.trace.note(self.world.now, op.reply_to, "ask", text)
+            keep_ask(self.world.trace.timeline, ask, verdict, result, client, self.world.now)
         if verdict != "done":
             self.world.reach(f"an ask ended with {verdict}")
         found = operation(ask, verdict, result, client, self.world.now)
@@ -270,8 +276,16 @@ class ClusterWorld:
         """Whether it is no wonder that an ask fails: what all backups are to have needs those who are gone for good."""
         return bool(self.dead) and self.sync_count == -1 and ask.spot[0] == REGISTERS
 
+    def keep_history(self, timeline: Timeline) -> None:
+        """What clients have asked for goes into the report, with what is still out, and what was found."""
+        for asks in () if self._abandoned else self._asks:
+            for ask in asks.abandoned():
+                keep_ask(timeline, ask, "", None, ask.op.reply_to, None)
+        record(timeline, self.history, self.finding, lambda each: str(each.client).partition(".")[0])
+
     def abandoned(self) -> None:
         """What is out now, and what was out when a host lost power, does not end any more."""
+        self._abandoned = True
         for asks in self._asks:
             for ask in asks.abandoned():
                 self.ended(ask, "unknown", None, "late")
@@ -368,6 +382,8 @@ class ClusterScenario(Scenario):
             self._check_history(cluster, outcome)
             world.digest_states()
         finally:
+            if trace.timeline is not None:
+                cluster.keep_history(trace.timeline)
             outcome.events = world.events
             outcome.simulated_ns = world.now
 
@@ -393,7 +409,7 @@ class ClusterScenario(Scenario):
         excused = dict.fromkeys(shard for region, shard in cluster.writes.excused if region == REGISTERS)
         shard_of = cluster.programs()[0].node.shard_of
         history = [each for each in cluster.history if shard_of(REGISTERS, str(each.key)) not in excused]
-        finding = check(history, register(None), budget=100_000)
+        finding = cluster.finding = check(history, register(None), budget=100_000)
         if finding.verdict is Verdict.UNKNOWN:
             outcome.unknown = True
         if finding.verdict is Verdict.NOT_LINEARIZABLE:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.cluster.events import Done, Entry, OwnersChanged, Tells, Unknown
+from casty_proto.cluster.events import AcceptedLost, Done, Entry, OwnersChanged, Tells, Unknown
 from casty_proto.machine import MILLISECOND, SECOND, Instant, Rejected
 
+from .. import timeline as kept
 from ..checkers.linearizability import NEVER, CompareAndSet, Operation, Read, Write
+from ..timeline import Timeline
 from .cluster_ops import (
     BOSS,
     COUNTERS,
@@ -46,13 +48,15 @@ RECENT = 8
 class Ask:
     """One ask that is out."""
 
-    __slots__ = ("accepted", "argument", "asked_at", "client", "op", "spot")
+    __slots__ = ("accepted", "argument", "asked_at", "client", "op", "since", "spot")
 
-    def __init__(self, client: Client, spot: Spot, op: Op, asked_at: Instant) -> None:
+    def __init__(self, client: Client, spot: Spot, op: Op, asked_at: Instant, since: int) -> None:
         self.client = client
         self.spot = spot
         self.op = op
         self.asked_at = asked_at
+        self.since = since
+        """Up to which index of the log the node knew everything then."""
         self.accepted = False
         """Whether an owner has it, as far as is known here."""
 
@@ -78,7 +82,7 @@ class Asks:
         number = number_of(self._host.number, self._host.starts, self._serial)
         op = Op(number, entity, kind, expected, self._host.name)
         spot = (region, program.node.shard_of(region, entity))
-        self._out[number] = Ask(client, spot, op, now)
+        self._out[number] = Ask(client, spot, op, now, program.node.state.changed)
         self.told[number] = now
         self._program.later(self._cluster.ask_timeout_ns, lambda: self._end(number, UNKNOWN))
         if not self._posts:
@@ -102,6 +106,13 @@ class Asks:
         shards = dict(change.shards)
         for number, ask in list(self._out.items()):
             if ask.accepted and ask.spot[0] == change.region and ask.spot[1] in shards:
+                self._end(number, UNKNOWN)
+
+    def accepted_lost(self, effect: AcceptedLost) -> None:
+        """The same, though nothing was taken by force."""
+        shards = dict(effect.shards)
+        for number, ask in list(self._out.items()):
+            if ask.accepted and ask.spot[0] == effect.region and ask.since < shards.get(ask.spot[1], 0):
                 self._end(number, UNKNOWN)
 
     def abandoned(self) -> list[Ask]:
@@ -206,6 +217,29 @@ def operation(ask: Ask, verdict: str, result: Any, client: str, now: Instant) ->
     said = None if op.kind in (Kind.WRITE, Kind.DELETE) else result
     who = f"{client}.{op.number & 0xFFFFF}"
     return Operation(who, op.entity, ask.asked_at, now if answered else NEVER, wants[op.kind](), said)
+
+
+def keep_ask(timeline: Timeline | None, ask: Ask, verdict: str, result: Any, client: str, now: Instant | None) -> None:
+    """An ask for a report, where there is one. `now` is `None` for one that is still out."""
+    if timeline is None:
+        return
+    op = ask.op
+    text = f"{op.kind.name.lower()} {ask.spot[0]}/{op.entity}"
+    text += f" if it is {op.expected}" if op.kind is Kind.SWAP else ""
+    text += f" (number {op.number})"
+    answered = now is not None and verdict != UNKNOWN
+    timeline.operation(
+        kept.Operation(
+            f"clients of {op.reply_to}",
+            f"{client}.{op.number & 0xFFFFF}",
+            op.entity,
+            ask.asked_at,
+            text,
+            now if answered else None,
+            None if answered else now,
+            f"{verdict} {result if op.kind else ''}".strip() if answered else verdict,
+        )
+    )
 
 
 LONGEST_ASK = 3 * SECOND

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from casty_proto.cluster import events
 from casty_proto.machine import MILLISECOND, Rejected
 
+from ..timeline import OWNS
 from .cluster_ops import DONE, PLAIN, REGISTERS, RETRY, UNKNOWN, Answer, Kind, Op, Spot, execute, state_bytes, unpacked
 from .cluster_ops import state_of as decoded
 
@@ -265,6 +266,8 @@ class Application:
             states = tuple([(entity.name, state_bytes(entity.state)) for entity in entities])
         waiting = sorted([each[:2] for entity in entities for each in entity.mailbox])
         closed = events.Closed(*shard.spot, shard.epoch, states, tuple([item for _, item in waiting]))
+        if (timeline := self._cluster.world.trace.timeline) is not None:
+            timeline.end(self._cluster.world.now, self._host.name, OWNS, f"{closed.region}/{closed.shard}")
         self._cluster.owners.closed(self._host, self._program.node.key, closed)
         self._program.feed(closed)
 

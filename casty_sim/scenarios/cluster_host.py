@@ -20,6 +20,7 @@ from casty_proto.cluster.registry import ListingChanged
 from casty_proto.machine import MILLISECOND, Instant, Nanoseconds, Note, Persist, Persisted, Reply, Wake
 
 from ..checkers.cluster_copies import ANSWERS
+from ..timeline import OWNS
 from ..world import Host, Program, Violation
 from .cluster_clients import Asks, Client
 from .cluster_entities import Application
@@ -113,6 +114,9 @@ class ClusterProgram(Program):
         node = self.node
         return (node.key, node.standing.value, node.term, node.leader, node.state.version, len(self.app.shards))
 
+    def kind_of(self, message: Any) -> str:
+        return type(message.body if isinstance(message, Envelope) else message).__name__
+
     def label(self) -> str:
         return "leader" if self.node.is_leader else self.node.standing.value
 
@@ -159,8 +163,8 @@ class ClusterProgram(Program):
 
     def _carry_out(self, effect: NodeEffect) -> None:
         cluster, app = self.cluster, self.app
-        if cluster.world.trace.lines is not None and type(effect) not in (Persist, Reply):
-            cluster.world.trace.note(cluster.world.now, self.name, "effect", f"{self.node.key}: {effect}")
+        if cluster.world.trace.keeps and type(effect) not in (Persist, Reply):
+            self._keep(effect)
         match effect:
             case Persist(ticket, record):
                 self._persist(ticket, record)
@@ -195,6 +199,27 @@ class ClusterProgram(Program):
             case _:
                 self._on_said(effect)
 
+    def _keep(self, effect: NodeEffect) -> None:
+        """An effect for people: a line, and what is owned where."""
+        world = self.cluster.world
+        timeline = world.trace.timeline
+        if timeline is not None and isinstance(effect, Note):
+            timeline.log(world.now, self.name, effect.severity.name.lower(), effect.text)
+            return
+        world.trace.note(world.now, self.name, "effect", f"{self.node.key}: {effect}", finer=type(effect).__name__)
+        if timeline is None:
+            return
+        match effect:
+            case events.OpenShard() | events.ResumeShard():
+                name = f"{effect.region}/{effect.shard}"
+                timeline.begin(world.now, self.name, OWNS, name, f"{name} at epoch {effect.epoch}")
+            case events.LeaderChanged():
+                timeline.role(world.now, self.name, self.label(), f"term {self.node.term}")
+            case events.HaltShard() | events.DropShard():
+                timeline.end(world.now, self.name, OWNS, f"{effect.region}/{effect.shard}")
+            case _:
+                return
+
     def _on_reply(self, request: Any, result: Any) -> None:
         if type(request) is int:
             self.app.refused(request, result)
@@ -209,6 +234,8 @@ class ClusterProgram(Program):
                 self._standing_changed(effect)
             case events.OwnersChanged():
                 self._owners_changed(effect)
+            case events.AcceptedLost():
+                self.asks.accepted_lost(effect)
             case events.LeaderChanged():
                 cluster.views.leader(self.host, effect)
                 if effect.leader == self.node.key:

@@ -40,6 +40,8 @@ class ClusterDrift(Scenario):
             world.run(settings.safety_ns)
             world.digest_states()
         finally:
+            if trace.timeline is not None:
+                cluster.keep_history(trace.timeline)
             outcome.events = world.events
             outcome.simulated_ns = world.now
 
@@ -106,6 +108,8 @@ class ClusterRolling(Scenario):
             await_progress(cluster)
             world.digest_states()
         finally:
+            if trace.timeline is not None:
+                cluster.keep_history(trace.timeline)
             outcome.events = world.events
             outcome.simulated_ns = world.now
 
@@ -148,6 +152,8 @@ class ClusterIdle(Scenario):
             await_health(cluster, STEP)
             world.digest_states()
         finally:
+            if trace.timeline is not None:
+                cluster.keep_history(trace.timeline)
             outcome.events = world.events
             outcome.simulated_ns = world.now
 

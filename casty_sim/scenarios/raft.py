@@ -11,7 +11,8 @@ from attrs import asdict, evolve
 from casty_proto.machine import MILLISECOND, SECOND
 from casty_proto.raft import Configuration, Raft, RaftOptions, bootstrap, recover
 
-from ..checkers.linearizability import Verdict, check, draw, register
+from ..checkers.history import record
+from ..checkers.linearizability import Finding, Operation, Verdict, check, draw, register
 from ..checkers.raft import RaftChecker
 from ..checkers.raft_promises import Promises
 from ..faults import KINDS, FaultOptions, FaultPlan, Nemesis, draw_plan
@@ -94,7 +95,12 @@ class RaftWorld:
         self.checker.configuration_committed(0, self.first)
         for server in self.servers[:learners]:
             server.disk.compact(list(bootstrap(self.first)))
+        self.finding: Finding | None = None
+        """What the check of the history has found."""
         self.clients = [Client(self, f"c{number}") for number in range(1, CLIENTS + 1)]
+        if trace.timeline is not None:
+            for client in self.clients:
+                trace.timeline.client(client.name)
 
     def begin(self) -> None:
         """Start everything."""
@@ -103,6 +109,10 @@ class RaftWorld:
         for client in self.clients:
             client.begin()
         self.operator.begin()
+
+    def history(self) -> list[Operation]:
+        """What the clients have asked for so far."""
+        return [operation for client in self.clients for operation in client.history()]
 
     def programs(self) -> list[RaftProgram]:
         """What runs at the moment."""
@@ -182,6 +192,8 @@ class RaftScenario(Scenario):
             self._check_history(cluster, outcome)
             world.digest_states()
         finally:
+            if trace.timeline is not None:
+                record(trace.timeline, cluster.history(), cluster.finding)
             outcome.events = world.events
             outcome.simulated_ns = world.now
 
@@ -219,10 +231,10 @@ class RaftScenario(Scenario):
             checker.same_state(program.name, program.state)
 
     def _check_history(self, cluster: RaftWorld, outcome: Outcome) -> None:
-        history = [operation for client in cluster.clients for operation in client.history()]
+        history = cluster.history()
         if any(not operation.answered for operation in history):
             cluster.world.reach("an operation got no answer")
-        finding = check(history, register(None), budget=100_000)
+        finding = cluster.finding = check(history, register(None), budget=100_000)
         if finding.verdict is Verdict.UNKNOWN:
             outcome.unknown = True
         if finding.verdict is Verdict.NOT_LINEARIZABLE:

@@ -179,7 +179,7 @@ class Client:
             return
         self._attempt += 1
         self._asking = False
-        if self._world.trace.lines is not None:
+        if self._world.trace.keeps:
             said = f", {value!r}" if isinstance(result, ReadReady) else ""
             self._note("answer", f"{self._words()}: {result}{said}")
         match result:

@@ -61,6 +61,15 @@ def execute(state: dict[str, str], command: Command) -> None:
     state[key] = value
 
 
+def _applied(effect: Apply) -> str:
+    """What is applied, for people."""
+    words = [
+        entry.payload.data.decode() if isinstance(entry.payload, Command) else type(entry.payload).__name__
+        for entry in effect.entries
+    ]
+    return f"{effect.entries[0].index} to {effect.entries[-1].index}: {', '.join(words)}"
+
+
 def _size(message: Message) -> int:
     """About how many bytes a message takes."""
     match message:
@@ -164,7 +173,7 @@ class RaftProgram(Program):
                 self.host.persist(ticket, record)
                 self.host.moment()
             case Apply(entries):
-                self._note("applies", lambda: f"{entries[0].index} to {entries[-1].index}")
+                self._note("applies", lambda: _applied(effect))
                 self.checker.apply(self.name, effect, self.raft.term)
                 self.host.moment()
                 if self.raft.role is Role.LEADER:
@@ -186,7 +195,10 @@ class RaftProgram(Program):
                 self._configuration_changed(index, configuration, committed=committed)
             case RoleChanged():
                 self._role_changed(effect)
-            case Send() | SessionsEnded() | Note():
+            case Note(severity, text):
+                if (timeline := self.cluster.world.trace.timeline) is not None:
+                    timeline.log(self.cluster.world.now, self.name, severity.name.lower(), text)
+            case Send() | SessionsEnded():
                 pass
 
     def _note(self, kind: str, text: Callable[[], str]) -> None:
@@ -212,6 +224,8 @@ class RaftProgram(Program):
     def _role_changed(self, effect: RoleChanged) -> None:
         world = self.cluster.world
         world.trace.note(world.now, self.name, "role", f"{effect.role.value} in term {effect.term}")
+        if world.trace.timeline is not None:
+            world.trace.timeline.role(world.now, self.name, effect.role.value, f"term {effect.term}")
         self.checker.role_changed(self.name, effect)
         self.host.moment()
         if effect.role is Role.LEADER:

@@ -24,6 +24,10 @@ from casty_proto.swim import (
     Join,
     Joined,
     Member,
+    MemberAlive,
+    MemberDead,
+    MemberLeft,
+    MemberSuspected,
     Received,
     Send,
     State,
@@ -40,6 +44,7 @@ from ..faults import FaultOptions, Nemesis, draw_plan
 from ..network import Link
 from ..scenario import Outcome, Scenario, Settings
 from ..tape import Stream, Tape
+from ..timeline import Timeline
 from ..trace import Trace
 from ..world import Host, Program, Violation, World
 from .swim_workload import Workload
@@ -177,12 +182,34 @@ class SwimProgram(Program):
                 cluster.workload.departed(self)
             case Joined():
                 world.reach("a member joined")
-            case Note() | Reply():
+            case Note(severity, text):
+                if world.trace.timeline is not None:
+                    world.trace.timeline.log(world.now, self.name, severity.name.lower(), text)
+                return
+            case Reply():
                 return
             case _:
                 pass
-        if world.trace.lines is not None:
-            world.trace.note(world.now, self.name, "member", f"{effect}")
+        if world.trace.keeps:
+            world.trace.note(world.now, self.name, "member", f"{effect}", finer=type(effect).__name__)
+        if world.trace.timeline is not None:
+            self._keep_opinion(world.trace.timeline, effect)
+
+    def _keep_opinion(self, timeline: Timeline, effect: SwimEffect) -> None:
+        """Whom this member suspects, and whom it holds dead, for a report."""
+        at = self.cluster.world.now
+        match effect:
+            case MemberSuspected(member):
+                timeline.begin(at, self.name, "suspects", member.identity.node_id, f"suspects {member.identity}")
+            case MemberDead(member):
+                timeline.end(at, self.name, "suspects", member.identity.node_id)
+                text = f"holds {member.identity} dead"
+                timeline.begin(at, self.name, "holds dead", member.identity.node_id, text)
+            case MemberAlive(member) | MemberLeft(member):
+                timeline.end(at, self.name, "suspects", member.identity.node_id)
+                timeline.end(at, self.name, "holds dead", member.identity.node_id)
+            case _:
+                return
 
 
 class SwimWorld:

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from . import cluster, local, nodes, nodes_times, raft, remote, shard, swim, wire
+from . import cluster, local, nodes, nodes_many, nodes_times, raft, remote, shard, swim, wire
 from .harness import Figure, Result, measure, table
 
 SUITES: dict[str, list[Figure]] = {
@@ -26,6 +26,8 @@ def main() -> int:
     """Returns 1 when a bar is not met, so that a script can tell."""
     if sys.argv[1:2] == ["cluster"]:
         return cluster.main(sys.argv[2:])
+    if sys.argv[1:2] == ["nodes-many"]:
+        return nodes_many.main(sys.argv[2:])
     if sys.argv[1:2] == ["nodes-times"]:
         return nodes_times.main(sys.argv[2:])
     if sys.argv[1:2] == ["swim"]:

@@ -62,10 +62,11 @@ async def main(node_id: str, seed: str) -> None:
         )
         assert system.address is not None
         print(system.address.port, flush=True)
-        await _until_stdin_ends()
+        await until_stdin_ends()
 
 
-async def _until_stdin_ends() -> None:
+async def until_stdin_ends() -> None:
+    """Whoever has started this process holds its standard input."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     await reader.read()

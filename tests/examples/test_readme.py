@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ import casty_asyncio
 import examples.sensors.__main__
 from casty_asyncio import CastyError
 from casty_asyncio import __main__ as command_line
+from casty_sim import options
 
 from .programs import EXAMPLES, ROOT, execute
 
@@ -49,9 +51,18 @@ def test_the_commands_for_a_fresh_machine_stand_where_they_are_looked_for() -> N
     assert TEXT.count("<!-- test-command -->") == 1
 
 
+def simulator() -> argparse.ArgumentParser:
+    """What the command line of the simulator understands."""
+    return options.parser(dict.fromkeys(("list", "run", "replay", "shrink", "mutants"), lambda _: 0))
+
+
 def test_every_command_is_one_that_its_program_knows() -> None:
     lines = [line for language, code in BLOCKS if language == "sh" for line in code.splitlines()]
-    parsers = {"casty_asyncio": command_line._parser, "examples.sensors": examples.sensors.__main__.parser}
+    parsers = {
+        "casty_asyncio": command_line._parser,
+        "casty_sim": simulator,
+        "examples.sensors": examples.sensors.__main__.parser,
+    }
     for module, parser in parsers.items():
         known = [line.partition(f" python -m {module}")[2] for line in lines if f" python -m {module}" in line]
         assert known, module
@@ -62,8 +73,9 @@ def test_every_command_is_one_that_its_program_knows() -> None:
 def test_every_option_in_code_style_is_one_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     inline = {option for code in IN_CODE_STYLE for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code)}
     assert {"--secret-file", "--ca"} <= inline
-    with pytest.raises(SystemExit):
-        command_line._parser().parse_args(["inspect", "--help"])
+    for parser, verb in ((command_line._parser(), "inspect"), (simulator(), "run"), (simulator(), "shrink")):
+        with pytest.raises(SystemExit):
+            parser.parse_args([verb, "--help"])
     known = re.findall(r"--[a-z-]+", capsys.readouterr().out)
     assert not inline - {*known, "--loop", "--python"}
 

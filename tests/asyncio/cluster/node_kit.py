@@ -41,10 +41,8 @@ async def cluster(count: int, **options: Any) -> AsyncIterator[list[DistributedS
 
 async def joined(*systems: DistributedSystem) -> None:
     """Wait until they are all members of one cluster, which bears the loss of as many of them as it ever will."""
-    voters = len(systems) - 1 + len(systems) % 2
     for system in systems:
         await system.wait_for(len(systems), PATIENCE)
-        await until(lambda system=system: len(inside_of(system).member.node.voters) >= voters)  # type: ignore[misc]
 
 
 async def crash(system: DistributedSystem) -> None:
@@ -85,6 +83,13 @@ def has_open(system: DistributedSystem, name: str, entity_id: str = SINGLETON_ID
 async def taken_up(systems: list[DistributedSystem], name: str, entity_id: str = SINGLETON_ID) -> None:
     """Wait until one of these nodes has the shard of an entity: what was asked before that may have been lost."""
     await until(lambda: any(has_open(each, name, entity_id) for each in systems))
+
+
+def is_kept(system: DistributedSystem, name: str, entity_id: str) -> bool:
+    """Whether all backups have told a node that they have the newest state of an entity that the node owns."""
+    node = inside_of(system).member.node
+    links = node._owning._keeping._replica._primary._shards[name, node.shard_of(name, entity_id)].links
+    return bool(links) and all(entity_id not in link.behind for link in links.values())
 
 
 def ids_at(system: DistributedSystem, name: str, count: int) -> list[str]:

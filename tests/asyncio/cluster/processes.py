@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .node_kit import within
 
@@ -24,6 +24,11 @@ class NodeProcess:
         self.options = options
         self.node_id: str = options["node_id"]
         self.address = ""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
 
     async def line(self) -> str:
         """The next line that it prints; empty when it has ended."""
@@ -68,26 +73,35 @@ class NodeProcess:
 
 
 class Processes:
-    """All of a test."""
+    """All of a test. `program` is the module that each of them runs; with `logs`, each has a file for its log there."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "tests.asyncio.cluster.program_node", logs: Path | None = None) -> None:
+        self._program = program
+        self._logs = logs
         self._started: list[NodeProcess] = []
 
     async def start(self, node_id: str, *seeds: str, **options: Any) -> NodeProcess:
         """Start a node. It is not waited for."""
         given = {"node_id": node_id, "seeds": list(seeds), **options}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.asyncio.cluster.program_node",
-            repr(given),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=None if os.environ.get("CASTY_TEST_LOG") else asyncio.subprocess.DEVNULL,
-        )
+        with self._log(node_id) as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self._program,
+                repr(given),
+                cwd=ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=None if os.environ.get("CASTY_TEST_LOG") else log,
+            )
         node = NodeProcess(process, given)
         self._started.append(node)
         return node
+
+    def _log(self, node_id: str) -> IO[bytes]:
+        """Where a process writes its log."""
+        if self._logs is None:
+            return open(os.devnull, "wb")
+        return (self._logs / f"{len(self._started):03}-{node_id}.log").open("wb")
 
     async def cluster(self, count: int, **options: Any) -> list[NodeProcess]:
         """So many nodes that have found each other, `node-1` and so on."""
@@ -103,9 +117,9 @@ class Processes:
 
 
 @asynccontextmanager
-async def processes() -> AsyncIterator[Processes]:
-    """Ends all processes at the end of the block."""
-    found = Processes()
+async def processes(*given: Any) -> AsyncIterator[Processes]:
+    """Ends all processes at the end of the block. Takes what `Processes` takes."""
+    found = Processes(*given)
     try:
         yield found
     finally:

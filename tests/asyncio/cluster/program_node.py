@@ -1,7 +1,8 @@
 """A node as a process: `python -m tests.asyncio.cluster.program_node OPTIONS`.
 
 It prints a line `ready ADDRESS` once it has a leader, and runs until it is told to end. Its counters are at "counters",
-replicated, and at "plain", which are not. The singleton "boss" says where it is.
+replicated, and at "plain", which are not. The singleton "boss" says where it is. With `largest_file` it may write no
+larger files, in bytes: a disk that is full.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import logging
+import resource
 import sys
 from typing import Any
 
@@ -44,6 +46,8 @@ async def serve(members: int, options: dict[str, Any]) -> int:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(relativeCreated)d %(message)s")
     given = ast.literal_eval(sys.argv[1])
+    if (largest := given.pop("largest_file", None)) is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     try:
         sys.exit(asyncio.run(serve(given.pop("members", 1), given)))
     except Exception as error:

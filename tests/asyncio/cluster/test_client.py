@@ -7,19 +7,24 @@ import asyncio
 import pytest
 
 from casty_asyncio import (
+    Actor,
     ActorFailedError,
     ActorRef,
     ActorSystem,
+    AskTimeoutError,
     Behaviors,
     ClientConnected,
     ClientDisconnected,
     ClusterClient,
     ClusterTimeoutError,
     ContactError,
+    Context,
+    EntityRef,
     Listing,
     MemberLeft,
     MemberStatus,
     MemberUp,
+    NotSendableError,
     Remote,
     ReplicationConfig,
     ServiceKey,
@@ -51,6 +56,13 @@ from .client_kit import (
 )
 
 ECHO: ServiceKey[object] = ServiceKey("echo")
+
+
+class Mute(Actor[object]):
+    """Keeps whom it should answer, and does not."""
+
+    async def receive(self, msg: object, ctx: Context) -> None:
+        self._asker = ctx.sender
 
 
 # -- what it knows -----------------------------------------------------------------------------------------------------
@@ -290,6 +302,31 @@ async def test_what_is_sent_to_a_type_before_it_is_known_waits_for_it() -> None:
         asked = asyncio.ensure_future(alice.ask(Add(2), timeout=PATIENCE))
         await only.spawn(Counter, name="counters", sharded=True, num_shards=8)
         assert await asked == 3
+
+
+async def test_an_ask_that_is_not_answered_says_how_far_it_got() -> None:
+    async with cluster(1) as [system], client_of(system) as client:
+        here = EntityRef[object](inside_of(system).regions.region("unknown"), "a")
+        for ref in (here, client.entity_ref("unknown", "a")):
+            with pytest.raises(AskTimeoutError, match="no 'unknown' is known here; is that its name"):
+                await ref.ask(Get(), timeout=0.01)
+        mutes = await system.spawn(Mute, name="mutes", sharded=True, num_shards=4)
+        for ref in (mutes["a"], client.entity_ref("mutes", "b")):
+            asking = asyncio.ensure_future(ref.ask(Get(), timeout=30.0))
+            asks = ref.region.asks._out.setdefault("mutes", {})
+            await until(lambda asks=asks: any(ask.is_accepted for ask in asks))  # type: ignore[misc]
+            next(iter(asks)).on_due(0)
+            with pytest.raises(AskTimeoutError, match=r"/mutes/. did not answer Get within 30 s: a node has it"):
+                await within(asking)
+
+
+async def test_an_ask_that_cannot_be_sent_is_over() -> None:
+    async with cluster(1) as [system], client_of(system, remote=Remote(max_message=16384)) as client:
+        await system.spawn(Counter, name="counters", sharded=True, num_shards=4)
+        ref = client.entity_ref("counters", "x" * 4096)
+        with pytest.raises(NotSendableError, match="with its address it takes up to"):
+            await ref.ask(Get())
+        assert len(client._used().asks) == 0
 
 
 async def test_send_to_a_replicated_entity_ends_when_its_backups_have_the_state() -> None:

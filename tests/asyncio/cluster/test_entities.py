@@ -16,6 +16,9 @@ from casty_asyncio import (
     Behaviors,
     DeadLetter,
     DistributedSystem,
+    Mailbox,
+    MailboxFullError,
+    MailboxOverflowStrategy,
     NotSendableError,
     OutcomeUnknownError,
     Reason,
@@ -24,6 +27,7 @@ from casty_asyncio import (
     SupervisorConfig,
     UsageError,
 )
+from casty_asyncio.cluster.items import Form
 from casty_asyncio.cluster.names import SINGLETON_ID
 
 from ..probe import Probe
@@ -43,6 +47,79 @@ async def styled(systems: list[DistributedSystem], name: str, factory: Callable[
     refs = [each.spawn(Behaviors.sharded(factory, num_shards=16), name) for each in systems]
     await all_open(systems, name)
     return refs[0]
+
+
+# -- mailboxes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kept", "lost", "reason"),
+    [
+        (MailboxOverflowStrategy.drop_new, ["a", "b"], ["c", "d"], Reason.OVERFLOW),
+        (MailboxOverflowStrategy.drop_oldest, ["c", "d"], ["a", "b"], Reason.OVERFLOW),
+        (MailboxOverflowStrategy.reject, ["a", "b"], ["c", "d"], Reason.REJECTED),
+    ],
+)
+async def test_as_many_messages_wait_for_an_entity_as_its_mailbox_has_room_for(
+    strategy: MailboxOverflowStrategy, kept: list[str], lost: list[str], reason: Reason
+) -> None:
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def play(self: Played, msg: Any, ctx: ActorContext[Any]) -> None:
+        begun.set()
+        await gate.wait()
+        self.seen.append(msg.what)
+        if msg.what in ("e", "f"):
+            ctx.reply(list(self.seen))
+
+    async with cluster(2) as systems:
+        letters = [await subscribed(each, DeadLetter) for each in systems]
+        things = await spawned(systems, actor=Played, play=play, mailbox=Mailbox(2, strategy))
+        [here], [there] = (ids_at(each, "things", 1) for each in systems)
+        for thing, probe in ((here, letters[0]), (there, letters[1])):
+            gate.clear()
+            begun.clear()
+            things[thing].tell(Say("first"))
+            await begun.wait()
+            for what in "abcd":
+                things[thing].tell(Say(what))
+            found = [await next_of(probe, DeadLetter) for _ in lost]
+            assert [(each.message, each.reason) for each in found] == [(Say(what), reason) for what in lost]
+            if strategy is not MailboxOverflowStrategy.drop_oldest:
+                with pytest.raises(MailboxFullError, match=f"Say was not handled by /things/{thing}"):
+                    await within(things[thing].ask(Say("e")))
+            gate.set()
+            await until(lambda thing=thing: _seen(systems, thing) == ["first", *kept])  # type: ignore[misc]
+            assert await within(things[thing].ask(Say("f"))) == ["first", *kept, "f"]
+
+
+def _seen(systems: list[DistributedSystem], thing: str) -> list[Any]:
+    entities = [shard.entities for each in systems for shard in hosting_of(each).shards.values()]
+    body: Any = next(found[thing].body for found in entities if thing in found)
+    return list(body.instance.seen)
+
+
+async def test_what_has_waited_with_the_owner_before_is_not_dropped_for_a_lack_of_room() -> None:
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def play(self: Played, msg: Any, ctx: ActorContext[Any]) -> None:
+        begun.set()
+        await gate.wait()
+        self.seen.append(msg.what)
+        if msg.what == "end":
+            ctx.reply(list(self.seen))
+
+    async with cluster(1) as systems:
+        things = await spawned(systems, actor=Played, play=play, mailbox=Mailbox(1))
+        hosting = hosting_of(systems[0])
+        things["a"].tell(Say("first"))
+        await begun.wait()
+        shard = hosting.shards["things", hosting.member.node.shard_of("things", "a")]
+        items = [hosting.items.message(things["a"], Form.TELL, None, None, Say(number)) for number in range(3)]
+        hosting._take(shard, tuple(items), have_waited=True)
+        gate.set()
+        await until(lambda: _seen(systems, "a") == ["first", 0, 1, 2])
+        assert await within(things["a"].ask(Say("end"))) == ["first", 0, 1, 2, "end"]
 
 
 # -- ids and styles ----------------------------------------------------------------------------------------------------
@@ -248,7 +325,7 @@ async def test_what_cannot_be_sent_is_the_senders_error() -> None:
     async with cluster(1) as [system]:
         things = await spawned([system])
         for call in (things["a"].ask, things["a"].send):
-            with pytest.raises(NotSendableError, match="Say cannot be sent to /things/a"):
+            with pytest.raises(NotSendableError, match=r"^Say cannot be sent to /things/a: Say\.what: object of type"):
                 await call(Say(object()))
         with pytest.raises(NotSendableError):
             things["a"].tell(Say(object()))

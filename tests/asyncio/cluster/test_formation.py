@@ -10,6 +10,7 @@ import pytest
 
 from casty_asyncio import (
     ActorSystem,
+    ClusterClient,
     ClusterError,
     ClusterTimeoutError,
     DistributedSystem,
@@ -23,8 +24,10 @@ from casty_asyncio import (
     MemberUp,
     NotHandledError,
     RaftConfig,
+    ServiceKey,
     UsageError,
 )
+from casty_proto.cluster.node import Node
 
 from .node_kit import FAST, PATIENCE, cluster, crash, inside_of, joined, next_of, node, subscribed, until, within
 from .things import Add, Counter
@@ -166,6 +169,61 @@ async def test_wait_for_says_what_it_has_waited_for() -> None:
             await system.wait_for(2, 0)
         with pytest.raises(UsageError, match="timeout of wait_for"):
             await system.wait_for(1, -1)
+        for count in ("2", -1, 1.0, True):
+            with pytest.raises(UsageError, match="count of wait_for"):
+                await system.wait_for(count)  # type: ignore[arg-type]
+            with pytest.raises(UsageError, match="count of wait_for_service"):
+                await system.wait_for_service(ServiceKey[Any]("s"), count)  # type: ignore[arg-type]
+        async with ClusterClient([str(system.address)]) as client:
+            with pytest.raises(UsageError, match="count of wait_for"):
+                await client.wait_for("2")  # type: ignore[arg-type]
+            with pytest.raises(UsageError, match="count of wait_for_service"):
+                await client.wait_for_service(ServiceKey[Any]("s"), "2")  # type: ignore[arg-type]
+
+
+async def test_who_does_not_find_a_cluster_is_told_what_is_wrong_with_each_seed() -> None:
+    [port] = await free_ports(1)
+    nobody = f"127.0.0.1:{port}"
+    async with (
+        node("node-1", secret="a secret of the cluster") as first,
+        node("node-2", nobody, f"{first.address}", secret="another secret, by mistake") as second,
+    ):
+        lanes = inside_of(second).lanes
+        await until(lambda: all(lanes.problem_with(each) for each in (nobody, str(first.address))))
+        with pytest.raises(ClusterTimeoutError) as waited:
+            await second.wait_for(2, 0.0)
+        with pytest.raises(ClusterTimeoutError) as ready:
+            await second.wait_ready(0.0)
+        for text in (str(waited.value), str(ready.value)):
+            assert f"; its seeds: {nobody} cannot be reached: " in text
+            assert "the secrets differ" in text
+        assert lanes.problem_with("127.0.0.1:9") is None
+    async with cluster(1) as [alone]:
+        with pytest.raises(ClusterTimeoutError) as found:
+            await alone.wait_for(2, 0.0)
+        assert "seeds" not in str(found.value)
+
+
+@pytest.mark.parametrize(("count", "votes"), [(2, 1), (3, 3), (4, 3)])
+async def test_after_wait_for_so_many_members_vote_as_can(count: int, votes: int) -> None:
+    async with node("node-1") as first, AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(node(f"node-{number}", first)) for number in range(2, count + 1)]
+        for each in (first, *others):
+            await each.wait_for(count)
+            assert len(inside_of(each).node.agreed_voters) >= votes
+
+
+async def test_wait_for_says_that_too_few_vote(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Node, "agreed_voters", property(lambda node: node.voters[:1]))
+    async with node("node-1") as first, node("node-2", first), node("node-3", first) as third:
+        await until(lambda: inside_of(third).views.count() == 3)
+        with pytest.raises(ClusterTimeoutError, match=r"until 3 vote, and knows of 3 that are up: .*; 1 vote"):
+            await third.wait_for(3, 0.1)
+        waiting = asyncio.ensure_future(third.wait_for(3))
+        await asyncio.sleep(0)
+        await third.shutdown()
+        with pytest.raises(ExpelledError):
+            await within(waiting)
 
 
 async def test_wait_for_starts_a_node() -> None:
@@ -279,6 +337,52 @@ async def test_serve_ends_when_the_system_is_shut_down() -> None:
     await system.wait_for(1)
     system.request_shutdown()
     await within(serving)
+
+
+async def test_serve_that_is_cancelled_leaves_nothing_behind() -> None:
+    async with cluster(1) as [system]:
+        serving = asyncio.ensure_future(system.serve())
+        await until(lambda: any(task.get_name() == "casty-serve" for task in asyncio.all_tasks()))
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        await asyncio.sleep(0)
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "casty-serve"]
+        assert system.health().live
+
+
+async def test_who_waits_for_the_cluster_in_vain_is_not_remembered() -> None:
+    async with cluster(1) as [system]:
+        for _ in range(3):
+            with pytest.raises(ClusterTimeoutError):
+                await system.wait_for(2, 0.01)
+        assert not inside_of(system).views._waiting
+
+
+async def test_who_waits_until_a_node_is_ready_is_told_at_once_that_it_never_will_be() -> None:
+    async with cluster(2) as [_, second]:
+        inside_of(second).views.expelled = "it was replaced"
+        inside_of(second).views.end("it was replaced")
+        with pytest.raises(ExpelledError, match="node-2 is no member of its cluster: it was replaced"):
+            await within(second.wait_ready())
+
+
+async def test_the_figures_can_be_had_while_shards_come_and_go() -> None:
+    """Exporters ask for them in threads of their own."""
+    async with cluster(1) as [system]:
+        shards: Any = inside_of(system).hosting.shards
+
+        class Moves:
+            """A shard that is counted while another one comes."""
+
+            @property
+            def entities(self) -> dict[str, Any]:
+                del shards["moves", 0]
+                return {}
+
+        shards["moves", 0] = Moves()
+        assert {metric.name: metric for metric in system.metrics()}["casty_cluster_entities"].samples == (((), 0),)
+        assert not shards
 
 
 async def test_serve_says_that_the_node_was_expelled() -> None:

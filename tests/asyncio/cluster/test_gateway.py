@@ -14,7 +14,7 @@ from casty_proto.cluster.records import RegionKind, RegionSettings, Status
 from casty_proto.cluster.topology import TopologyMember, TopologyRegion
 
 from ..probe import within
-from ..remote.kit import echo
+from ..remote.kit import echo, remoting_of
 from .client_kit import Counter, cluster, inside_of, node, until
 
 MEMBER = TopologyMember("a.1", "a", "127.0.0.1:1", (), Status.UP, votes=True)
@@ -125,7 +125,7 @@ async def test_a_gateway_with_nothing_new_answers_in_the_end(monkeypatch: pytest
                 break
             news = again
         assert (again.head, again.regions, again.services) == (None, (), ())
-        assert gateway._waiting == []
+        assert not gateway._waiting
 
 
 async def test_a_gateway_forgets_those_who_wait_no_more() -> None:
@@ -163,3 +163,34 @@ async def test_a_node_that_leaves_tells_its_clients_to_go_elsewhere() -> None:
         refusal = await only.ask(ref, lambda reply_to: Deliver("counters", "a", b"", reply_to))
         assert isinstance(refusal, Refusal)
         assert (refusal.is_certain, refusal.is_for_others, refusal.has_ended) == (True, True, True)
+
+
+async def test_rule_4_of_one_client_a_limited_number_of_questions_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("casty_asyncio.cluster.gateway.WATCHES_EACH", 3)
+    async with cluster(1) as (only,):
+        gateway = inside_of(only).gateway
+        async with ActorSystem("casty", remote=Remote()) as one, ActorSystem("casty", remote=Remote()) as other:
+
+            def asked(system: ActorSystem, gateway: Any) -> asyncio.Task[Any]:
+                return asyncio.create_task(system.ask(gateway, lambda reply_to: Watch(2**40, reply_to), 30.0))
+
+            for each in (one, other):
+                allow_types(remoting_of(each).types)
+            ref = await gateway_of(only, one)
+            out = [asked(one, ref) for _ in range(3)]
+            await until(lambda: gateway._waiting_count == 3)
+            answer = await within(asked(one, ref))
+            assert isinstance(answer, Outside)
+            assert (
+                answer.reason == "3 questions of this client wait at node-1 already; ask when one of them is answered"
+            )
+            assert not answer.has_ended
+            out.append(asked(other, await gateway_of(only, other)))
+            await until(lambda: len(gateway._waiting) == 2)
+            monkeypatch.setattr("casty_asyncio.cluster.gateway.WATCHES_MAX", 4)
+            answer = await within(asked(other, await gateway_of(only, other)))
+            assert answer.reason == "too many clients wait for news of node-1; follow another node"
+            gateway._tell_all()
+            for question in out:
+                assert isinstance(await within(question), Changes)
+            assert not gateway._waiting

@@ -170,9 +170,9 @@ def floods_itself(_: Any, msg: Any, ctx: ActorContext[Any]) -> None:
 async def test_an_entity_goes_on_whose_mailbox_is_full_of_its_own_messages(strategy: MailboxOverflowStrategy) -> None:
     async with cluster(1) as (only,):
         things = await only.spawn(Played, name="things", sharded=True, play=floods_itself, mailbox=Mailbox(2, strategy))
-        for what in ("flood", "first", "second"):
+        for what in ("flood", "first"):
             things["a"].tell(Say(what))
-        assert await within(things["a"].ask(Say("third"))) == "third"
+        assert await within(things["a"].ask(Say("second"))) == "second"
 
 
 class Cancels(Counter):

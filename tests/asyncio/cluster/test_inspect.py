@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from typing import Any
 
@@ -62,44 +63,46 @@ async def test_it_shows_members_types_singletons_and_services() -> None:
         assert "boss" in out
 
 
+STATUS: dict[str, Any] = {
+    "system": "shop",
+    "node": "n1",
+    "standing": "member",
+    "cluster": "n1.5",
+    "leader": "n1",
+    "term": 3,
+    "epoch": 17,
+    "members": [
+        {"node": "n1", "address": "a:1", "roles": ["x", "y"], "status": "up", "votes": True, "leader": True},
+        {"node": "n22", "address": "a:22", "roles": [], "status": "unreachable", "votes": False, "leader": False},
+    ],
+    "types": [
+        {
+            "name": "players",
+            "shards": 8,
+            "factor": 3,
+            "sync_count": -1,
+            "role": None,
+            "shards_per_node": {"n1": 8},
+            "hosts": ["n1"],
+        }
+    ],
+    "singletons": [{"name": "boss", "node": None}],
+    "services": [],
+    "names": [],
+    "gaps": ["players/3 has 1 of 3 copies"],
+    "traffic": {
+        "messages_sent": 1,
+        "messages_received": 2,
+        "asks_under_way": 3,
+        "dead_letters": 4,
+        "shards_here": 5,
+        "entities_here": 6,
+    },
+}
+
+
 async def test_a_status_is_shown_as_tables() -> None:
-    status = {
-        "system": "shop",
-        "node": "n1",
-        "standing": "member",
-        "cluster": "n1.5",
-        "leader": "n1",
-        "term": 3,
-        "epoch": 17,
-        "members": [
-            {"node": "n1", "address": "a:1", "roles": ["x", "y"], "status": "up", "votes": True, "leader": True},
-            {"node": "n22", "address": "a:22", "roles": [], "status": "unreachable", "votes": False, "leader": False},
-        ],
-        "types": [
-            {
-                "name": "players",
-                "shards": 8,
-                "factor": 3,
-                "sync_count": -1,
-                "role": None,
-                "shards_per_node": {"n1": 8},
-                "hosts": ["n1"],
-            }
-        ],
-        "singletons": [{"name": "boss", "node": None}],
-        "services": [],
-        "names": [],
-        "gaps": ["players/3 has 1 of 3 copies"],
-        "traffic": {
-            "messages_sent": 1,
-            "messages_received": 2,
-            "asks_under_way": 3,
-            "dead_letters": 4,
-            "shards_here": 5,
-            "entities_here": 6,
-        },
-    }
-    assert render(status, colour=False) == [
+    assert render(STATUS, colour=False) == [
         "shop  founded by n1.5",
         "leader n1, term 3, epoch 17; seen by n1, which is member",
         "",
@@ -117,7 +120,28 @@ async def test_a_status_is_shown_as_tables() -> None:
         "1 messages sent, 2 received; 5 shards, 6 entities awake; 3 asks under way; 4 dead letters",
         "! players/3 has 1 of 3 copies",
     ]
-    assert "\x1b[31munreachable\x1b[0m" in "\n".join(render(status, colour=True))
+    assert "\x1b[31munreachable\x1b[0m" in "\n".join(render(STATUS, colour=True))
+
+
+async def test_names_that_others_have_chosen_do_not_steer_the_terminal() -> None:
+    evil = {"name": "a\nb", "node": "\x1b[2J", "path": "/x"}
+    shown = render({**STATUS, "names": [evil], "singletons": [{"name": "\x1b]0;x\x07", "node": "n1"}]}, colour=False)
+    assert all(line.isprintable() for line in shown)
+    assert "a?b   ?[2J  /x" in shown
+
+
+async def test_who_does_not_read_on_is_no_error() -> None:
+    async with cluster(1) as (one,):
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "casty_asyncio", "inspect", str(one.address), "--name", NAME),
+            stdout=writing,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        os.close(writing)
+        _, err = await process.communicate()
+        assert (process.returncode, err) == (1, b"")
 
 
 async def test_who_is_no_node_is_told_from_who_is_not_there() -> None:
@@ -128,7 +152,7 @@ async def test_who_is_no_node_is_told_from_who_is_not_there() -> None:
         assert err == f"casty: {address} is an actor system, and no node of a cluster\n"
         status, _, err = await inspect(address, "--name", "other")
         assert status == 1
-        assert "'other' and 'casty' do not talk to each other" in err
+        assert "'other' and 'casty' do not talk to each other; the name of the system is given by --name" in err
     status, _, err = await inspect(address, "--name", NAME)
     assert status == 1
     assert "cannot be reached" in err

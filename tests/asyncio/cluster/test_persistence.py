@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from casty_asyncio import DistributedSystem, ExpelledError, MemberLeft, MemberUp, StorageError, UsageError
+from casty_asyncio import DistributedSystem, MemberLeft, MemberUp, OutcomeUnknownError, StorageError, UsageError
 from casty_asyncio.cluster.storage_file import FILE_NAME
 
 from .node_kit import (
@@ -16,6 +16,8 @@ from .node_kit import (
     all_open,
     cluster,
     crash,
+    hosting_of,
+    ids_at,
     inside_of,
     joined,
     node,
@@ -23,7 +25,7 @@ from .node_kit import (
     until,
     within,
 )
-from .things import Add, Counter, Get
+from .things import Add, Counter, Get, Played, Say
 
 
 def key_of(system: DistributedSystem) -> str:
@@ -182,8 +184,11 @@ async def test_a_node_whose_disk_fails_does_not_say_another_word(
 
         monkeypatch.setattr("casty_asyncio.cluster.storage_file.RecordFile.append", full)
         await systems[0].spawn(Counter, name="others", sharded=True, num_shards=8)
-        with pytest.raises(ExpelledError, match="No space left on device"):
+        with pytest.raises(StorageError, match="No space left on device"):
             await within(serving)
+        health = third.health()
+        assert not health.live
+        assert not health.ready
         await until(lambda: any(member.status.name == "UNREACHABLE" for member in systems[0].members))
         things = systems[0].lookup("things").ref
         await all_open(systems, "things")
@@ -196,3 +201,34 @@ async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> Non
     system = node("node-1", persistence_dir=tmp_path / "file")
     with pytest.raises(StorageError):
         await system.start()
+
+
+async def test_whoever_asked_a_node_that_was_started_again_hears_that_nobody_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be back before anybody has missed it. What the process before had accepted is lost with it."""
+
+    async def never(*_: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async with cluster(1) as systems:
+        second = node("node-2", systems[0], persistence_dir=tmp_path, shutdown_timeout=0.01)
+        await second.start()
+        await joined(*systems, second)
+        for each in (*systems, second):
+            things: Any = await each.spawn(Played, name="things", sharded=True, num_shards=8, play=never)
+        await all_open([*systems, second], "things")
+        things = systems[0].lookup("things").ref
+        (there,) = ids_at(second, "things", 1)
+        asking = asyncio.ensure_future(things[there].ask(Say(), timeout=PATIENCE))
+        await until(lambda: there in {name for shard in hosting_of(second).shards.values() for name in shard.entities})
+        await asyncio.sleep(0.05)  # That it was accepted is said a little later.
+        port = second.address.port if second.address is not None else 0
+        # A process that is killed says nothing more.
+        monkeypatch.setattr("casty_asyncio.cluster.turns.give_answer", lambda *_: None)
+        await crash(second)
+        monkeypatch.undo()
+        async with node("node-2", systems[0], persistence_dir=tmp_path, port=port) as back:
+            with pytest.raises(OutcomeUnknownError):
+                await asking
+            await back.wait_for(2, PATIENCE)

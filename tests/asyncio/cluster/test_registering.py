@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from casty_asyncio import ClusterError
+from casty_asyncio import Behaviors, ClusterError, UsageError
 
 from .node_kit import cluster, crash, inside_of, node, within
-from .things import Add, Counter
+from .things import Add, Counter, counting
 
 
 async def test_who_spawns_a_type_is_told_that_the_node_was_shut_down_before_it_was_a_member() -> None:
@@ -46,3 +47,13 @@ async def test_a_type_whose_spawn_was_cancelled_can_be_spawned_again() -> None:
             await spawning
         counters = await one.spawn(Counter, name="counters", sharded=True)
         assert await within(counters["a"].ask(Add())) == 1
+
+
+@pytest.mark.parametrize("num_shards", [0, -1, 2**17, "8", 1.0])
+async def test_a_number_of_shards_that_makes_no_sense_is_refused(num_shards: Any) -> None:
+    async with cluster(1) as [only]:
+        with pytest.raises(UsageError, match="num_shards must be"):
+            await only.spawn(Counter, name="counters", sharded=True, num_shards=num_shards)
+        with pytest.raises(UsageError, match="num_shards must be"):
+            only.spawn(Behaviors.sharded(counting, num_shards=num_shards), "counters")
+        await only.spawn(Counter, name="counters", sharded=True, num_shards=1)

@@ -19,9 +19,10 @@ from casty_asyncio import (
     SupervisorConfig,
     UsageError,
 )
+from casty_asyncio.cluster.status import status_of
 from casty_proto.cluster import events as said
 
-from .node_kit import all_open, cluster, crash, ids_at, inside_of, joined, node, taken_up, until, within
+from .node_kit import all_open, cluster, crash, ids_at, inside_of, is_kept, joined, node, taken_up, until, within
 from .things import Add, Counter, Get, Played, Say
 
 ALL = ReplicationConfig(factor=3, sync_count=-1, timeout=5.0)
@@ -84,10 +85,26 @@ async def test_without_a_sync_count_the_newest_state_follows_soon() -> None:
         [thing] = ids_at(systems[0], "things", 1)
         for _ in range(10):
             await things[thing].ask(Add())
-        await asyncio.sleep(0.2)  # Nobody says when it is there.
+        await until(lambda: is_kept(systems[0], "things", thing))
         await crash(systems[0])
         await taken_up(systems[1:], "things", thing)
         assert await things[thing].ask(Get()) == 10
+
+
+async def test_who_lacks_backups_for_good_is_told_by_the_log_and_the_status(caplog: pytest.LogCaptureFixture) -> None:
+    async with cluster(2) as (one, two):
+        things = await kept([two, one], ReplicationConfig(factor=2, sync_count=1, timeout=0.2))
+        await within(things["a"].ask(Add()))
+        assert status_of(inside_of(one))["gaps"] == []
+        await two.shutdown()
+        await taken_up([one], "things", "a")
+        with pytest.raises(ReplicationError, match=r"0 of 1 backups .* and there are 0 nodes that can be backups"):
+            await within(things["a"].ask(Add(), timeout=15.0))
+        assert "a write was not acknowledged: things/" in caplog.text
+        await all_open([one], "things")
+        assert status_of(inside_of(one))["gaps"] == [
+            "things: 8 shards here have fewer backups than sync_count asks for; what changes states fails"
+        ]
 
 
 async def test_one_node_alone_counts_as_many_copies_as_it_can_have() -> None:

@@ -147,22 +147,19 @@ async def test_close_gives_up_on_a_disk_that_does_not_answer(
 
 
 async def test_rule_6_a_closed_loop_harms_nobody(tmp_path: Path) -> None:
-    def run() -> threading.Thread:
-        async def write_and_go() -> threading.Thread:
-            storage = await Storage.open(tmp_path, LOG)
-            write(storage, history(10))
-            return storage._thread
+    async def write_and_go() -> Storage:
+        storage = await Storage.open(tmp_path, LOG)
+        write(storage, history(10))
+        await asyncio.sleep(0)
+        return storage
 
-        thread = asyncio.run(write_and_go())
-        assert thread.daemon
-        return thread
-
-    thread = await asyncio.to_thread(run)
-    # Nobody closes it, so this does it from outside.
-    storage = thread._target.__self__  # type: ignore[attr-defined]
-    storage._queue.put(None)
-    await asyncio.to_thread(thread.join, 30)
+    storage = await asyncio.to_thread(lambda: asyncio.run(write_and_go()))
+    assert [thread.daemon for thread in storage_threads()] == [True]
+    # Nobody closes it, so this does it from outside. What the thread was given before was one transaction.
+    storage._thread.submit(storage._close_file, None)
+    await asyncio.to_thread(storage._thread.shutdown)
     assert found(tmp_path) == history(10)
+    assert storage_threads() == []
 
 
 # -- who may open it ---------------------------------------------------------------------------------------------------
@@ -252,7 +249,7 @@ async def test_rule_4_a_full_disk_ends_it_and_loses_nothing_that_was_reported(
         with pytest.raises(StorageError, match="is in use"):
             await Storage.open(tmp_path, LOG)
         await storage.close()
-    assert "cannot be written: database or disk is full. See that there is room" in str(told.failures[0])
+    assert "cannot be written: database or disk is full (SQLITE_FULL). See that there is room" in str(told.failures[0])
     assert len(told.failures) == 1
     assert told.tickets[-1] == last
     assert 50 <= last < 3000

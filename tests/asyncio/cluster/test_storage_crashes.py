@@ -350,8 +350,18 @@ def test_rule_2_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         found(tmp_path)
     (tmp_path / FILE_NAME).unlink()
     (tmp_path / LOCK_NAME).write_text("no lock" * 1000)
-    with pytest.raises(StorageError, match="cannot be locked: file is not a database"):
+    with pytest.raises(StorageError, match=r"cannot be locked: file is not a database.* remove this file"):
         found(tmp_path)
+
+
+def test_what_is_damaged_is_said_in_one_line(tmp_path: Path) -> None:
+    """What SQLite says of a page that is no page has several."""
+    file = written(tmp_path, SOUND) / FILE_NAME
+    content = file.read_bytes()
+    file.write_bytes(content[:8192] + bytes(4096) + content[12288:])
+    with pytest.raises(StorageError, match=r"is damaged: .* start the node with an empty directory") as error:
+        found(tmp_path)
+    assert str(error.value).isprintable()
 
 
 def test_rule_2_records_that_do_not_follow_from_one_another_are_refused(tmp_path: Path) -> None:

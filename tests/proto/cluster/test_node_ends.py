@@ -161,3 +161,22 @@ def status_of(process: Process, other: Process) -> Status | None:
     """What a node takes another one for."""
     member = process.node.state.member(other.key)
     return None if member is None else member.status
+
+
+def has_departed(process: Process) -> bool:
+    """Whether it has left."""
+    return process.node.standing is Standing.DEPARTED
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcd", "abcde", "abcdef"])
+def test_nodes_that_all_leave_at_once_wait_for_nobody(names: str) -> None:
+    """Where most of those who vote have gone before the others could say so, nothing is decided any more."""
+    for seed in range(20):
+        world = World(seed, evolve(FAST, max_voters=3))
+        world.form(names)
+        world.add_region(world["a"], num_shards=8)
+        began = world.now
+        for number, one in enumerate(world.others()):
+            world.at(began + number * (seed % 5) * SECOND // 500, lambda one=one: one.feed(ev.Depart()))  # type: ignore[misc]
+        world.until(lambda world=world: all(has_departed(one) for one in world.others()), 40)  # type: ignore[misc]
+        assert world.now - began < FAST.leave_ns // 2, f"seed {seed}"

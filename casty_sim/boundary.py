@@ -1,0 +1,132 @@
+"""Where the simulation ends: what it does not simulate, why, and what to do instead.
+
+Whatever is not simulated raises `NotSimulatedError` where it is called. Nothing is let through to the machine on which
+the simulation runs: a packet that left the simulated world, or a thread beside it, would make a run another one each
+time, and nobody would see why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from attrs import frozen
+
+
+class NotSimulatedError(RuntimeError):
+    """A program did something under simulation that is not simulated. The call had no effect."""
+
+
+@frozen
+class Absent:
+    """One thing that is not simulated."""
+
+    why: str
+    instead: str
+
+    def words(self, what: str) -> str:
+        """For whoever runs into it."""
+        return f"{what} is not simulated: {self.why}. {self.instead}"
+
+
+_SOCKETS = Absent(
+    "the network under it is one of connections, which transports carry",
+    "Use create_connection, create_server, or the streams of asyncio",
+)
+_PIPES = Absent(
+    "what is at the other end of a pipe is outside of the world", "Give the program its input as an argument"
+)
+_PROCESSES = Absent("another process is outside of the world", "Start another host, or test the caller with a stand-in")
+_DATAGRAMS = Absent("only connections are", "Use create_connection, or drive the protocol's machine in a World")
+_TLS = Absent("its bytes are random in every run", "Leave tls out under simulation, and test it on real sockets")
+_THREADS = Absent(
+    "its steps would come at other instants in every run",
+    "Use asyncio.to_thread or loop.run_in_executor, which run as steps of the simulation",
+)
+
+LOOP: dict[str, Absent] = {
+    "add_writer": _SOCKETS,
+    "connect_read_pipe": _PIPES,
+    "connect_write_pipe": _PIPES,
+    "create_datagram_endpoint": _DATAGRAMS,
+    "create_unix_connection": _SOCKETS,
+    "create_unix_server": _SOCKETS,
+    "remove_writer": _SOCKETS,
+    "sendfile": _SOCKETS,
+    "sock_accept": _SOCKETS,
+    "sock_connect": _SOCKETS,
+    "sock_recv": _SOCKETS,
+    "sock_recv_into": _SOCKETS,
+    "sock_recvfrom": _SOCKETS,
+    "sock_recvfrom_into": _SOCKETS,
+    "sock_sendall": _SOCKETS,
+    "sock_sendfile": _SOCKETS,
+    "sock_sendto": _SOCKETS,
+    "start_tls": _TLS,
+    "subprocess_exec": _PROCESSES,
+    "subprocess_shell": _PROCESSES,
+}
+"""Methods of the event loop that raise."""
+
+ELSEWHERE: dict[str, Absent] = {
+    "ssl=": _TLS,
+    "IPv6": Absent("hosts have one address each, of version 4", "Listen on an address of version 4, or on 0.0.0.0"),
+    "multiprocessing": _PROCESSES,
+    "os.fork": _PROCESSES,
+    "subprocess.Popen": _PROCESSES,
+    "threading.Thread.start": _THREADS,
+    "concurrent.futures.Executor.submit": _THREADS,
+    "a process pool": _PROCESSES,
+    "call_soon_threadsafe from another thread": _THREADS,
+    "asyncio.run": Absent("the host has its event loop already", "Pass the coroutine function itself to the host"),
+    "time.sleep": Absent(
+        "it would hold up every task of the host",
+        "Use `await asyncio.sleep(...)`, or asyncio.to_thread(time.sleep, ...)",
+    ),
+    "socket.recv": _SOCKETS,
+    "socket.send": _SOCKETS,
+    "socket.connect": _SOCKETS,
+    "add_reader of another descriptor": _SOCKETS,
+}
+"""What raises elsewhere: functions of the standard library, and arguments."""
+
+
+def refuse(what: str, absent: Absent | None = None) -> NoReturn:
+    """Raise `NotSimulatedError` for what is in one of the tables."""
+    raise NotSimulatedError((absent or ELSEWHERE.get(what) or LOOP[what]).words(what))
+
+
+def refusing(name: str) -> Callable[..., Any]:
+    """A method that refuses."""
+
+    def method(*_: Any, **__: Any) -> NoReturn:
+        refuse(f"loop.{name}", LOOP[name])
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"Not simulated: {LOOP[name].why}. {LOOP[name].instead}. Raises `NotSimulatedError`."
+    return method
+
+
+class Refusals:
+    """The methods of an event loop that raise."""
+
+    add_writer = refusing("add_writer")
+    connect_read_pipe = refusing("connect_read_pipe")
+    connect_write_pipe = refusing("connect_write_pipe")
+    create_datagram_endpoint = refusing("create_datagram_endpoint")
+    create_unix_connection = refusing("create_unix_connection")
+    create_unix_server = refusing("create_unix_server")
+    remove_writer = refusing("remove_writer")
+    sendfile = refusing("sendfile")
+    sock_accept = refusing("sock_accept")
+    sock_connect = refusing("sock_connect")
+    sock_recv = refusing("sock_recv")
+    sock_recv_into = refusing("sock_recv_into")
+    sock_recvfrom = refusing("sock_recvfrom")
+    sock_recvfrom_into = refusing("sock_recvfrom_into")
+    sock_sendall = refusing("sock_sendall")
+    sock_sendfile = refusing("sock_sendfile")
+    sock_sendto = refusing("sock_sendto")
+    start_tls = refusing("start_tls")
+    subprocess_exec = refusing("subprocess_exec")
+    subprocess_shell = refusing("subprocess_shell")

@@ -1,0 +1,64 @@
+"""What the clients of a simulated application have done, and whether it could have happened one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..checkers.history import record
+from ..checkers.linearizability import NEVER, Model, Operation, Verdict, check, draw
+from ..world import Violation, World
+
+
+class Call:
+    """One operation that is under way. Set `result`, or call `did_not_happen`."""
+
+    def __init__(self) -> None:
+        self.result: Any = None
+        self.happened = True
+
+    def did_not_happen(self) -> None:
+        """It was refused, so it is no part of the history."""
+        self.happened = False
+
+
+class History:
+    """The operations of all clients, with the instants of the world at which they were called and returned."""
+
+    def __init__(self, world: World) -> None:
+        self.operations: list[Operation] = []
+        self._world = world
+
+    @contextmanager
+    def call(self, client: Hashable, key: Hashable, argument: Any) -> Iterator[Call]:
+        """One operation on the object `key`. One that is left by an exception may have happened, or not.
+
+        with sim.history.call("alice", "balance", ("add", 5)) as call:
+            call.result = await account.ask(Add(5))
+        """
+        call, began = Call(), self._world.now
+        try:
+            yield call
+        except BaseException:
+            if call.happened:
+                self.operations.append(Operation(client, key, began, NEVER, argument))
+            raise
+        if call.happened:
+            self.operations.append(Operation(client, key, began, self._world.now, argument, call.result))
+
+    def check(self, model: Model, budget: int = 200_000) -> bool:
+        """Whether it is linearizable. Raises `Violation`, with a drawing of where it broke, when it is not.
+
+        False when the search ran out of its budget of steps, and nothing can be said.
+        """
+        finding = check(self.operations, model, budget)
+        if (timeline := self._world.trace.timeline) is not None:
+            record(timeline, self.operations, finding)
+        if finding.verdict is Verdict.NOT_LINEARIZABLE:
+            about = [*finding.longest, *finding.stuck]
+            raise Violation("linearizability", f"the history of {finding.key!r} has no order\n{draw(about)}")
+        return finding.verdict is Verdict.LINEARIZABLE
+
+    def __len__(self) -> int:
+        return len(self.operations)

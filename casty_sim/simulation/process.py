@@ -1,0 +1,95 @@
+"""One life of an application on a host: its loop, its network stack, and its end.
+
+A life ends in one of four ways.
+
+1.  Its coroutine returns or raises. Then everything else on the loop is cancelled and awaited, as `asyncio.run` does,
+    and the system closes what is left open.
+2.  It is killed: nothing of it runs any more, no `finally` and no `__del__`, and the system closes what was open. What
+    was written to files stays.
+3.  Power is cut: nothing of it runs any more, nothing is closed, nobody is told, and what was not synced is gone.
+4.  The world ends: as 3.
+
+What ran is kept alive until the world is over, so that no finalizer runs at a moment that depends on memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..loop import SimLoop, running
+from ..loop.alone import LoopProgram
+from ..world import Host
+
+
+class Process(LoopProgram):
+    """A program of a host that runs one coroutine."""
+
+    def __init__(self, work: Callable[[], Awaitable[object]], on_end: Callable[[Process], None]) -> None:
+        self._work = work
+        self._on_end = on_end
+        self.error: BaseException | None = None
+        """What ended it, once it has ended by itself."""
+
+    def start(self, host: Host, records: list[Any]) -> None:
+        """The host has started: the coroutine begins in the first turn."""
+        self.loop = loop = SimLoop(host)
+        loop.is_driven = True
+        main: asyncio.Task[object] = loop.create_task(self._live(), name="main")
+        main.add_done_callback(self._on_main_done)
+
+    async def _live(self) -> object:
+        try:
+            return await self._work()
+        finally:
+            # A coroutine that is dropped with its world comes by here as well.
+            if running.current is self.loop:
+                await self._wind_up()
+
+    async def _wind_up(self) -> None:
+        """As `asyncio.run` does it."""
+        loop, own = self.loop, asyncio.current_task()
+        others = [task for task in loop.tasks() if task is not own]
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.gather(*others, return_exceptions=True)
+        for task in others:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                loop.call_exception_handler(
+                    {"message": "unhandled exception at the end of the program", "exception": error, "task": task}
+                )
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
+
+    def _on_main_done(self, main: asyncio.Task[object]) -> None:
+        self.error = asyncio.CancelledError() if main.cancelled() else main.exception()
+        self._end()
+        self._on_end(self)
+
+    def kill(self) -> None:
+        """It is killed (2)."""
+        if not self.ended:
+            self._end()
+
+    def _end(self) -> None:
+        self.ended = True
+        loop = self.loop
+        loop.bury()
+        loop.stack.end_of_program()
+        with running.outside():
+            loop.disk.end_of_program()
+
+    def power_cut(self) -> None:
+        """Power is cut (3)."""
+        self.ended = True
+        self.loop.bury()
+
+    def dispose(self) -> None:
+        """The world is over, and nothing of it matters any more."""
+        self.loop.dispose()
+
+    def label(self) -> str:
+        """For a timeline."""
+        return "ended" if self.ended else "up"

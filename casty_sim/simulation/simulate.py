@@ -1,0 +1,204 @@
+"""`simulate`: a test of an application, run once for each seed."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from attrs import evolve, field, frozen
+from attrs.validators import ge, gt, instance_of
+
+from casty_proto.machine import nanoseconds
+
+from ..campaign import Summary, campaign
+from ..loop import running
+from ..scenario import Outcome, Scenario, Settings, run
+from ..tape import Tape
+from ..trace import Trace
+from ..world import Violation
+from .faults import Faults
+from .logs import captured
+from .sim import Sim
+
+type Test = Callable[[Sim], Awaitable[object]]
+
+
+class SimulationFailedError(AssertionError):
+    """A seed has failed. The text says which, what was broken, and how to look at it again."""
+
+    def __init__(self, text: str, summary: Summary) -> None:
+        super().__init__(text)
+        self.summary = summary
+
+
+@frozen
+class Options:
+    """How often, with how many nodes, and under what a test runs."""
+
+    seeds: int = field(validator=[instance_of(int), ge(1)])
+    nodes: int = field(validator=[instance_of(int), ge(1)])
+    faults: Faults = field(validator=instance_of(Faults))
+    duration: float = field(validator=gt(0.0))
+    limit: float = field(validator=gt(0.0))
+    reach: tuple[str, ...] = ()
+
+    def settings(self) -> Settings:
+        """The same for a scenario."""
+        return Settings(nodes=self.nodes, safety_ns=nanoseconds(self.duration), faults=bool(self.faults.kinds))
+
+
+class Simulation(Scenario):
+    """A test as a scenario, which `python -m casty_sim` can run like those of machines."""
+
+    def __init__(self, test: Test, options: Options) -> None:
+        self._test = test
+        self.options = options
+        self.module = test.__module__
+        self.file = inspect.getsourcefile(test) or ""
+        self.function = test.__qualname__
+        self.name = f"{test.__module__}:{test.__qualname__}"
+        self.help = (inspect.getdoc(test) or "").partition("\n")[0]
+        self.states = options.reach
+
+    def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
+        """One run."""
+        sim = Sim(tape, settings, trace, self.options.faults)
+        world = sim.world
+        outcome.reached = world.reached
+        outcome.plan = sim.plan.words()
+        try:
+            with captured(world), running.simulation(world):
+                try:
+                    sim.run(self._test, self.options.limit)
+                    world.digest_states()
+                finally:
+                    sim.dispose()
+        except Violation:
+            raise
+        except Exception as error:
+            raise Broken(*self._broken(error), error) from error
+        finally:
+            outcome.events = world.events
+            outcome.simulated_ns = world.now
+
+    def _broken(self, error: BaseException) -> tuple[str, str]:
+        """The rule that was broken is the line of the test, or of whatever else raised, where it is known."""
+        frames = extract_tb(error.__traceback__)
+        own = [frame for frame in frames if frame.filename == self.file] or frames[-1:]
+        where = f"{Path(own[-1].filename).name}:{own[-1].name}" if own else "somewhere"
+        line = f"line {own[-1].lineno}: " if own else ""
+        text = str(error) or "an assertion does not hold" if isinstance(error, AssertionError) else repr(error)
+        return f"{type(error).__name__} in {where}", f"{line}{text}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _found, (self.module, self.file, self.function, self.options)
+
+
+class Broken(Violation):
+    """A test, or an application, has raised an exception, which is the cause of this one."""
+
+    def __init__(self, rule: str, text: str, error: BaseException) -> None:
+        super().__init__(rule, text)
+        self.error = error
+
+
+def _found(module: str, file: str, function: str, options: Options) -> Simulation:
+    """The scenario of another process, found again."""
+    if module not in sys.modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            spec = importlib.util.spec_from_file_location(module, file)
+            if spec is None or spec.loader is None:
+                raise
+            sys.modules[module] = made = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(made)
+    found: Any = sys.modules[module]
+    for name in function.split("."):
+        found = getattr(found, name)
+    scenario: Simulation = found.scenario
+    scenario.options = options
+    return scenario
+
+
+class Simulated:
+    """A test that runs under simulation: call it, or let pytest find it.
+
+    `run` is one seed, for scripts and for Hypothesis; `campaign` many.
+    """
+
+    def __init__(self, test: Test, options: Options) -> None:
+        functools.update_wrapper(self, test)
+        self.scenario = Simulation(test, options)
+
+    @property
+    def options(self) -> Options:
+        """How often, with how many nodes, and under what it runs."""
+        return self.scenario.options
+
+    def run(self, seed: int, *, trace: Trace | None = None, nodes: int | None = None) -> Outcome:
+        """One run. Never raises for what the test finds: the outcome says it."""
+        settings = self.options.settings()
+        settings = settings if nodes is None else evolve(settings, nodes=nodes)
+        return run(self.scenario, Tape(seed), settings, trace)
+
+    def campaign(
+        self,
+        seeds: range | None = None,
+        *,
+        jobs: int = 1,
+        stop_at_first: bool = True,
+        progress: Callable[[Summary], None] | None = None,
+    ) -> Summary:
+        """Run many seeds, by default those that the test asks for. Never raises for what the test finds."""
+        chosen = range(self.options.seeds) if seeds is None else seeds
+        return campaign(
+            self.scenario, chosen, self.options.settings(), jobs=jobs, stop_at_first=stop_at_first, progress=progress
+        )
+
+    def __call__(self) -> Summary:
+        """Run all seeds. Raises `SimulationFailedError` at the first that fails."""
+        summary = self.campaign()
+        if summary.failures:
+            from .words import failed
+
+            raise SimulationFailedError(failed(self.scenario, summary.failures[0]), summary)
+        return summary
+
+
+def simulate(
+    *,
+    seeds: int = 100,
+    nodes: int = 3,
+    faults: Faults | None = None,
+    duration: float = 10.0,
+    limit: float = 600.0,
+    reach: tuple[str, ...] = (),
+) -> Callable[[Test], Simulated]:
+    """Make a test of a coroutine function that is given a `Sim`. It runs once for each seed.
+
+    `nodes` is how many nodes there are, `faults` what may go wrong (by default everything), `duration` for how many
+    simulated seconds, which the test finds in `Sim.duration`, and `limit` when a run that has not ended is taken for
+    one that never will. `reach` names states, each of which some seed should come to (`Sim.reach`). Raises `ValueError`
+    or `TypeError` for what makes no sense.
+
+        @simulate(seeds=200, nodes=5, faults=Faults.swarm())
+        async def test_no_money_is_lost(sim: Sim) -> None: ...
+    """
+    options = Options(
+        seeds, nodes, Faults.swarm() if faults is None else faults, float(duration), float(limit), tuple(reach)
+    )
+
+    def decorate(test: Test) -> Simulated:
+        if not inspect.iscoroutinefunction(test):
+            raise TypeError(f"{test!r} is no coroutine function: write `async def`")
+        return Simulated(test, options)
+
+    return decorate

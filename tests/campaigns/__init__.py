@@ -1,0 +1,1 @@
+"""Long runs of real processes under drawn failures, by command: `python -m tests.campaigns --help`."""
