@@ -123,6 +123,8 @@ class Trace:
         self.timeline = timeline
         self.keeps = keep or timeline is not None
         """Whether anybody is going to look at what is noted."""
+        self.digests = digest
+        """Whether anybody is going to ask for the digest."""
         self._hash = blake2b(digest_size=16) if digest else None
         self._batch: list[Any] = []
         self.events = 0
