@@ -106,7 +106,7 @@ def _child(order: dict[str, Any]) -> None:
         else:
             found[str(seed)] = run(scenario, Tape(seed), settings).digest
     del kept
-    print(f"\n{json.dumps(found)}")
+    sys.stdout.write(f"\n{json.dumps(found)}\n")
 
 
 def _disturb(random: Random) -> list[object]:

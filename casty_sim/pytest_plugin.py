@@ -125,7 +125,8 @@ class SimulatedItem(pytest.Item):
         summary.add(outcome)
         self._report(summary)
         if trace.lines is not None:
-            print(trace.text())
+            # Also where a test is well, and whatever is captured: somebody has asked for it.
+            self.config.get_terminal_writer().line(f"\n{trace.text()}")
         if outcome.failed:
             text = failed(self.simulated.scenario, outcome)
             raise SimulationFailedError(self._closer(text, outcome.seed) if closer else text, summary)

@@ -128,7 +128,7 @@ def test_a_failing_seed_fails_the_item_with_its_report_and_tape(pytester: pytest
 
 def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_it=WELL)
-    result = pytester.runpytest("--sim-seed", "1", "--sim-trace", "-rP")
+    result = pytester.runpytest("--sim-seed", "1", "--sim-trace")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*n1*start*start 1*"])
 
