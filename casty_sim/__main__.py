@@ -200,7 +200,7 @@ def _check_determinism(options: argparse.Namespace) -> int:
     found_by = {name: getattr(options, name) for name in ("scenario", "mutant", "module")}
     seeds = range(options.first, options.first + options.seeds)
     compared, differences = 0, 0
-    for found in determinism.check(found_by, scenario, settings, seeds):
+    for found in determinism.check(found_by, settings, seeds, options.python):
         if isinstance(found, int):
             compared += found
             line.show(f"{compared}/{options.seeds} seeds, each in two processes, {differences} differ")

@@ -24,7 +24,7 @@ from attrs import asdict, frozen
 
 from casty_proto.machine import SECOND, Instant
 
-from .scenario import Scenario, Settings, run
+from .scenario import Settings, run
 from .tape import Tape
 from .trace import Trace, plain
 
@@ -117,10 +117,10 @@ def _disturb(random: Random) -> list[object]:
     return kept
 
 
-def _run(order: dict[str, Any], hash_seed: int) -> dict[str, str]:
-    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(sys.path)}
+def _run(order: dict[str, Any], hash_seed: int, python: str = sys.executable) -> dict[str, str]:
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(_paths(python))}
     done = subprocess.run(
-        [sys.executable, "-m", "casty_sim.determinism", json.dumps(order)],
+        [python, "-m", "casty_sim.determinism", json.dumps(order)],
         capture_output=True,
         text=True,
         env=environment,
@@ -133,13 +133,24 @@ def _run(order: dict[str, Any], hash_seed: int) -> dict[str, str]:
     return found
 
 
+def _paths(python: str) -> list[str]:
+    """Where modules are found. Another interpreter has packages of its own, but the same programs to simulate."""
+    if python == sys.executable:
+        return sys.path
+    installed = (sys.prefix, sys.base_prefix)
+    return [path for path in sys.path if not path.startswith(installed)] + [str(Path(__file__).parent.parent)]
+
+
 # -- the comparison ----------------------------------------------------------------------------------------------------
 
 
-def check(options: dict[str, Any], scenario: Scenario, settings: Settings, seeds: range) -> Iterator[Difference | int]:
+def check(
+    options: dict[str, Any], settings: Settings, seeds: range, python: str = sys.executable
+) -> Iterator[Difference | int]:
     """Compare seeds, a chunk at a time. Yields the number of seeds that were compared, and differences.
 
-    `options` are what `options.scenario_of` finds the scenario by. Raises `CheckError`.
+    `options` are what `options.scenario_of` finds the scenario by, and `python` is the interpreter of the second
+    process. Raises `CheckError`.
     """
     order = {"options": options, "settings": asdict(settings), "journal": "", "earlier": [], "disturb": 0}
     for first in range(0, len(seeds), CHUNK):
@@ -152,21 +163,24 @@ def check(options: dict[str, Any], scenario: Scenario, settings: Settings, seeds
             "earlier": [seeds[-1] + 1 + number for number in range(EARLIER)],
             "disturb": random.randrange(1, 2**32),
         }
-        again = _run(other, random.randrange(1, 2**32))
+        again = _run(other, random.randrange(1, 2**32), python)
         for seed in chunk:
             if plainly[str(seed)] != again[str(seed)]:
-                yield _looked_at(order, other, seed, (plainly[str(seed)], again[str(seed)]))
+                yield _looked_at(order, other, seed, (plainly[str(seed)], again[str(seed)]), python)
         yield len(chunk)
 
 
-def _looked_at(order: dict[str, Any], other: dict[str, Any], seed: int, digests: tuple[str, str]) -> Difference:
+def _looked_at(
+    order: dict[str, Any], other: dict[str, Any], seed: int, digests: tuple[str, str], python: str
+) -> Difference:
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name for name in ("once", "again")]
         _run({**order, "seeds": [seed], "journal": str(paths[0])}, 0)
         # As it was then: whatever ran before it may be what makes the difference.
         place = other["seeds"].index(seed)
         earlier = [*other["earlier"], *other["seeds"][:place]]
-        _run({**other, "seeds": [seed], "earlier": earlier, "journal": str(paths[1])}, Random(seed).randrange(1, 2**32))
+        again = {**other, "seeds": [seed], "earlier": earlier, "journal": str(paths[1])}
+        _run(again, Random(seed).randrange(1, 2**32), python)
         return _first_difference(seed, digests, *[path.read_text(encoding="utf-8").splitlines() for path in paths])
 
 

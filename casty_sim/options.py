@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -159,6 +160,12 @@ def parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     checking.add_argument("--seeds", type=_whole(1), default=100, help="how many seeds (default: 100)")
     checking.add_argument("--first", type=_whole(0), default=0, help="the first seed (default: 0)")
     checking.add_argument("--keep-going", action="store_true", help="go on after the first difference")
+    checking.add_argument(
+        "--python",
+        default=sys.executable,
+        metavar="FILE",
+        help="the interpreter of the second process, which may be of another version (default: this one)",
+    )
 
     planting = add(
         "mutants",

@@ -78,7 +78,7 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(call: object, text:
 def compared(name: str, seeds: int, nodes: int) -> list[Difference]:
     simulated = getattr(programs, name)
     options = {"scenario": f"{HERE}:{name}", "mutant": "", "module": ""}
-    found = check(options, simulated.scenario, simulated.options.settings(), range(seeds))
+    found = check(options, simulated.options.settings(), range(seeds))
     return [each for each in found if isinstance(each, Difference)]
 
 
