@@ -27,6 +27,7 @@ from casty_proto.machine import SECOND, Instant
 from .scenario import Settings, run
 from .tape import Tape
 from .trace import Trace, plain
+from .world import ALARM, DELIVER, LOCAL, WRITTEN
 
 CHUNK = 20
 """Seeds that two processes run before they are compared."""
@@ -38,6 +39,9 @@ SHOWN = 5
 """How many events before the first difference are shown."""
 
 CHUNK_SECONDS = 600.0
+
+KINDS = {DELIVER: "gets", WRITTEN: "has written", ALARM: "wakes", LOCAL: "is called"}
+"""What an event of the world is, for people."""
 
 
 class CheckError(RuntimeError):
@@ -74,6 +78,10 @@ class Journal(Trace):
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()
         self._write = write
+        self.step = self._on_step
+
+    def _on_step(self, at: Instant, host: int, name: str) -> None:
+        self._write(f"{at / SECOND:.9f} host {host} runs {name}\n")
 
     def event(self, at: Instant, host: int, kind: int, payload: Any) -> None:
         """One event."""
@@ -81,7 +89,7 @@ class Journal(Trace):
         text = "" if payload is None else repr(plain(payload))
         name = blake2b(text.encode(), digest_size=6).hexdigest()
         shown = text if len(text) <= 300 else f"{text[:300]}..."
-        self._write(f"{at / SECOND:.9f} host {host} kind {kind} {name} {shown}\n")
+        self._write(f"{at / SECOND:.9f} host {host} {KINDS[kind]} {name} {shown}\n")
 
 
 # -- the processes that run seeds --------------------------------------------------------------------------------------

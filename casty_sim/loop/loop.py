@@ -40,7 +40,7 @@ from ..world import NEVER, Host
 from . import running
 from .executor import Executors
 from .futures import SimFuture, SimTask
-from .handles import SimHandle, SimTimer, due_ns
+from .handles import SimHandle, SimTimer, due_ns, name_of
 from .network import NetworkCalls
 from .signals import Signals
 
@@ -210,7 +210,7 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
 
     def run_turns(self) -> None:
         """Run until nothing is left to do at this instant (rules 1 and 2), or it was stopped."""
-        ready, now = self._ready, self._now
+        ready, now, step = self._ready, self._now, self.world.trace.step
         for _ in range(TURNS_AT_ONCE):
             timers = self._timers
             if timers and timers[0][0] <= now:
@@ -225,6 +225,8 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
                     return
                 handle = ready.popleft()
                 if not handle._cancelled:
+                    if step is not None:
+                        step(now, self.host.number, name_of(handle._callback))
                     try:
                         handle._context.run(handle._callback, *handle._args)
                     except (SystemExit, KeyboardInterrupt):
@@ -380,6 +382,9 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
             self._ready.clear()
             self._timers.clear()
             self.close_network()
+            if not self.is_driven:
+                # Those of larger worlds outlast the programs that write on them.
+                self.disk.close()
 
     def bury(self) -> None:
         """Run nothing of the program any more, and let nothing of it be finalised (rule 5). The network stack goes on,
