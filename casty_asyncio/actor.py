@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Collection
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import Behavior, SupervisionStrategy
@@ -74,7 +75,8 @@ class Actor[M]:
         what can be sent. `None` means that the entity is no more: its next message makes a new one.
         """
         excluded = self.__casty_exclude_fields__
-        names = dict.fromkeys([*_slots_of(type(self)), *getattr(self, "__dict__", ())])
+        cls: Any = type(self)
+        names = dict.fromkeys([*_slots_of(cls), *getattr(self, "__dict__", ())])
         return {
             name: getattr(self, name)
             for name in names
@@ -95,13 +97,14 @@ class Actor[M]:
         return context
 
 
-def _slots_of(cls: type) -> list[str]:
+@lru_cache(maxsize=256)
+def _slots_of(cls: type) -> tuple[str, ...]:
     """The names that the classes of an object have reserved, instead of a dictionary."""
     found: list[str] = []
     for base in reversed(cls.__mro__):
         slots = base.__dict__.get("__slots__", ())
         found += [slots] if isinstance(slots, str) else slots
-    return found
+    return tuple(found)
 
 
 class ClassBody(Body):

@@ -146,7 +146,8 @@ class _Over:
         return True
 
 
-_OVER: Any = _Over()
+OVER: Any = _Over()
+"""The future of all of them."""
 
 
 class _Handled:
@@ -173,7 +174,7 @@ def over(ask: Ask) -> None:
         ask._debtor.debts.pop(ask, None)
     # The future knows the exception, whose traceback knows the frame of who waited, and by its cause also that of the
     # handler, with the message, the handle, and so the ask: no circle.
-    ask.future = _OVER
+    ask.future = OVER
 
 
 async def ask_actor(

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from casty_proto.machine import SECOND, Instant, nanoseconds
+from casty_proto.machine import MILLISECOND, SECOND, Instant, nanoseconds
 from casty_proto.timers import Deadlines
 
 NURSERY_SECONDS = 0.05
@@ -141,14 +141,18 @@ class Clock:
             self._wake(now)
         finally:
             self._ringing = False
-            self._rearm()
+            self._rearm(now)
 
-    def _rearm(self) -> None:
+    def _rearm(self, now: Instant) -> None:
         ours, machines = self._table.earliest(), self._machine_deadline()
         if ours is None or (machines is not None and machines < ours):
             ours = machines
-        if ours is not None:
-            self._arm(ours)
+        if ours is None:
+            return
+        if now < ours < now + MILLISECOND:
+            # Loops that count in milliseconds ring up to one too early: again and again until it is time.
+            ours = -(-ours // MILLISECOND) * MILLISECOND
+        self._arm(ours)
 
 
 class _GrowingUp:

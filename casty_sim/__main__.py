@@ -13,7 +13,7 @@ from attrs import asdict
 
 from casty_proto.machine import SECOND
 
-from . import report
+from . import determinism, report
 from .campaign import Summary, campaign, limited
 from .html import page
 from .mutants import Mutant, MutantsError, hunt, load
@@ -28,11 +28,18 @@ from .trace import Trace
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns 0 when all is well, 1 when a run failed, 2 for a call that makes no sense, 130 when interrupted."""
-    commands = {"list": _list, "run": _run, "replay": _replay, "shrink": _shrink, "mutants": _mutants}
+    commands = {
+        "list": _list,
+        "run": _run,
+        "replay": _replay,
+        "shrink": _shrink,
+        "check-determinism": _check_determinism,
+        "mutants": _mutants,
+    }
     options = parser(commands).parse_args(arguments)
     try:
         return int(options.command(options))
-    except (Refused, TapeError, NotReproducible, MutantsError) as error:
+    except (Refused, TapeError, NotReproducible, MutantsError, determinism.CheckError) as error:
         print(f"casty_sim: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -186,6 +193,26 @@ def _about(options: argparse.Namespace, settings: Settings, outcome: Outcome) ->
 
 
 # Planted bugs --------------------------------------------------------------------------------------------------------
+
+
+def _check_determinism(options: argparse.Namespace) -> int:
+    scenario, settings, line = scenario_of(options), settings_of(options), _Line()
+    found_by = {name: getattr(options, name) for name in ("scenario", "mutant", "module")}
+    seeds = range(options.first, options.first + options.seeds)
+    compared, differences = 0, 0
+    for found in determinism.check(found_by, settings, seeds, options.python):
+        if isinstance(found, int):
+            compared += found
+            line.show(f"{compared}/{options.seeds} seeds, each in two processes, {differences} differ")
+            continue
+        differences += 1
+        line.clear()
+        print(found.words(), flush=True)
+        if not options.keep_going:
+            return 1
+    line.clear()
+    print(f"{scenario.name}: {compared} seeds in two processes each, {differences} differ")
+    return 1 if differences else 0
 
 
 def _mutants(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -73,7 +74,9 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
     if ":" in name:
         module, _, attribute = name.partition(":")
         try:
-            made = getattr(import_module(module), attribute)()
+            found = getattr(import_module(module), attribute)
+            # A test that was made with `simulate` has its scenario with it.
+            made = getattr(found, "scenario", None) or found()
         except (ImportError, AttributeError, TypeError) as error:
             raise Refused(f"{name} is no scenario that can be made: {error}") from error
         if not isinstance(made, Scenario):
@@ -146,6 +149,23 @@ def parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     )
 
     _add_report(shrinking, "draw the smallest run that was found as one HTML file")
+
+    checking = add(
+        "check-determinism",
+        "run each seed in two processes, and compare",
+        "Runs each seed in two processes with other hash seeds, heaps, garbage collection, order and earlier seeds, "
+        "which must do the same. Points at the first event that is another, where they do not.",
+    )
+    _add_world(checking)
+    checking.add_argument("--seeds", type=_whole(1), default=100, help="how many seeds (default: 100)")
+    checking.add_argument("--first", type=_whole(0), default=0, help="the first seed (default: 0)")
+    checking.add_argument("--keep-going", action="store_true", help="go on after the first difference")
+    checking.add_argument(
+        "--python",
+        default=sys.executable,
+        metavar="FILE",
+        help="the interpreter of the second process, which may be of another version (default: this one)",
+    )
 
     planting = add(
         "mutants",

@@ -93,7 +93,7 @@ def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace:
     try:
         scenario.play(tape, settings or Settings(), trace, outcome)
     except Violation as violation:
-        outcome.rule, outcome.problem = violation.rule, str(violation)
+        outcome.rule, outcome.problem, outcome.traceback = violation.rule, str(violation), violation.traceback
     except AssertionError as error:
         _unexpected(outcome, "invariants", error, str(error) or "an assertion does not hold")
     except Exception as error:

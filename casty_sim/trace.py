@@ -123,6 +123,10 @@ class Trace:
         self.timeline = timeline
         self.keeps = keep or timeline is not None
         """Whether anybody is going to look at what is noted."""
+        self.digests = digest
+        """Whether anybody is going to ask for the digest."""
+        self.step: Callable[[Instant, int, str], object] | None = None
+        """Who is told of every callback that an event loop runs: instant, host and name."""
         self._hash = blake2b(digest_size=16) if digest else None
         self._batch: list[Any] = []
         self.events = 0

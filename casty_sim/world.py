@@ -50,6 +50,8 @@ class Violation(AssertionError):
     def __init__(self, rule: str, text: str) -> None:
         super().__init__(f"{rule}: {text}")
         self.rule = rule
+        self.traceback = ""
+        """Where in a program it came from, when that was an exception."""
 
 
 type Kind = int
@@ -133,7 +135,10 @@ class Host:
         """When the earliest alarm of this life comes due."""
         self.armed_local: Instant = NEVER
         """The same on the clock of this host."""
-        self._rate = 1.0
+        self.rate = 1.0
+        """How fast its clock runs."""
+        self.ahead: Nanoseconds = 0
+        """How far its clock is ahead of that of the world, while it runs as fast."""
         self._local_base: Instant = 0
         self._global_base: Instant = 0
 
@@ -141,9 +146,9 @@ class Host:
 
     def now(self) -> Instant:
         """The instant on the clock of this host."""
-        if self._rate == 1.0:
-            return self._local_base + self.world.now - self._global_base
-        return self._local_base + int((self.world.now - self._global_base) * self._rate)
+        if self.rate == 1.0:
+            return self.world.now + self.ahead
+        return self._local_base + int((self.world.now - self._global_base) * self.rate)
 
     def stream(self, label: str) -> Stream:
         """Choices of a subsystem of this host."""
@@ -281,12 +286,14 @@ class Host:
     def drift(self, rate: float) -> None:
         """Let the clock run at another rate from now on: 1.01 is one percent fast."""
         self._local_base, self._global_base = self.now(), self.world.now
-        self._rate = rate
+        self.ahead = self._local_base - self._global_base
+        self.rate = rate
         self._rearm()
 
     def jump(self, forward_ns: Nanoseconds) -> None:
         """Set the clock forward."""
         self._local_base, self._global_base = self.now() + forward_ns, self.world.now
+        self.ahead = self._local_base - self._global_base
         self._rearm()
 
     # -- the loop's side -------------------------------------------------------------------------------------------
@@ -335,9 +342,9 @@ class Host:
 
     def instant_of(self, local: Instant) -> Instant:
         """The first instant of the world at which the clock of this host shows `local`."""
-        if self._rate == 1.0:
-            return max(self.world.now, local - self._local_base + self._global_base)
-        ahead = int((local - self._local_base) / self._rate) + 1
+        if self.rate == 1.0:
+            return max(self.world.now, local - self.ahead)
+        ahead = int((local - self._local_base) / self.rate) + 1
         return max(self.world.now, self._global_base + ahead)
 
     def __repr__(self) -> str:
@@ -460,7 +467,9 @@ class World:
         """The alarm of a host that has the next event of all comes due while it is still at work on the one before."""
         self.now = at
         self.events = events = self.events + 1
-        self.trace.event(at, host.number, ALARM, None)
+        trace = self.trace
+        if trace.digests:
+            trace.event(at, host.number, ALARM, None)
         if events % STATE_EVERY == 0:
             self._take_stock(at)
 

@@ -16,7 +16,8 @@ from casty_proto.cluster.events import AcceptedLost, Done, OwnersChanged, Unknow
 from casty_proto.machine import Instant
 
 from ..asks import Ask, _Handled, check_ask_timeout, over
-from ..errors import AskError, AskTimeoutError, NotHandledError, OutcomeUnknownError
+from ..clock import can_wait
+from ..errors import AskError, AskTimeoutError, NotHandledError, NotSendableError, OutcomeUnknownError
 from ..metrics import SECONDS, Histogram
 from ..refs import ActorRef
 from .items import DecodeError, EntityAnswer, Form, Items
@@ -32,7 +33,7 @@ _AGAIN_MIN, _AGAIN_MAX = 0.02, 0.25
 class EntityAsk(Ask):
     """One ask of an entity."""
 
-    __slots__ = ("_items", "is_accepted", "region", "shard", "since")
+    __slots__ = ("_items", "is_accepted", "number", "region", "shard", "since")
 
     def __init__(self, runtime: Runtime, ref: EntityRef[Any], message: Any, timeout: float, items: Items) -> None:
         super().__init__(runtime, ref, message, timeout)
@@ -40,6 +41,8 @@ class EntityAsk(Ask):
         self.region = ref.region.name
         self.shard = -1
         """Known once it was sent."""
+        self.number = 0
+        """Of its handle, as others know it."""
         self.since = 0
         """Up to which index of the log the node knew everything when it was sent."""
         self.is_accepted = False
@@ -139,7 +142,8 @@ class EntityAsks:
         """Ask in either style, again and again until somebody handles it; see `ActorRef.ask`."""
         runtime = self._runtime
         runtime.check_thread()
-        check_ask_timeout(timeout, ref.path)
+        if not can_wait(timeout):
+            check_ask_timeout(timeout, ref.path)
         loop = runtime.loop
         begun, pause = loop.time(), _AGAIN_MIN
         until = begun + timeout
@@ -173,7 +177,11 @@ class EntityAsks:
         ask = EntityAsk(runtime, ref, message, timeout, self.items)
         if build is not None:
             ask.message = build(ask.handle())
-        data = self.items.message(ref.path, ref.entity_id, form, None, ask, ask.message)
+        try:
+            data = self.items.message(ref, form, None, ask, ask.message)
+        except NotSendableError:
+            self.items.returned(ask)
+            raise
         # It may lead to the handle, which leads to the ask: no circle.
         ask.message = _Handled(ask.kind())
         out = self._out.setdefault(ask.region, {})
@@ -187,6 +195,7 @@ class EntityAsks:
         finally:
             runtime.clock.forget(ask)
             out.pop(ask, None)
+            self.items.returned(ask)
             over(ask)
 
     def sent(self, ask: EntityAsk, shard: int, since: int) -> None:

@@ -113,8 +113,11 @@ class ClientRegion(Region):
         """A client knows of no log; the gateways say since when something is lost."""
         return 0
 
-    def tell(self, entity: str, data: bytes, request: Request) -> int:
-        """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`."""
+    def tell(self, entity: str, data: bytes, request: Request, *, quiet: bool = False) -> int:
+        """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`.
+
+        `quiet` or not: a gateway says of each message what became of it.
+        """
         return self._routes.tell(_Message(self.name, entity, data, request))
 
 
@@ -162,7 +165,10 @@ class Routes:
     # -- on the way ----------------------------------------------------------------------------------------------------
 
     def tell(self, message: _Message) -> int:
-        """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`."""
+        """Send a message. Returns the shard; -1 while it waits for the type. Raises `NotSendableError`.
+
+        `quiet` or not: a gateway says of each message what became of it.
+        """
         size = len(message.item) + _BYTES_MAX * (len(message.entity) + len(message.region))
         if size > self._limit:
             raise NotSendableError(

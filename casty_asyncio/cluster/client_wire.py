@@ -19,7 +19,7 @@ from casty_proto.wire import Types
 from ..arguments import is_ref
 from ..deadletters import Unmissed
 from ..refs import ActorRef
-from .items import ANSWER_NAME, EntityAnswer, Verdict
+from .items import ANSWER_NAME, EntityAnswer
 
 GATEWAY = "_gateway"
 """The name of the system actor that serves clients, and the only one of its kind that others may look up."""
@@ -108,7 +108,6 @@ def allow_types(types: Types) -> None:
     """Let a system send and receive all this, also where it is strict."""
     named: dict[str, Any] = {
         ANSWER_NAME: EntityAnswer,
-        f"{ANSWER_NAME}.verdict": Verdict,
         "casty.client.watch": Watch,
         "casty.client.head": Head,
         "casty.client.changes": Changes,

@@ -12,7 +12,9 @@ Rules
  5. A new instance of such an entity begins with the state that was taken last, at a restart too: what a handler that
     failed has changed is not kept.
  6. An entity that has stopped by itself, or was stopped by its supervision, comes back with the next message.
- 7. A message that an instance did not begin to handle, because it stopped first, goes to the next one; once.
+ 7. While more messages wait for an entity, its state need not be written after each: the answers of one turn of the
+    loop wait for the last of its states, which stands for those before it.
+ 8. A message that an instance did not begin to handle, because it stopped first, goes to the next one; once.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +47,25 @@ if TYPE_CHECKING:
 _UNKNOWN = b"\xc1"
 """Stands for a state of which nobody knows whether it is kept. Nothing is encoded as this."""
 _ATTEMPTS_MAX = 2
+_STOPPING = int(Phase.STOPPING)
 
 
 class Entity:
     """One entity of a shard that is open here."""
 
-    __slots__ = ("_hosting", "_last_write", "_saving", "body", "name", "ref", "saved", "shard", "turn", "waiting")
+    __slots__ = (
+        "_hosting",
+        "_last_write",
+        "_saving",
+        "_unsent",
+        "body",
+        "name",
+        "ref",
+        "saved",
+        "shard",
+        "turn",
+        "waiting",
+    )
 
     def __init__(self, hosting: Hosting, shard: Shard, name: str, saved: bytes | None) -> None:
         self._hosting = hosting
@@ -66,6 +82,8 @@ class Entity:
         self._saving = 0
         """How many writes are under way."""
         self._last_write: _Write | None = None
+        self._unsent: _Write | None = None
+        """What the node has not got yet."""
 
     @property
     def path(self) -> str:
@@ -126,8 +144,11 @@ class Entity:
     def _begin(self, turn: Turn) -> None:
         shard, hosting = self.shard, self._hosting
         cell: Cell | None = None
-        if hosting.may_begin(shard):
-            cell = self._cell(turn)
+        # Where there is an actor, it is asked when the handler begins whether the node may act.
+        if shard.life is Life.OPEN and (self.ref is not None or hosting.may_act()):
+            ref = self.ref
+            # One that stops makes way for another when it has stopped.
+            cell = self._cell(turn) if ref is None else ref._cell if ref._cell.phase < _STOPPING else None
             if cell is None and turn.done():
                 # It cannot be made, and whoever asked knows.
                 hosting.soon(self.go_on)
@@ -149,11 +170,7 @@ class Entity:
                 turn.ask.fail(error)
 
     def _cell(self, turn: Turn) -> Cell | None:
-        """Its actor, which is made where there is none. `None` while that is impossible."""
-        if self.ref is not None:
-            cell = self.ref._cell
-            # One that stops makes way for another when it has stopped.
-            return cell if cell.phase < Phase.STOPPING else None
+        """Its actor, which is made. `None` where that is impossible."""
         try:
             self.ref = self._hosting.spawn(self)
         except Exception as error:
@@ -174,7 +191,7 @@ class Entity:
                 log.error("%s cannot be made", self.path, exc_info=error, extra={"actor": self.path})
 
     def tries_again(self, turn: Turn) -> bool:
-        """Its actor has stopped before it could handle this. Whether another one does (rule 7)."""
+        """Its actor has stopped before it could handle this. Whether another one does (rule 8)."""
         shard = self.shard
         if shard.life is Life.DROPPED:
             return False
@@ -204,13 +221,15 @@ class Entity:
 
     def begins(self, turn: Turn | None, body: Body, message: Any) -> bool:
         """A handler is about to begin. Whether it may (rule 2)."""
-        if not self._hosting.may_begin(self.shard):
+        if self.shard.life is not Life.OPEN or not self._hosting.may_act():
             self._refuse(turn, body, message)
             return False
         if turn is not None:
-            turn.begin()
+            turn.has_begun = True
             if turn.form is Form.TELL:
-                body.context._ask, body.context._sender = None, turn.sender
+                turn.end_silently()
+                context = body.context
+                context._ask, context._sender = None, turn.sender
         return True
 
     def _refuse(self, turn: Turn | None, body: Body, message: Any) -> None:
@@ -255,9 +274,19 @@ class Entity:
             self.go_on()
             hosting.shard_changed(shard)
 
+    def ends_silently(self, turn: Turn, body: Body) -> None:
+        """The same for a message to which nobody wants an answer, in a shard where nothing is kept."""
+        if self.turn is turn:
+            self.turn = None
+            if self.waiting:
+                self._begin(self.waiting.popleft())
+        body.context._sender = None
+        if self.shard.life is Life.CLOSING:
+            self._hosting.shard_changed(self.shard)
+
     def _end_unkept(self, turn: Turn | None) -> None:
         shard = self.shard
-        if turn is not None:
+        if turn is not None and turn.form is not Form.TELL:
             self._release(turn)
         if shard.region.recipe.rests:
             self._hosting.member.feed(events.Touched(shard.region.name, shard.number, shard.epoch, self.name))
@@ -266,21 +295,36 @@ class Entity:
         """Rules 3 and 4."""
         shard, hosting = self.shard, self._hosting
         try:
-            data = shard.region.recipe.state_of(body, hosting.items, self.path)
+            data = shard.region.recipe.state_of(body, hosting.items, self)
         except BaseException as error:
             if turn is not None:
                 turn.fail(ActorFailedError(f"{self.path} failed on {turn.ask.kind()}: {described(error)}"))
             raise
-        place = (shard.region.name, shard.number, shard.epoch, self.name)
         if data == self.saved and not self._saving:
             self._end_unkept(turn)
             return
-        write = _Write(self, turn)
         self.saved = data
-        self._saving += 1
-        shard.saving += 1
-        self._last_write = write
-        hosting.member.feed(events.Handled(*place, data, write))
+        write = self._unsent
+        if write is None:
+            self._unsent = write = self._last_write = _Write(self, turn)
+            self._saving += 1
+            shard.saving += 1
+            if self.waiting:
+                # The next handler may take its time.
+                hosting.soon(self._send_write)
+        elif turn is not None:
+            write.turns.append(turn)
+        write.data = data
+        if not self.waiting:
+            self._send_write()
+
+    def _send_write(self) -> None:
+        """Give the node the state that it has not got yet (rule 7)."""
+        write, self._unsent = self._unsent, None
+        if write is not None:
+            shard = self.shard
+            place = (shard.region.name, shard.number, shard.epoch, self.name)
+            self._hosting.member.feed(events.Handled(*place, write.data, write))
 
     def _release(self, turn: Turn) -> None:
         answer, turn.answer = turn.answer, None
@@ -367,10 +411,11 @@ class Entity:
 class _Write:
     """A state on its way to where it is kept, and the answers that wait for it."""
 
-    __slots__ = ("_entity", "turns")
+    __slots__ = ("_entity", "data", "turns")
 
     def __init__(self, entity: Entity, turn: Turn | None) -> None:
         self._entity = entity
+        self.data: bytes | None = None
         self.turns: list[Turn] = [] if turn is None else [turn]
 
     def durable(self) -> None:
@@ -392,7 +437,7 @@ class _Write:
 class EntityClassBody(ClassBody):
     """Runs an entity that is an instance of an `Actor` class."""
 
-    __slots__ = ("_entity", "_handler", "_restore")
+    __slots__ = ("_entity", "_restore")
 
     def __init__(
         self, runtime: Runtime, cls: type[Actor[Any]], kwargs: dict[str, Any], entity: Entity, restore: Any
@@ -412,11 +457,7 @@ class EntityClassBody(ClassBody):
         await super().start(error)
 
     def install(self, handler: Callable[..., Any]) -> None:
-        self._handler = handler
-        super().install(self._guarded)
-
-    def _guarded(self, message: Any, context: Any) -> Any:
-        return _guard(self, self._entity, self._handler, message, context)
+        super().install(partial(_guard, self, self._entity, handler))
 
     @property
     def instance(self) -> Actor[Any] | None:
@@ -431,18 +472,14 @@ class EntityClassBody(ClassBody):
 class EntityBehaviorBody(BehaviorBody):
     """Runs an entity that is a behavior."""
 
-    __slots__ = ("_entity", "_handler")
+    __slots__ = ("_entity",)
 
     def __init__(self, runtime: Runtime, layers: Layers, entity: Entity) -> None:
         super().__init__(runtime, layers)
         self._entity = entity
 
     def install(self, handler: Callable[..., Any]) -> None:
-        self._handler = handler
-        super().install(self._guarded)
-
-    def _guarded(self, context: Any, message: Any) -> Any:
-        return _guard(self, self._entity, self._handler, context, message)
+        super().install(partial(_guard, self, self._entity, handler))
 
     def ended(self, error: Exception | None) -> None:
         super().ended(error)
@@ -453,7 +490,7 @@ def _guard(body: Body, entity: Entity, handler: Callable[..., Any], first: Any, 
     """Call a handler, and see to what comes before and after it."""
     ask = body.context._ask
     future: object = None if ask is None else ask.future
-    turn = future if isinstance(future, Turn) else None
+    turn = future if type(future) is Turn else None
     if not entity.begins(turn, body, second if body.context_first else first):
         return None
     try:
@@ -461,10 +498,19 @@ def _guard(body: Body, entity: Entity, handler: Callable[..., Any], first: Any, 
     except BaseException:
         entity.ends(turn, body, failed=True)
         raise
+    if turn is not None and turn.form is Form.TELL and entity.shard.leaves_nothing and type(result) is CoroutineType:
+        return _finish_silently(body, entity, turn, result)
     if type(result) is CoroutineType or (not isinstance(result, Behavior) and inspect.isawaitable(result)):
         return _finish(body, entity, turn, result)
     entity.ends(turn, body, failed=False)
     return result
+
+
+async def _finish_silently(body: Body, entity: Entity, turn: Turn, result: Any) -> Any:
+    try:
+        return await result
+    finally:
+        entity.ends_silently(turn, body)
 
 
 async def _finish(body: Body, entity: Entity, turn: Turn | None, result: Any) -> Any:

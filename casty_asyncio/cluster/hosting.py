@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 from casty_proto.actor import Phase, Reason, Stop
 from casty_proto.cluster import events
 from casty_proto.cluster.records import RegionKind
-from casty_proto.machine import nanoseconds
+from casty_proto.machine import Instant, nanoseconds
 
 from ..errors import AskError, NotHandledError
 from ..refs import LocalRef
 from .entities import Entity, EntityClassBody
-from .items import DecodeError, EntityAnswer, Form, Items, Verdict
+from .items import DecodeError, EntityAnswer, Form, Items
 from .lines import one_line
 from .member import Member
 from .names import SINGLETON_ID, name_of
@@ -54,8 +54,11 @@ class Hosting:
         self.shards: dict[tuple[str, int], Shard] = {}
         self.ref_of: Callable[[str, str], EntityRef[Any]]
         """Makes the ref of an entity, for dead letters."""
-        self.done = EntityAnswer(Verdict.ANSWERED, items.state(None, "nothing"))
+        self.done = EntityAnswer(items.state(None, None))
         """What is said to whoever only wants to know that it was done."""
+        self._clock = runtime.clock
+        self._leased_until: Instant = 0
+        """When the lease ends, as it stood when it was looked at; it may last longer by now."""
         self._arrivals = 0
         self._soon: deque[Callable[[], None]] = deque()
 
@@ -176,25 +179,23 @@ class Hosting:
             self._arrivals += 1
             turn = Turn(self, data, self._arrivals)
             try:
-                item = self.items.read(data, turn.ask)
-                if item.entity not in shard.entities and not shard.region.has(item.entity, shard.number):
+                name, turn.form, turn.sender, turn.handle, message = self.items.read(data, turn.ask)
+                if name not in shard.entities and not shard.region.has(name, shard.number):
                     raise ValueError("its entity does not belong to this shard")
             except (DecodeError, ValueError, TypeError) as error:
                 self._undecodable(shard, turn, error)
                 continue
-            turn.form, turn.sender, turn.handle = item.form, item.sender, item.handle
             if turn.form is Form.RECEIPT:
                 turn.form = Form.TELL
                 self.member.lanes.is_hurried = True
-            turn.ask.message = item.message
-            self._entity(shard, item.entity).take(turn, has_waited=have_waited)
+            turn.ask.message = message
+            (shard.entities.get(name) or self._entity(shard, name)).take(turn, has_waited=have_waited)
 
     def renewed(self, turn: Turn) -> Turn:
         """The same message once more, of which nothing was done yet. The turn before is over; nobody is told."""
         fresh = Turn(self, turn.data, turn.arrival)
-        item = self.items.read(turn.data, fresh.ask)
-        fresh.entity, fresh.form, fresh.sender, fresh.handle = turn.entity, item.form, item.sender, item.handle
-        fresh.ask.message = item.message
+        _, fresh.form, fresh.sender, fresh.handle, fresh.ask.message = self.items.read(turn.data, fresh.ask)
+        fresh.entity = turn.entity
         turn.handle = None
         turn.end()
         return fresh
@@ -225,7 +226,7 @@ class Hosting:
 
     def _bring_back(self, shard: Shard, name: str) -> None:
         """An entity comes without having been asked for."""
-        if self.may_begin(shard) and name not in shard.entities:
+        if shard.life is Life.OPEN and self.may_act() and name not in shard.entities:
             self._entity(shard, name).wake()
 
     def spawn(self, entity: Entity) -> LocalRef[Any]:
@@ -252,19 +253,24 @@ class Hosting:
 
     # -- what may be done ----------------------------------------------------------------------------------------------
 
-    def may_begin(self, shard: Shard) -> bool:
-        """Whether a handler may begin in a shard right now."""
-        if shard.life is not Life.OPEN:
-            return False
-        member = self.member
-        return member.node.owns(shard.region.name, shard.number, member.now()) == shard.epoch
-
     def may_end(self, shard: Shard) -> bool:
         """Whether what a handler says and leaves still counts."""
-        if shard.life is not Life.OPEN and shard.life is not Life.CLOSING:
-            return False
+        life = shard.life
+        return (life is Life.OPEN or life is Life.CLOSING) and self.may_act()
+
+    def may_act(self) -> bool:
+        """Whether the lease of this node lasts. For what is done in a shard that is open here, or being closed.
+
+        It is all that has to be asked: whatever else the node decides about a shard is done here, as its effect, before
+        anything else happens. Only time passes by itself. For the same reason a lease lasts until it would end when it
+        was asked for last: one that ends earlier halts all shards.
+        """
+        if self._clock.now() < self._leased_until:
+            return True
         member = self.member
-        return member.node.acts(shard.region.name, shard.number, member.now()) == shard.epoch
+        until = member.node.leased_until
+        self._leased_until = 0 if until is None else until
+        return member.node.may_act(member.now())
 
     def may_wait(self, shard: Shard, turn: Turn) -> bool:
         """Whether a message that was not begun may wait for what becomes of its shard."""
@@ -300,7 +306,7 @@ class Hosting:
         if recipe.is_kept or not isinstance(body, EntityClassBody) or body.instance is None:
             return entity.saved
         try:
-            return recipe.state_of(body, self.items, entity.path)
+            return recipe.state_of(body, self.items, entity)
         except Exception as error:
             self.runtime.log.error("%s moves without its state: %s", entity.path, error, extra={"actor": entity.path})
             return None

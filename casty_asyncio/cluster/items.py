@@ -3,9 +3,10 @@
 Each of them stands for itself (`casty_proto/wire/items.py`): it may wait, move to another node, and be read there. A
 message is sent as
 
-    (entity, form, sender, handle, message)
+    (entity, form, sender, origin, number, message)
 
-where `handle` tells where the answer goes: the handle of the ask, of the process that asks.
+where `origin` and `number` tell where the answer goes: to the handle of the ask, in the process that asks. Nobody wants
+an answer where `origin` is `None`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
-from attrs import evolve, frozen
+from attrs import evolve
 
+from casty_proto.values import value
 from casty_proto.wire import DecodeError, EncodeError, ItemDecoder, ItemEncoder
 from casty_proto.wire.encoder import ANNOUNCED
 from casty_proto.wire.frame import HEADER, HEADER_SIZE
@@ -27,7 +29,9 @@ from ..remote.failures import failure_of, failure_parts
 
 if TYPE_CHECKING:
     from ..remote.remoting import Remoting
-
+    from .asking import EntityAsk
+    from .entities import Entity
+    from .refs import EntityRef
 
 _AROUND = 4096
 """More bytes than the names, addresses and numbers that are sent around an item."""
@@ -46,33 +50,22 @@ class Form(IntEnum):
     """That the owner has it. It is a `TELL` for which somebody waits until then."""
 
 
-class Verdict(IntEnum):
-    """How a message has ended. The values are those in answers."""
-
-    ANSWERED = 0
-    FAILED = 1
-
-
-@frozen
+@value
 class EntityAnswer:
     """To the handle of whoever asked an entity."""
 
-    verdict: Verdict
     data: bytes
+    has_failed: bool = False
+    """Whether it is the reason why there is no answer."""
 
 
+_NO_ITEM = "it is not made of an entity, a form, a sender, an origin, a number and a message"
 ANSWER_NAME = "casty.answer"
 
 
-@frozen
-class Item:
-    """A message for an entity, as it is read."""
-
-    entity: str
-    form: Form
-    sender: ActorRef[Any] | None
-    handle: ActorRef[Any] | None
-    message: Any
+type Item = tuple[str, Form, ActorRef[Any] | None, ActorRef[Any] | None, Any]
+"""A message for an entity, as it is read: the entity, the form, the sender, whom to answer, and the message."""
+_FORMS = tuple(Form)
 
 
 class Items:
@@ -83,25 +76,36 @@ class Items:
         # An item is sent within a message of a node, and what is around it takes room as well.
         whole = remoting.wire_options.max_frame
         options = evolve(remoting.wire_options, max_frame=max(whole // 2, whole - _AROUND))
-        self._encode = ItemEncoder(remoting.types, options).encode
+        encoder = ItemEncoder(remoting.types, options)
+        self._encode = encoder.encode
+        self._encode_beside = encoder.encode_beside
         self._decode = ItemDecoder(remoting.types, remoting.wire_options).decode
 
     def message(
-        self, to: str, entity: str, form: Form, sender: ActorRef[Any] | None, ask: Ask | None, message: Any
+        self, to: EntityRef[Any], form: Form, sender: ActorRef[Any] | None, ask: EntityAsk | None, message: Any
     ) -> bytes:
         """A message for an entity. Raises `NotSendableError`."""
         refs = self._refs
-        handle = None if ask is None else refs.encode(ask.handle())
+        origin, number = None, 0
+        if ask is not None:
+            origin = refs.origin
+            number = ask.number = refs.lend(ask.handle())
         refs.asking = ask
         try:
-            return self._encode((entity, int(form), sender, handle, message))
+            if sender is None:
+                return self._encode_beside((to.entity_id, int(form), None, origin, number), message)
+            return self._encode((to.entity_id, int(form), sender, origin, number, message))
         except EncodeError as error:
             # Its place is that in the message, and not in what is around it.
             kind = type(message).__name__
-            why = str(error).replace("tuple[4]", kind, 1)
-            raise NotSendableError(f"{kind} cannot be sent to {to}: {why}") from error
+            why = str(error).replace("tuple[5]", kind, 1)
+            raise NotSendableError(f"{kind} cannot be sent to {to.path}: {why}") from error
         finally:
             refs.asking = None
+
+    def returned(self, ask: EntityAsk) -> None:
+        """Nobody can answer an ask any more."""
+        self._refs.take_back(ask.number)
 
     def read(self, data: bytes, ask: Ask | None) -> Item:
         """A message. A handle of the ask in it is bound to `ask`. Raises `DecodeError`, or `ValueError` for no item."""
@@ -111,29 +115,31 @@ class Items:
             parts = self._decode(data)
         finally:
             refs.answering = None
-        if type(parts) is not tuple or len(parts) != 5 or type(parts[0]) is not str or type(parts[1]) is not int:
-            raise ValueError("it is not made of an entity, a form, a sender, a handle and a message")
-        entity, form, sender, handle, message = parts
-        if not isinstance(sender, ActorRef | None):
+        if type(parts) is not tuple or len(parts) != 6:
+            raise ValueError(_NO_ITEM)
+        entity, form, sender, origin, number, message = parts
+        if type(entity) is not str or type(form) is not int or not 0 <= form < len(_FORMS) or type(number) is not int:
+            raise ValueError(_NO_ITEM)
+        if sender is not None and not isinstance(sender, ActorRef):
             raise ValueError("the sender of a message is no actor")
-        return Item(entity, Form(form), sender, None if handle is None else refs.decode(handle), message)
+        return entity, _FORMS[form], sender, None if origin is None else refs.handle(origin, number), message
 
     def salvaged(self, data: bytes) -> tuple[str, ActorRef[Any] | None]:
         """Whom a message was for, and who asked, of one that cannot be read, as far as that can be known."""
         try:
             if data[0] == ANNOUNCED[0]:
                 data = data[1 + HEADER_SIZE + HEADER.unpack_from(data, 1)[0] :]
-            _, entity, _, _, handle, _ = msgpack.unpackb(data)
-            return str(entity), None if handle is None else self._refs.decode(tuple(handle[1:]))
+            _, entity, _, _, origin, number, _ = msgpack.unpackb(data)
+            return str(entity), None if origin is None else self._refs.handle(origin, number)
         except Exception:
             return "?", None
 
-    def answer(self, value: Any, what: str) -> EntityAnswer:
+    def answer(self, value: Any, of: Entity) -> EntityAnswer:
         """The answer to an ask. Raises `NotSendableError`."""
         try:
-            return EntityAnswer(Verdict.ANSWERED, self._encode(value))
+            return EntityAnswer(self._encode(value))
         except EncodeError as error:
-            raise NotSendableError(f"{what} cannot be sent: {error}") from error
+            raise NotSendableError(f"the answer of {of.path} cannot be sent: {error}") from error
 
     def failure(self, error: Exception) -> EntityAnswer:
         """Why there is no answer."""
@@ -142,29 +148,30 @@ class Items:
             data = self._encode((kind, text, cause, trace))
         except EncodeError:
             data = self._encode((kind, text, None, trace))
-        return EntityAnswer(Verdict.FAILED, data)
+        return EntityAnswer(data, has_failed=True)
 
     def opened(self, answer: EntityAnswer) -> Any:
         """What an answer says. Raises the failure that it is, `DecodeError`, or `ValueError` for what is no answer."""
         value = self._decode(answer.data)
-        if answer.verdict is Verdict.FAILED:
+        if answer.has_failed:
             raise failure_of(value)
         return value
 
     def late(self, answer: EntityAnswer) -> Any:
         """What is lost with an answer that nobody waits for any more. `None` for a failure."""
-        if answer.verdict is Verdict.FAILED:
+        if answer.has_failed:
             return None
         try:
             return self._decode(answer.data)
         except (DecodeError, ValueError, TypeError):
             return answer
 
-    def state(self, value: Any, what: str) -> bytes:
+    def state(self, value: Any, of: Entity | None) -> bytes:
         """The state of an entity. Raises `NotSendableError`, which names the place in it."""
         try:
             return self._encode(value)
         except EncodeError as error:
+            what = "nothing" if of is None else of.path
             raise NotSendableError(f"the state of {what} cannot be kept: {error}") from error
 
     def state_of(self, data: bytes) -> Any:
@@ -172,4 +179,4 @@ class Items:
         return self._decode(data)
 
 
-__all__ = ["ANSWER_NAME", "DecodeError", "EntityAnswer", "Form", "Item", "Items", "Verdict"]
+__all__ = ["ANSWER_NAME", "DecodeError", "EntityAnswer", "Form", "Item", "Items"]

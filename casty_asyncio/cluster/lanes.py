@@ -20,8 +20,8 @@ nodes bear it that messages are lost, and repeat what must not be (`casty_proto/
     strangers who hold connections open do not crowd out others.
 6.  A message that cannot be decoded is lost like any other, and logged. What is no message ends the connection, and so
     does a message in the name of another node than the one that has shaken hands.
-7.  That a message was accepted is said a little later, unless somebody waits for that: the answer, or what is said
-    next, is on its way first, and of several acknowledgements the last one is enough.
+7.  That a message was accepted is said a little later, unless somebody waits for that or it is about many messages: the
+    answer, or what is said next, is on its way first, and of several acknowledgements the last one is enough.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 from casty_proto.address import AddressError, NodeAddress
 from casty_proto.cluster.checks import split_key
 from casty_proto.cluster.messages import Envelope, Routed
+from casty_proto.cluster.packed import POST, is_packed, packed, unpacked
 from casty_proto.machine import MILLISECOND, SECOND, Instant, shown
 from casty_proto.shard.channel import Accepted
 from casty_proto.wire import Decoder, EncodeError, Encoder, Established, Kind, Malformed, Refused, WireOptions
@@ -53,13 +54,15 @@ WAITING_BYTES = 16 * 2**20
 BACKOFF_MIN = 0.05
 BACKOFF_MAX = 1.0
 SIGN_SECONDS = 1.0
-PATIENT_SECONDS = 0.002
+PATIENT_SECONDS = 0.01
+PATIENT_COUNT = 64
 SILENT_SECONDS = 5.0
 FIRST_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 LANES_MAX = 4096
 """To more addresses than that nothing is said: strangers may name as many as they like."""
 _CHUNK = 512
+_POST = POST[0]
 _SIGN = HEADER.pack(1) + b"\xc0"
 
 
@@ -91,6 +94,9 @@ class Lanes:
         self._patient: dict[_Lane, None] = {}
         """Those for which something waits that can wait a little."""
         self._later: asyncio.TimerHandle | None = None
+        self.will_flush = False
+        """Whether `flush` is called at the end of what is being done: another turn of the loop would cost a call of the
+        system."""
         self.is_hurried = False
         """Whether somebody waits for what the present messages lead to."""
 
@@ -98,14 +104,15 @@ class Lanes:
         """Say something to whoever listens at an address. It may be lost."""
         if self.closing:
             return
-        kind = lane_of(message)
+        is_routed = type(message.body) is Routed
+        kind = Kind.SHARDS if is_routed else lane_of(message)
         lane = self._out.get((to, kind))
         if lane is None:
             lane = self._open(to, kind)
             if lane is None:
                 return
         self.sent += 1
-        lane.say(message, gives_way=type(message.body) is Routed and type(message.body.body) is Accepted)
+        lane.say(message, gives_way=is_routed and type(message.body.body) is Accepted)
 
     def lane(self, to: str, kind: Kind) -> object:
         """The lane that leads there, if there is one."""
@@ -183,7 +190,7 @@ class Lanes:
 
     def flush_soon(self, lane: _Lane) -> None:
         """Write what waits for a lane, at the latest in the next turn of the loop."""
-        if not self._dirty:
+        if not self._dirty and not self.will_flush:
             self.transport.loop.call_soon(self.flush)
         self._dirty.append(lane)
 
@@ -204,6 +211,7 @@ class Lanes:
 
     def flush(self) -> None:
         """Write what waits now, and not in the next turn of the loop."""
+        self.will_flush = False
         dirty, self._dirty = self._dirty, []
         for lane in dirty:
             lane.flush()
@@ -230,6 +238,7 @@ class _Lane:
         "_dialing",
         "_encode",
         "_expects_sign",
+        "_first_count",
         "_flushing",
         "_kind",
         "_lanes",
@@ -259,6 +268,8 @@ class _Lane:
         """Those of the first messages that wait. Who does not wait for longer than a turn is not weighed."""
         self._weight = 0
         """All of these together."""
+        self._first_count = 0
+        """What was acknowledged by the first of those acknowledgements of which only the last is kept."""
         self._flushing = False
         self._dialing = False
         self._attempts = 0
@@ -273,9 +284,14 @@ class _Lane:
 
     def say(self, message: Envelope, *, gives_way: bool) -> None:
         """Say something, soon; or a little later, where it `gives_way` to what matters more."""
-        if gives_way and self._waiting and _supersedes(message, self._waiting[-1]):
-            self._waiting.pop()
-            self._unweigh(0)
+        if gives_way:
+            count = message.body.body.count
+            if self._waiting and _supersedes(message, self._waiting[-1]):
+                self._waiting.pop()
+                self._unweigh(0)
+            else:
+                self._first_count = count
+            gives_way = count - self._first_count < PATIENT_COUNT
         self._waiting.append(message)
         if self._flushing:
             return
@@ -298,11 +314,18 @@ class _Lane:
         before = len(waiting)
         encode = self._encode
         assert encode is not None
+        most = self._lanes.wire_options.max_frame
         while waiting and connection.writable:
             frames = bytearray()
             for _ in range(min(len(waiting), _CHUNK)):
+                message = waiting.popleft()
                 try:
-                    frames += encode(waiting.popleft())
+                    body = packed(message)
+                    if body is None or len(body) > most:
+                        frames += encode(message)
+                    else:
+                        frames += HEADER.pack(len(body))
+                        frames += body
                 except EncodeError as error:
                     self._transport.complain(self.to, "encode", f"a message to {self.to} cannot be sent: {error}")
             connection.write(bytes(frames))
@@ -470,28 +493,41 @@ class _Incoming:
         lanes = self._lanes
         if self._sign is None:
             self._sign = lanes.transport.loop.call_later(SIGN_SECONDS, self._give_sign)
-        for body in bodies:
-            try:
-                message = self._decode(body)
-            except Refused as error:
-                lanes.transport.complain(connection.machine, "decode", f"{connection.peer}: {error}")
-                continue
-            except Malformed as error:
-                self._end("malformed", str(error))
-                return
-            if type(message) is not Envelope:
-                self._end("malformed", "what it says is no message of a node")
-                return
-            if message.sender != self._said_by and not self._may_say(message.sender):
-                self._end("sender", f"it has shaken hands as {self.node}, and speaks for {shown(str(message.sender))}")
-                return
-            lanes.received += 1
-            lanes.on_message(message)
-        # What was answered goes out together, and need not wait for the next turn.
-        lanes.flush()
+        lanes.will_flush = True
+        try:
+            for body in bodies:
+                if not self._hear(body):
+                    return
+        finally:
+            # What was answered goes out together, and need not wait for the next turn.
+            lanes.flush()
         if lanes.is_hurried:
             lanes.is_hurried = False
             lanes.hurry()
+
+    def _hear(self, body: bytes) -> bool:
+        """One message. False where the connection was closed because of it."""
+        lanes, connection = self._lanes, self.connection
+        try:
+            message = unpacked(body) if is_packed(body) else self._decode(body)
+        except Refused as error:
+            lanes.transport.complain(connection.machine, "decode", f"{connection.peer}: {error}")
+            return True
+        except Malformed as error:
+            self._end("malformed", str(error))
+            return False
+        if type(message) is not Envelope:
+            self._end("malformed", "what it says is no message of a node")
+            return False
+        if message.sender != self._said_by and not self._may_say(message.sender):
+            self._end("sender", f"it has shaken hands as {self.node}, and speaks for {shown(str(message.sender))}")
+            return False
+        lanes.received += 1
+        lanes.on_message(message)
+        if body[0] == _POST and len(message.body.body.items) >= PATIENT_COUNT:
+            # Whoever sends so much at once may have sent all that it may before it hears of that.
+            lanes.is_hurried = True
+        return True
 
     def _may_say(self, sender: object) -> bool:
         """Whether it is the node that has shaken hands: in this life, or in an earlier one from which it came back."""

@@ -63,7 +63,8 @@ class Member:
         self._clock = runtime.clock
         self._events: deque[NodeEvent] = deque()
         self._busy = False
-        self._tells: list[events.Tell] = []
+        self._posts: dict[tuple[str, int], list[events.Entry]] = {}
+        """What is to be sent with all else of this turn of the loop, by shard."""
         self._unanswered = 0
         """Without a disk: the last record that is to be reported as written."""
         self._due: Instant | None = None
@@ -120,24 +121,34 @@ class Member:
         if self._carry:
             self.feed(events.ConnectionLost(address))
 
-    def tell(self, tell: events.Tell) -> None:
+    def post(self, spot: tuple[str, int], entry: events.Entry) -> None:
         """Send a message to a shard, together with all others of this turn of the loop."""
-        if not self._tells:
+        posts = self._posts
+        batch = posts.get(spot)
+        if batch is not None:
+            batch.append(entry)
+            return
+        if not posts:
             self.runtime.loop.call_soon(self.flush)
-        self._tells.append(tell)
+        posts[spot] = [entry]
 
     def flush(self) -> None:
         """Send the messages that wait for others of this turn."""
-        tells, self._tells = self._tells, []
-        if not tells:
+        posts, self._posts = self._posts, {}
+        self.lanes.will_flush = True
+        try:
+            for spot, entries in posts.items():
+                self._post(spot, entries)
+        finally:
+            self.lanes.flush()
+
+    def _post(self, spot: tuple[str, int], entries: list[events.Entry]) -> None:
+        if not self._ended:
+            self.feed(events.Tells(*spot, tuple(entries)))
             return
-        if self._ended:
-            for tell in tells:
-                if tell.request is not None:
-                    tell.request.answered(Rejected("this node belongs to no cluster any more"))
-            return
-        self.feed(events.Tells(tuple(tells)))
-        self.lanes.flush()
+        for _, request, _ in entries:
+            if request is not None:
+                request.answered(Rejected("this node belongs to no cluster any more"))
 
     def feed(self, event: NodeEvent) -> None:
         """Give one event to the node, and carry out what it says. Within an effect, the event comes after it."""

@@ -20,7 +20,7 @@ NUM_SHARDS = 1024
 """How many shards a type has unless it is told otherwise: enough for some thirty nodes. Each shard costs a node some
 50 microseconds when it moves, so few nodes are better off with few; a hundred want 16384 for an even load."""
 
-_CHANNELS = {"window": 256, "max_waiting": 2**16}
+_CHANNELS = {"window": 1024, "max_waiting": 2**16}
 """Enough messages for one shard that a fast sender need not wait for every turn of the owner's loop."""
 _SLOWEST = NodeOptions(channels=ChannelOptions(**_CHANNELS))
 _FASTEST = NodeOptions.fast(channels=evolve(NodeOptions.fast().channels, **_CHANNELS))

@@ -62,13 +62,13 @@ class Recipe:
             awaited=False,
         )
 
-    def state_of(self, body: Body, items: Items, path: str) -> bytes | None:
+    def state_of(self, body: Body, items: Items, entity: Entity) -> bytes | None:
         """The state of an entity; `None`: it is no more. Raises what `get_state` raises, and `NotSendableError`."""
         assert isinstance(body, EntityClassBody)
         instance = body.instance
         assert instance is not None
         state = instance.get_state()
-        return None if state is None else items.state(state, path)
+        return None if state is None else items.state(state, entity)
 
 
 def recipe_of_class(

@@ -49,8 +49,8 @@ class EntityRef[M](ActorRef[M]):
     def tell(self, message: M, sender: ActorRef[Any] | None = None) -> None:
         """Send a message and go on; see `ActorRef.tell`. What waits for one shard is limited."""
         region = self.region
-        data = region.items.message(self.path, self.entity_id, Form.TELL, sender, None, message)
-        region.tell(self.entity_id, data, Telling(region.runtime, self, message, sender))
+        data = region.items.message(self, Form.TELL, sender, None, message)
+        region.tell(self.entity_id, data, Telling(region.runtime, self, message, sender), quiet=True)
 
     async def send(self, message: M, sender: ActorRef[Any] | None = None) -> None:
         """Send a message, and wait until the owner has it.

@@ -12,6 +12,7 @@ from casty_proto.actor import Phase, Stop
 from casty_proto.cluster import events
 from casty_proto.cluster.records import RegionKind, RegionSettings
 from casty_proto.machine import SECOND, Rejected
+from casty_proto.shard.hashing import shard_of
 
 from ..errors import AskTimeoutError, ClusterError, ClusterTimeoutError, NotHandledError
 from .asking import Accepting, EntityAsk, EntityAsks
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 WAITING_MAX = 4096
 """How many messages wait here for a type that is not known yet."""
+PLACES_MAX = 1024
+"""Of how many entities of a type the shard is remembered."""
 WAITED_FOR_MAX = 1024
 """For how many types that are not known yet messages wait."""
 SEND_SECONDS = 10.0
@@ -48,6 +51,9 @@ class Region:
         self._member = regions.member
         self._waiting: deque[tuple[str, bytes, Request]] = deque()
         self._waited_for = regions.waited_for
+        self._shards: dict[str, int] = {}
+        """Of entities that were told something, while there are `_num_shards`."""
+        self._num_shards = 0
 
     @property
     def settings(self) -> RegionSettings | None:
@@ -72,8 +78,11 @@ class Region:
         settings = self.settings
         return SEND_SECONDS + (0.0 if settings is None else settings.timeout_ns / SECOND)
 
-    def tell(self, entity: str, data: bytes, request: Request) -> int:
-        """Send a message. Returns the shard; -1 while it waits for the type to become known."""
+    def tell(self, entity: str, data: bytes, request: Request, *, quiet: bool = False) -> int:
+        """Send a message. Returns the shard; -1 while it waits for the type to become known.
+
+        A `quiet` one is told nothing when an owner has it, but only when it is lost.
+        """
         if self._member.has_ended:
             request.answered(Rejected("this node belongs to no cluster any more"))
             return -1
@@ -85,8 +94,13 @@ class Region:
                 self._waiting.append((entity, data, request))
                 self._waited_for[self] = None
             return -1
-        shard = self._member.node.shard_of(self.name, entity)
-        self._member.tell(events.Tell(request, self.name, shard, data))
+        if known.num_shards != self._num_shards or len(self._shards) > PLACES_MAX:
+            self._num_shards = known.num_shards
+            self._shards.clear()
+        shard = self._shards.get(entity, -1)
+        if shard < 0:
+            shard = self._shards[entity] = shard_of(entity, known.num_shards)
+        self._member.post((self.name, shard), (data, request, not quiet))
         return shard
 
     async def accepted(self, ref: EntityRef[Any], message: Any, sender: ActorRef[Any] | None) -> None:
@@ -96,7 +110,7 @@ class Region:
         """
         self.runtime.check_thread()
         loop = self.runtime.loop
-        data = self.items.message(ref.path, ref.entity_id, Form.RECEIPT, sender, None, message)
+        data = self.items.message(ref, Form.RECEIPT, sender, None, message)
         until = loop.time() + SEND_SECONDS
         while True:
             future: asyncio.Future[None] = loop.create_future()

@@ -49,13 +49,15 @@ class HostedRegion:
 class Shard:
     """One shard that was opened here."""
 
-    __slots__ = ("entities", "epoch", "is_impatient", "life", "number", "region", "saving", "states")
+    __slots__ = ("entities", "epoch", "is_impatient", "leaves_nothing", "life", "number", "region", "saving", "states")
 
     def __init__(self, region: HostedRegion, number: int, epoch: int, states: dict[str, bytes]) -> None:
         self.region = region
         self.number = number
         self.epoch = epoch
         self.life = Life.OPEN
+        self.leaves_nothing = not region.recipe.is_kept and not region.recipe.rests
+        """Whether nobody has to be told that a handler has ended for which nobody waits."""
         self.entities: dict[str, Entity] = {}
         self.states = states
         """Of the entities that have not been needed here yet."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from casty_proto.actor import Reason
 
-from ..asks import Ask, over
+from ..asks import OVER, Ask, over
 from ..errors import ActorFailedError, ActorStoppedError, NotSendableError, OutcomeUnknownError
 from ..refs import ActorRef
 from .answers import give_answer
@@ -77,7 +77,7 @@ class Turn:
             return  # Whoever sends waits for the end of the handler, and not for what it says.
         self.end()
         try:
-            answer = self._hosting.items.answer(value, f"the answer of {self.path}")
+            answer = self._hosting.items.answer(value, self.entity)
         except NotSendableError as error:
             self._hosting.runtime.log.error("%s", error, extra={"actor": self.path})
             answer = self._hosting.items.failure(ActorFailedError(str(error)))
@@ -108,11 +108,11 @@ class Turn:
 
     # -- what is said --------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """The handler begins."""
-        self.has_begun = True
-        if self.form is Form.TELL:
-            self._is_over = True
+    def end_silently(self) -> None:
+        """Nobody waits for what becomes of it."""
+        self._is_over = True
+        # The ask leads to the turn, which leads to the ask: no circle.
+        self.ask.future = OVER
 
     def fail(self, error: Exception) -> None:
         """Whatever the handler does now, this is how it has ended for whoever asked."""

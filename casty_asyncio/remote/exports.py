@@ -59,6 +59,17 @@ class Exports:
             ref._ask.future.add_done_callback(forget)
         return number
 
+    def lend(self, ref: ReplyRef[object]) -> int:
+        """A number of its own for a handle, which can be told its answer until it is taken back."""
+        number = self._next_handle
+        self._next_handle += 1
+        self._targets[number] = ref
+        return number
+
+    def take_back(self, number: int) -> None:
+        """Nobody has that number any more."""
+        self._targets.pop(number, None)
+
     def find(self, number: int) -> LocalRef[object] | ReplyRef[object] | None:
         """Whoever has that number now."""
         return self._targets.get(number)

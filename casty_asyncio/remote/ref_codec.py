@@ -49,6 +49,8 @@ class RefCodec:
         """What knows refs that have no place, where there is a cluster."""
         self._remoting = remoting
         self._nodes: dict[tuple[str, int, str], Node] = {}
+        self._origins: dict[str, Node] = {}
+        self._own_origin = ""
 
     def encode(self, ref: ActorRef[Any]) -> tuple[str, int, str, str, int] | None:
         """What is sent. Raises `ValueError` for a ref that means nothing elsewhere."""
@@ -92,6 +94,42 @@ class RefCodec:
         if node_id == own.node_id and generation == own.generation:
             return self._remoting.exports.find(number) or self._missing(path, number)
         return RemoteRef(self._remoting, self._node(node_id, generation, address), path, number)
+
+    # -- handles by themselves -----------------------------------------------------------------------------------------
+
+    @property
+    def origin(self) -> str:
+        """This process, in one text: with the number of a handle, all that it takes to answer."""
+        if not self._own_origin:
+            own = self._remoting.own
+            self._own_origin = f"{own.generation} {own.address} {own.node_id}"
+        return self._own_origin
+
+    def lend(self, ref: ReplyRef[Any]) -> int:
+        """The number of a handle, until it is taken back."""
+        return self._remoting.exports.lend(ref)
+
+    def take_back(self, number: int) -> None:
+        """The handle can be told nothing any more."""
+        self._remoting.exports.take_back(number)
+
+    def handle(self, origin: Any, number: Any) -> ActorRef[Any]:
+        """The handle of that number in that process. Raises `ValueError` or `TypeError` for what is none."""
+        if type(origin) is not str or type(number) is not int:
+            raise TypeError("a handle is not made of an origin and a number")
+        if not is_handle(number) or number > INCARNATION_MAX:
+            raise ValueError("a handle has a number that is none")
+        node = self._origins.get(origin)
+        if node is None:
+            generation, address, node_id = origin.split(" ", 2)
+            node = self._node(node_id, int(generation), address)
+            if len(self._origins) >= _NODES_MAX:
+                self._origins.clear()
+            self._origins[origin] = node
+        own = self._remoting.own
+        if node.generation == own.generation and node.node_id == own.node_id:
+            return self._remoting.exports.find(number) or self._missing("/$ask", number)
+        return RemoteRef(self._remoting, node, "/$ask", number)
 
     def _node(self, node_id: str, generation: int, address: str) -> Node:
         """Nodes are few and refs are many."""

@@ -91,6 +91,12 @@ class Direct:
         """Whether its lease lasts: without one it owns nothing. To be asked right before something is done."""
         return self._owning.may_act(now)
 
+    @property
+    def leased_until(self) -> Instant | None:
+        """When its lease ends, as it stands; `None` where it has none. It may get a longer one meanwhile. If it is to
+        end earlier, every shard that is open here is halted, with an effect."""
+        return self._owning.leased_until
+
     def owns(self, region: str, shard: int, now: Instant) -> int | None:
         """The epoch in which it owns a shard, if a handler may begin right now; otherwise `None`."""
         return self._owning.owns(region, shard, now)

@@ -116,6 +116,9 @@ def door_of(body: Any) -> Door | None:
 # What the fields may be ----------------------------------------------------------------------------------------------
 
 
+_BYTES = frozenset((bytes,))
+
+
 def _is_number(thing: Any) -> bool:
     return type(thing) is int and 0 <= thing <= NUMBER_MAX
 
@@ -188,7 +191,7 @@ _CHANNEL: dict[type[Any], Callable[[Any], bool]] = {
         and _is_number(one.channel)
         and _is_number(one.first)
         and type(one.items) is tuple
-        and all(type(item) is bytes for item in one.items)
+        and _BYTES.issuperset(map(type, one.items))
     ),
     Hello: lambda one: _is_number(one.epoch) and _is_number(one.channel) and _is_number(one.since),
     Accepted: lambda one: _is_number(one.epoch) and _is_number(one.channel) and _is_number(one.count),

@@ -179,12 +179,30 @@ class Tell:
     item: bytes = field(validator=_BYTES)
 
 
+type Entry = tuple[bytes, Any, bool]
+"""One of several messages: the item, the request, and whether `Done` is to be said as well. Without that there is an
+answer to the request for a message that is lost alone."""
+
+
+_ONLY_BYTES = frozenset((bytes,))
+
+
+def _are_entries(_: object, attribute: Any, entries: object) -> None:
+    try:
+        good = type(entries) is tuple and _ONLY_BYTES.issuperset([type(item) for item, _, _ in entries])
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise TypeError(f"{attribute.name} must be a tuple of (bytes, request, bool)")
+
+
 @value
 class Tells:
-    """Several messages, `tells`, in their order. Those for one shard travel together, which costs much less than one by
-    one."""
+    """Several messages for one shard, in their order. They travel together, which costs much less than one by one."""
 
-    tells: tuple[Tell, ...] = field(validator=deep_iterable(instance_of(Tell)))
+    region: str = field(validator=_TEXT)
+    shard: int = field(validator=_WHOLE)
+    entries: tuple[Entry, ...] = field(validator=_are_entries)
 
 
 @value

@@ -35,6 +35,10 @@ Rules
  5. A process that starts again on its disk marks its beginning in the log before it owns or sends anything, and before
     it registers anything: what was registered before that is dropped.
  6. Who leaves goes when nothing is left here that others might want, or after `leave_ns`.
+ 7. Messages for shards, their answers, and the states that handlers leave are most of what a node hears, and change
+    nothing but channels and copies. They go straight to `Routing` and `Owning`: the other parts are not asked whether
+    anything has changed for them. This holds only for a member whose lease, if it has one, lasts; and it leads to the
+    same effects as the long way.
 """
 
 from __future__ import annotations
@@ -59,7 +63,7 @@ from .doors import Door, door_of, is_envelope
 from .events import NodeEffect, NodeEvent, Received, Standing, Tell
 from .forming import Admitted, Forming, Found, TurnedAway, Verdict
 from .inside import Inside
-from .messages import Belongs, Envelope, Expelled, Seek
+from .messages import Belongs, Envelope, Expelled, Routed, Seek
 from .options import NodeOptions
 from .owning import Owning
 from .plans import Plans
@@ -133,6 +137,9 @@ class Node(Direct):
         """Apply one event; see `casty_proto.machine`."""
         core = self._core
         core.now = now
+        if self._goes_straight(event):
+            out, core.out = tuple(core.out), []
+            return out
         self._owning.expire()
         self._on_event(event)
         self._settle()
@@ -147,6 +154,51 @@ class Node(Direct):
             self._deadline = self._earliest()
         out, core.out = tuple(core.out), []
         return out
+
+    def _goes_straight(self, event: NodeEvent) -> bool:
+        """Rule 7: do what a message for a shard, its answer, or a state asks for, if that can concern nothing else.
+
+        False, and nothing was done, where more may have to be looked at.
+        """
+        core = self._core
+        if core.standing is not Standing.MEMBER or core.failure or self._owning.is_over(core.now):
+            return False
+        if type(event) is events.Tells:
+            self._routing.on_tells(event)
+        elif type(event) is Tell:
+            self._routing.on_tell(event)
+        elif type(event) is events.Handled:
+            self._owning.on_handled(event)
+        elif type(event) is Received:
+            message = event.message
+            if type(message) is not Envelope or type(message.body) is not Routed or not self._is_of_member(message):
+                return False
+            body: Any = message.body
+            door = door_of(body)
+            if door is Door.TO_OWNER:
+                self._owning.on_routed(message.sender, body.region, body.shard, body.body)
+            elif door is Door.TO_SENDER:
+                self._routing.on_routed(message.sender, body.region, body.shard, body.body)
+            else:
+                return False
+        else:
+            return False
+        if core.mail:
+            self._settle()
+        # No other deadline can have become earlier. One that is met too early does no harm.
+        is_state = type(event) is events.Handled
+        deadline = self._owning.keeping_deadline() if is_state else self._routing.deadline()
+        if deadline is not None and (self._deadline is None or deadline < self._deadline):
+            self._deadline = deadline
+        return True
+
+    def _is_of_member(self, message: Envelope) -> bool:
+        """Whether it is for this node, in this cluster, from another member that is where it is known to be."""
+        core, sender = self._core, message.sender
+        if message.to not in (None, core.key) or message.cluster != core.cluster or type(sender) is not str:
+            return False
+        member = core.state.member(sender)
+        return member is not None and sender != core.key and member.node.address == message.address
 
     def _settle(self) -> None:
         """Hear what this node says to itself, and see what has become of it, until neither leads to anything more."""
@@ -192,8 +244,8 @@ class Node(Direct):
                 self._on_wake()
             case Tell():
                 self._routing.on_tell(event)
-            case events.Tells(tells):
-                self._routing.on_tells(tells)
+            case events.Tells():
+                self._routing.on_tells(event)
             case events.Handled():
                 self._owning.on_handled(event)
             case events.Touched():

@@ -351,6 +351,11 @@ class Owning:
         """Whether the lease lasts."""
         return self._holder.holds(now)
 
+    @property
+    def leased_until(self) -> Instant | None:
+        """When the lease ends, as it stands."""
+        return self._holder.until
+
     def owns(self, region: str, shard: int, now: Instant) -> int | None:
         """The epoch in which this node owns the shard, if it may act as its owner right now."""
         if self._homes.phase_of(region, shard) is not Phase.OPEN or not self._holder.holds(now):
@@ -408,6 +413,10 @@ class Owning:
         """What `deadline` is the earliest of."""
         return (self._holder.deadline, self._homes.deadline, *self._keeping.deadlines)
 
+    def keeping_deadline(self) -> Instant | None:
+        """When the states want `wake`."""
+        return self._keeping.deadline()
+
     def invariants(self) -> None:
         """Assert what must hold between two events."""
         self._holder.invariants()
@@ -421,10 +430,14 @@ class Owning:
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
+    def is_over(self, now: Instant) -> bool:
+        """Whether there was a lease that has ended, and `expire` was not called since."""
+        until = self._holder.until
+        return until is not None and now >= until
+
     def expire(self) -> None:
         """Before anything else is done: if the lease is over, so is everything here (rule 1)."""
-        until = self._holder.until
-        if until is not None and self._core.now >= until:
+        if self.is_over(self._core.now):
             self._feed_holder(Wake())
 
     def wake(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from typing import assert_never
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from ..machine import Instant, Rejected, Reply
 from ..shard.channel import Accepted, Failed, Moved, Post, Returned, Sender, SenderEffects, Settled, ToSend, Welcome
@@ -12,7 +12,7 @@ from ..shard.steward import Spot
 from ..timers import Deadlines
 from .checks import NodeKey
 from .core import Core
-from .events import Done, Tell, Unknown
+from .events import Done, Entry, Tell, Tells, Unknown
 from .messages import Routed
 from .outcomes import ShardsMoved
 
@@ -20,21 +20,17 @@ _CHANNELS = 2**24
 """More channels than one process can use up for a shard."""
 
 
-@frozen
-class _Item:
-    request: Any
-    data: bytes
-
-
 class Routing:
     """The channels of a node."""
 
-    __slots__ = ("_believed_until", "_core", "_deadlines", "_first", "_senders")
+    __slots__ = ("_believed_until", "_core", "_deadlines", "_due", "_first", "_senders")
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._senders: dict[Spot, Sender] = {}
         self._deadlines: Deadlines[Spot] = Deadlines()
+        self._due: dict[Spot, Instant] = {}
+        """The same by channel. A channel is due then or later."""
         self._believed_until: dict[Spot, Instant] = {}
         """Of channels that lead to owners that only others have told of."""
         self._first: int | None = 1
@@ -52,44 +48,37 @@ class Routing:
 
     def on_tell(self, event: Tell) -> None:
         """A message for a shard."""
-        self.on_tells((event,))
+        self._post(event.region, event.shard, ((event.item, event.request, True),))
 
-    def on_tells(self, tells: tuple[Tell, ...]) -> None:
-        """Several messages. Those for one shard travel together."""
-        senders: dict[Spot, Sender] = {}
-        for event in tells:
-            self._put(event, senders)
-        for spot, sender in senders.items():
-            self._perform(spot, sender, sender.flush(self._core.now))
+    def on_tells(self, event: Tells) -> None:
+        """Several messages for one shard. They travel together."""
+        self._post(event.region, event.shard, event.entries)
 
-    def _put(self, event: Tell, senders: dict[Spot, Sender]) -> None:
+    def _post(self, name: str, shard: int, entries: tuple[Entry, ...]) -> None:
         core = self._core
-        region = core.state.region(event.region)
+        region = core.state.region(name)
         reason = ""
         if self._first is None or not core.is_in:
             reason = f"{core.key} belongs to no cluster at the moment"
         elif region is None:
-            reason = f"there is no {event.region!r}; register it first"
+            reason = f"there is no {name!r}; register it first"
         elif region.closing:
-            reason = f"{event.region!r} is being removed"
-        elif not 0 <= event.shard < region.num_shards:
-            reason = f"{event.region!r} has {region.num_shards} shards, and none with number {event.shard}"
+            reason = f"{name!r} is being removed"
+        elif not 0 <= shard < region.num_shards:
+            reason = f"{name!r} has {region.num_shards} shards, and none with number {shard}"
         if reason:
-            self._answer(event.request, Rejected(reason))
+            self._answer(entries, Rejected(reason))
             return
         assert self._first is not None
         assert region is not None
-        spot = (event.region, event.shard)
+        spot = (name, shard)
         sender = self._senders.get(spot)
         if sender is None:
             sender = self._senders[spot] = Sender(core.options.channels, self._first)
-            sender.lead_to(region.owner(event.shard), region.epoch(event.shard), core.now)
-        if spot not in senders:
+            sender.lead_to(region.owner(shard), region.epoch(shard), core.now)
+        if spot in self._believed_until:
             self._doubt(spot, sender)
-            senders[spot] = sender
-        refused = sender.put(_Item(event.request, event.item), core.now)
-        if refused:
-            self._perform(spot, sender, refused)
+        self._perform(spot, sender, sender.post(entries, core.now))
 
     def moved(self, change: ShardsMoved) -> None:
         """Shards have another owner."""
@@ -139,7 +128,10 @@ class Routing:
     def wake(self) -> None:
         """The deadline has come."""
         for spot in self._deadlines.due(self._core.now):
-            sender = self._senders[spot]
+            del self._due[spot]
+            sender = self._senders.get(spot)
+            if sender is None:
+                continue
             self._doubt(spot, sender)
             self._perform(spot, sender, sender.wake(self._core.now))
 
@@ -151,14 +143,18 @@ class Routing:
         """This node does nothing more."""
         for spot, sender in self._senders.items():
             self._perform(spot, sender, sender.give_up(reason))
+        self._deadlines.clear()
+        self._due.clear()
         self._first = None
 
     def invariants(self) -> None:
         """Assert what must hold between two events."""
         self._deadlines.invariants()
+        assert len(self._due) == len(self._deadlines), "a deadline is not known"
         for spot, sender in self._senders.items():
             sender.invariants()
-            assert (sender.deadline() is not None) == (spot in self._deadlines), f"{spot} is not looked after"
+            deadline, due = sender.deadline(), self._due.get(spot)
+            assert deadline is None or (due is not None and due <= deadline), f"{spot} is not looked after"
 
     # -- effects -------------------------------------------------------------------------------------------------------
 
@@ -170,37 +166,46 @@ class Routing:
                     for part in self._parts(message) if type(message) is Post else (message,):
                         core.send(to, Routed(*spot, part))
                 case Settled(items):
-                    for item in items:
-                        self._answer(item.request, Done(core.state.changed))
+                    done = Done(core.state.changed)
+                    for _, request, wants_done in items:
+                        if wants_done and request is not None:
+                            core.out.append(Reply(request, done))
                 case Failed(items):
-                    for item in items:
-                        self._answer(item.request, Unknown("an owner is gone that may have had it"))
+                    self._answer(items, Unknown("an owner is gone that may have had it"))
                 case Returned(items, reason):
-                    for item in items:
-                        self._answer(item.request, Rejected(reason))
+                    self._answer(items, Rejected(reason))
                 case _:
                     assert_never(effect)
+        # A channel in use changes its deadline with every message, and hardly ever to an earlier one. What is due too
+        # early finds nothing to do.
         deadline = sender.deadline()
         if deadline is None:
-            self._deadlines.cancel(spot)
-        else:
+            return
+        due = self._due.get(spot)
+        if due is None or deadline < due:
+            self._due[spot] = deadline
             self._deadlines.set(spot, deadline)
 
     def _parts(self, post: Post) -> list[Post]:
         """The same as several messages, none of which is too long to be sent."""
         most = self._core.options.post_bytes
+        items = tuple([item for item, _, _ in post.items])
+        if sum(map(len, items)) <= most:
+            return [Post(post.epoch, post.channel, post.first, items)]
         parts: list[Post] = []
         data: list[bytes] = []
         first, size = post.first, 0
-        for item in post.items:
-            if data and size + len(item.data) > most:
+        for item in items:
+            if data and size + len(item) > most:
                 parts.append(evolve(post, first=first, items=tuple(data)))
                 first, size, data = first + len(data), 0, []
-            data.append(item.data)
-            size += len(item.data)
+            data.append(item)
+            size += len(item)
         parts.append(evolve(post, first=first, items=tuple(data)))
         return parts
 
-    def _answer(self, request: Any, result: Done | Unknown | Rejected) -> None:
-        if request is not None:
-            self._core.out.append(Reply(request, result))
+    def _answer(self, entries: tuple[Entry, ...], result: Unknown | Rejected) -> None:
+        """The same answer for all of these."""
+        for _, request, _ in entries:
+            if request is not None:
+                self._core.out.append(Reply(request, result))

@@ -203,20 +203,20 @@ class Sender:
             return until if self._resend_at is None else self._resend_at
         return min(until, self._resend_at)
 
-    def post(self, item: Any, now: Instant) -> SenderEffects:
-        """Send a message, now or when there is an owner."""
-        return self.put(item, now) or self.flush(now)
-
-    def put(self, item: Any, now: Instant) -> SenderEffects:
-        """The same, but others follow at once: `flush` comes after them, so that they travel together."""
-        if len(self) >= self._options.max_waiting:
-            return (Returned((item,), f"{len(self)} messages wait for this shard already"),)
-        self._waiting.append((now + self._options.patience_ns, item))
-        return ()
-
-    def flush(self, now: Instant) -> SenderEffects:
-        """Send what was put, now or when there is an owner."""
-        return self._send_more(now)
+    def post(self, items: tuple[Any, ...], now: Instant) -> SenderEffects:
+        """Send messages, now or when there is an owner. They travel together, as far as that is possible."""
+        options, sent = self._options, self._sent
+        free = options.max_waiting - len(sent) - len(self._waiting)
+        refused: SenderEffects = ()
+        if len(items) > free:
+            reason = f"{options.max_waiting} messages wait for this shard already"
+            items, refused = items[:free], (Returned(items[free:], reason),)
+        if self._waiting or self._owner is None or self._asking or len(sent) + len(items) > options.window:
+            until = now + options.patience_ns
+            self._waiting.extend([(until, item) for item in items])
+            return (*refused, *self._send_more(now))
+        # Nothing is before them, and the window has room: they need not wait.
+        return (*refused, *self._send(items, now)) if items else refused
 
     def lead_to(self, owner: str | None, epoch: int, now: Instant) -> SenderEffects:
         """The shard is owned by `owner` at `epoch`, as far as is known here. What is older changes nothing."""
@@ -311,19 +311,28 @@ class Sender:
         self._resend_at = None
 
     def _settle(self, count: int) -> Settled:
-        items = tuple([self._sent.popleft() for _ in range(count - (self._next - len(self._sent)) + 1)])
-        if not self._sent:
+        sent = self._sent
+        settled = count - (self._next - len(sent)) + 1
+        if settled == len(sent):
+            items = tuple(sent)
+            sent.clear()
             self._resend_at = None
-        return Settled(items)
+            return Settled(items)
+        return Settled(tuple([sent.popleft() for _ in range(settled)]))
 
     def _send_more(self, now: Instant) -> SenderEffects:
         owner = self._owner
         room = self._options.window - len(self._sent)
         if owner is None or self._asking or room <= 0 or not self._waiting:
             return ()
+        return self._send(tuple([self._waiting.popleft()[1] for _ in range(min(room, len(self._waiting)))]), now)
+
+    def _send(self, items: tuple[Any, ...], now: Instant) -> SenderEffects:
+        """Send these for the first time. There is an owner, and room in the window."""
+        owner = self._owner
+        assert owner is not None
         if not self._sent:
             self._since = self._epoch
-        items = tuple([self._waiting.popleft()[1] for _ in range(min(room, len(self._waiting)))])
         first = self._next
         self._next += len(items)
         self._sent.extend(items)

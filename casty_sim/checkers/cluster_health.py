@@ -168,7 +168,7 @@ def unanswered(programs: list[ClusterProgram], before: int) -> list[str]:
         asked = [number for number, since in program.conferring.items() if since < before]
         if asked:
             found.append(f"{program.node.key} does not say whether it knows all that is known")
-        owed = [saving for saving in program.app.saving.values() if saving[4] < before]
+        owed = [saving for saving in program.app.saving.values() if saving[3] < before]
         if owed:
             found.append(f"{program.node.key} does not say whether {len(owed)} writes are durable: {owed[0][0].spot}")
     return found

@@ -33,7 +33,7 @@ class LoopProgram(Program):
         """A packet: for the stack, as a callback like any other."""
         loop = self.loop
         stack = loop.stack
-        loop._ready.append(SimHandle(stack.on_packet, (peer.name, message), loop, None))
+        loop._ready.append(SimHandle(stack.on_packet, (peer.name, message), None))
         self.wake()
 
     def persisted(self, ticket: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from .loop import SimLoop
@@ -20,12 +20,15 @@ class SimFuture[T](asyncio.Future[T]):
 
     __slots__ = ("number",)
 
-    def __init__(self, *, loop: SimLoop) -> None:
-        self.number = loop.next_number()
-        super().__init__(loop=loop)
+    number: int
 
     def __hash__(self) -> int:
-        return self.number
+        # Counted when it is asked for: most futures never are, and the order of asking is the same in every run.
+        try:
+            return self.number
+        except AttributeError:
+            self.number = number = cast("SimLoop", self.get_loop()).next_number()
+            return number
 
 
 class SimTask[T](asyncio.Task[T]):

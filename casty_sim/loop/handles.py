@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class SimHandle(asyncio.Handle):
-    """A callback that is to run in the next turn. Cheaper to make than asyncio's own, which asks for debug modes."""
+    """A callback that is to run in the next turn. Cheaper to make than asyncio's own, which asks for debug modes.
+
+    What only asyncio's own methods look at is not set: all of those that are ever called are here.
+    """
 
     __slots__ = ()
 
@@ -23,15 +26,11 @@ class SimHandle(asyncio.Handle):
     _cancelled: bool
     _context: Context
 
-    def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], loop: SimLoop, context: Context | None
-    ) -> None:
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None) -> None:
         self._context = copy_context() if context is None else context
-        self._loop = loop
         self._callback = callback
         self._args = args
         self._cancelled = False
-        self._repr = None
 
     def cancel(self) -> None:
         """Do not call it any more."""
@@ -73,7 +72,6 @@ class SimTimer(SimHandle, asyncio.TimerHandle):
         self._callback = callback
         self._args = args
         self._cancelled = False
-        self._repr = None
         self._when = when
         self._scheduled = True
 

@@ -40,7 +40,7 @@ from ..world import NEVER, Host
 from . import running
 from .executor import Executors
 from .futures import SimFuture, SimTask
-from .handles import SimHandle, SimTimer, due_ns
+from .handles import SimHandle, SimTimer, due_ns, name_of
 from .network import NetworkCalls
 from .signals import Signals
 
@@ -77,6 +77,8 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
         self._seq = 0
         self._number = 0
         self._breath_until: Instant = -1
+        self._now: Instant = 0
+        self._seconds = 0.0
         self._stopping = False
         self._running = False
         self._closed = False
@@ -107,7 +109,12 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
 
     def time(self) -> float:
         """The clock of the host, in seconds."""
-        return self.host.now() / 1e9
+        return self._seconds
+
+    def look_at_clock(self) -> None:
+        """The clock has moved (rule 2: it stands still for as long as the loop runs)."""
+        self._now = now = self.host.now()
+        self._seconds = now / 1e9
 
     def next_number(self) -> int:
         """A number that no task or future of this loop has."""
@@ -127,7 +134,7 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
         """Call it in the next turn."""
         if self._closed:
             self._check_closed()
-        handle = SimHandle(callback, args, self, context)
+        handle = SimHandle(callback, args, context)
         if self._is_buried and getattr(callback, "__self__", None) is not self._stack:
             self._buried.append(handle)
         else:
@@ -148,7 +155,13 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
         """Call it after `delay` seconds. Raises `TypeError` for a delay that is none."""
         if delay is None:
             raise TypeError("delay must not be None")
-        return self.call_at(self.time() + delay, callback, *args, context=context)
+        if self._closed or self._is_buried:
+            return self.call_at(self._seconds + delay, callback, *args, context=context)
+        when = self._seconds + delay
+        timer = SimTimer(when, callback, args, self, context)
+        self._seq = seq = self._seq + 1
+        heappush(self._timers, (due_ns(when), seq, timer))
+        return timer
 
     def call_at[*Ts](
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -197,9 +210,11 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
 
     def run_turns(self) -> None:
         """Run until nothing is left to do at this instant (rules 1 and 2), or it was stopped."""
-        ready = self._ready
+        ready, now, step = self._ready, self._now, self.world.trace.step
         for _ in range(TURNS_AT_ONCE):
-            self._take_due()
+            timers = self._timers
+            if timers and timers[0][0] <= now:
+                self._take_due(now)
             count = len(ready)
             if not count:
                 return
@@ -210,6 +225,8 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
                     return
                 handle = ready.popleft()
                 if not handle._cancelled:
+                    if step is not None:
+                        step(now, self.host.number, name_of(handle._callback))
                     try:
                         handle._context.run(handle._callback, *handle._args)
                     except (SystemExit, KeyboardInterrupt):
@@ -218,35 +235,41 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
                         self._on_callback_failed(handle, error)
             if self._stopping or self._closed:
                 return
-        self._breath_until = self.host.now() + BREATH_NS
+        self._breath_until = now + BREATH_NS
 
-    def _take_due(self) -> None:
-        timers = self._timers
-        if not timers:
-            return
-        now = self.host.now()
+    def _take_due(self, now: Instant) -> None:
+        timers, ready = self._timers, self._ready
         while timers and timers[0][0] <= now:
             timer = heappop(timers)[2]
             if timer._cancelled:
                 self._forgotten -= 1
             else:
                 timer._scheduled = False
-                self._ready.append(timer)
+                ready.append(timer)
 
     def wake(self) -> None:
         """Run what is due, and what comes next as long as nothing else in the world comes before it (rule 4)."""
-        world, host = self.world, self.host
+        world, host, heap, ready = self.world, self.host, self.world.heap, self._ready
+        self.look_at_clock()
         while True:
             self.run_turns()
             if self._stopping or self._closed:
                 return
-            deadline = self.deadline()
-            if deadline is None:
+            timers = self._timers
+            if timers and not ready and not timers[0][2]._cancelled and timers[0][0] > self._breath_until:
+                deadline = timers[0][0]
+            elif (found := self.deadline()) is not None:
+                deadline = found
+            else:
                 return
-            at = host.instant_of(deadline)
-            if at > world.horizon or (world.heap and world.heap[0][0] <= at):
+            at = deadline - host.ahead if host.rate == 1.0 else host.instant_of(deadline)
+            if at > world.horizon or (heap and heap[0][0] <= at):
                 return
+            if at < world.now:
+                at = world.now
             world.skip_to(at, host)
+            self._now = now = at + host.ahead if host.rate == 1.0 else host.now()
+            self._seconds = now / 1e9
 
     # -- tasks and futures ---------------------------------------------------------------------------------------------
 
@@ -359,6 +382,9 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
             self._ready.clear()
             self._timers.clear()
             self.close_network()
+            if not self.is_driven:
+                # Those of larger worlds outlast the programs that write on them.
+                self.disk.close()
 
     def bury(self) -> None:
         """Run nothing of the program any more, and let nothing of it be finalised (rule 5). The network stack goes on,
@@ -483,8 +509,11 @@ def _ignore(_: asyncio.AbstractEventLoop, __: dict[str, Any]) -> None:
 
 
 def _place(task: asyncio.Task[Any]) -> str:
-    stack = task.get_stack(limit=1)
-    if not stack:
-        return "its beginning"
-    code = stack[-1].f_code
-    return f"{code.co_filename.rpartition('/')[2]}:{stack[-1].f_lineno} in {code.co_qualname}"
+    """Where a task waits: the chain of what it awaits, from the first coroutine to the last that has a frame."""
+    places: list[str] = []
+    coroutine: Any = task.get_coro()
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        code = frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{frame.f_lineno} in {code.co_qualname}")
+        coroutine = coroutine.cr_await
+    return ", ".join(places) or "its beginning"

@@ -241,7 +241,7 @@ class NetworkCalls:
         sock = self.stack.socket_of(fd)
         if sock is None:
             refuse("add_reader of another descriptor")
-        self.stack.set_reader(sock, SimHandle(callback, args, cast("SimLoop", self), copy_context()))
+        self.stack.set_reader(sock, SimHandle(callback, args, copy_context()))
 
     def remove_reader(self, fd: Any) -> bool:
         """Whether somebody was to be told."""

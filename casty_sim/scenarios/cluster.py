@@ -338,6 +338,7 @@ class ClusterScenario(Scenario):
         "a lease ended",
         "messages waited through a hand-over",
         "a write was not durable",
+        "several answers waited for one write",
         "a name was given",
         "a name was refused",
         "a node was as up to date as anybody",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.cluster.events import AcceptedLost, Done, OwnersChanged, Tell, Unknown
+from casty_proto.cluster.events import AcceptedLost, Done, Entry, OwnersChanged, Tells, Unknown
 from casty_proto.machine import MILLISECOND, SECOND, Instant, Rejected
 
 from .. import timeline as kept
@@ -70,6 +70,8 @@ class Asks:
         self._host = program.host
         self._serial = 0
         self._out: dict[int, Ask] = {}
+        self._posts: dict[Spot, list[Entry]] = {}
+        """What was asked in the present event."""
         self.told: dict[int, Instant] = {}
         """What was told to the node, and since when, until it says what became of it."""
 
@@ -83,7 +85,15 @@ class Asks:
         self._out[number] = Ask(client, spot, op, now, program.node.state.changed)
         self.told[number] = now
         self._program.later(self._cluster.ask_timeout_ns, lambda: self._end(number, UNKNOWN))
-        program.feed(Tell(lambda result: self._on_told(number, result), *spot, packed(op)))
+        if not self._posts:
+            program.soon(self._post)
+        self._posts.setdefault(spot, []).append((packed(op), lambda result: self._on_told(number, result), True))
+
+    def _post(self) -> None:
+        """What is asked at once of entities of one shard travels together."""
+        posts, self._posts = self._posts, {}
+        for spot, entries in posts.items():
+            self._program.feed(Tells(*spot, tuple(entries)))
 
     def answered(self, answer: Answer) -> None:
         """The packet with the answer has come."""

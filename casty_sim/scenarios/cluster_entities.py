@@ -1,8 +1,9 @@
 """The application of the cluster scenario: the entities of the shards that are open on a host, and their handlers.
 
 It does what a driver does: it opens, closes, halts and drops what the node says, lets one handler at a time run for
-each entity, asks the node before a handler begins and before it ends whether that may be, and answers when the state is
-durable. A handler takes time. What is done here is seen by the checkers, and by nobody else.
+each entity, asks the node before a handler begins and before it ends whether its lease lasts, and answers when the
+state is durable, several with one write where more messages wait. A handler takes time. What is done here is seen by
+the checkers, and by nobody else.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 PATIENCE = 150 * MILLISECOND
 """How long a shard that is to be closed waits for answers about what its handlers have left."""
 
-OPEN, CLOSING, CLOSED, HALTED = "open", "closing", "closed", "halted"
+TOGETHER = MILLISECOND
+"""How long what a handler has left may wait for what the next ones leave, while messages wait for the entity."""
+
+OPEN, CLOSING, CLOSED, HALTED, DROPPED = "open", "closing", "closed", "halted", "dropped"
 
 
 class Entity:
     """One entity, and what waits for it."""
 
-    __slots__ = ("mailbox", "name", "running", "state", "unsaved")
+    __slots__ = ("mailbox", "name", "running", "state", "unsaved", "unsent")
 
     def __init__(self, name: str, state: Any) -> None:
         self.name = name
@@ -40,6 +44,8 @@ class Entity:
         self.running: Op | None = None
         self.unsaved = 0
         """How many answers are to come about what it was left with."""
+        self.unsent: list[tuple[Op, Any]] = []
+        """What handlers have done, with the results, since the node was told last what they have left."""
 
 
 class Shard:
@@ -64,8 +70,8 @@ class Application:
         self._host = program.host
         self._stream = program.host.stream("handlers")
         self.shards: dict[Spot, Shard] = {}
-        self.saving: dict[int, tuple[Shard, Entity, Op, Any, int]] = {}
-        """What handlers have left and nobody has said yet whether it is durable: with the result, and since when."""
+        self.saving: dict[int, tuple[Shard, Entity, list[tuple[Op, Any]], int]] = {}
+        """What handlers have left and nobody has said yet whether it is durable: with the results, and since when."""
         self._arrivals = 0
         self._requests = 0
 
@@ -74,6 +80,8 @@ class Application:
     def open(self, effect: events.OpenShard) -> None:
         """Entities with these states; and these messages first."""
         spot = (effect.region, effect.shard)
+        if spot in self.shards:
+            self.shards[spot].phase = DROPPED
         self.shards[spot] = shard = Shard(spot, effect.epoch)
         for name, state in effect.entities:
             shard.entities[name] = Entity(name, decoded(state, spot[0]))
@@ -121,7 +129,9 @@ class Application:
 
     def drop(self, effect: events.DropShard) -> None:
         """What was closed is with the next owner now."""
-        if self._shard(effect) is not None:
+        shard = self._shard(effect)
+        if shard is not None:
+            shard.phase = DROPPED
             del self.shards[effect.region, effect.shard]
 
     def rest(self, effect: events.Rest) -> None:
@@ -139,17 +149,19 @@ class Application:
 
     def saved(self, request: int, *, durable: bool) -> None:
         """Whether what a handler has left is where it should be."""
-        shard, entity, op, result, _ = self.saving.pop(request)
+        shard, entity, done, _ = self.saving.pop(request)
         entity.unsaved -= 1
         shard.unsaved -= 1
         if durable:
             self._cluster.owners.acknowledges(self._host, shard.spot, shard.epoch)
-            if op.kind is Kind.ADD:
-                self._cluster.writes.acknowledged(shard.spot, op)
-            self._answer(op, DONE, result)
         else:
             self._cluster.world.reach("a write was not durable")
-            self._answer(op, UNKNOWN)
+        if len(done) > 1:
+            self._cluster.world.reach("several answers waited for one write")
+        for op, result in done:
+            if durable and op.kind is Kind.ADD:
+                self._cluster.writes.acknowledged(shard.spot, op)
+            self._answer(op, DONE if durable else UNKNOWN, result if durable else None)
         if shard.phase is CLOSING:
             self._program.soon(lambda: self._closed_if_done(shard))
 
@@ -187,7 +199,7 @@ class Application:
     def _begin(self, shard: Shard, entity: Entity) -> None:
         if entity.running is not None or not entity.mailbox or shard.phase is not OPEN:
             return
-        if self._program.node.owns(*shard.spot, self._host.now()) != shard.epoch:
+        if not self._program.node.may_act(self._host.now()):
             return  # It will be halted.
         op = entity.mailbox.popleft()[2]
         self._cluster.owners.handles(self._host, shard.spot, shard.epoch)
@@ -203,7 +215,7 @@ class Application:
         if entity.running is not op:
             return  # It was stopped.
         entity.running = None
-        if self._program.node.acts(*shard.spot, self._host.now()) != shard.epoch:
+        if shard.phase not in (OPEN, CLOSING) or not self._program.node.may_act(self._host.now()):
             self._answer(op, UNKNOWN)
             return
         self._cluster.owners.handles(self._host, shard.spot, shard.epoch)
@@ -218,11 +230,24 @@ class Application:
             self._closed_if_done(shard)
 
     def _save(self, shard: Shard, entity: Entity, op: Op, result: Any) -> None:
+        entity.unsent.append((op, result))
+        if len(entity.unsent) == 1:
+            entity.unsaved += 1
+            shard.unsaved += 1
+            if entity.mailbox:
+                delay = int(self._stream.raw() * TOGETHER)
+                self._program.later(delay, lambda: self._send(shard, entity))
+        if not entity.mailbox:
+            self._send(shard, entity)
+
+    def _send(self, shard: Shard, entity: Entity) -> None:
+        """Tell the node what the last handler has left. It stands for what those before it have left."""
+        done, entity.unsent = entity.unsent, []
+        if not done:
+            return
         self._requests += 1
         request = self._requests
-        entity.unsaved += 1
-        shard.unsaved += 1
-        self.saving[request] = (shard, entity, op, result, self._cluster.world.now)
+        self.saving[request] = (shard, entity, done, self._cluster.world.now)
         gone = entity.state is None and shard.spot[0] == REGISTERS
         state = None if gone else state_bytes(entity.state)
         self._program.feed(events.Handled(*shard.spot, shard.epoch, entity.name, state, request))

@@ -35,7 +35,7 @@ class Faults:
     down_at_once: int | None = None
     """How many nodes may be down at the same time; by default as many as leave a majority."""
     recovery: float = field(default=5.0, validator=ge(0.0))
-    """For how long a node that has started counts as down: until it has what it lost, another loss may be too much."""
+    """For how long a node that has started again counts as down: until then it may not have what it lost."""
     drift: float = field(default=0.02, validator=ge(0.0))
     """How far the rate of a clock may be off, as a fraction."""
     at_once: bool = field(default=True, validator=instance_of(bool))

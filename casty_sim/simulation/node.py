@@ -29,6 +29,11 @@ class SimNode:
         self.host = host
         self.app: App | None = None
         self.restart_on: tuple[type[BaseException], ...] = ()
+        self.role: Callable[[], str] | None = None
+        """What the node is at the moment, in a word, for the report of a run: an application may say it.
+
+            node.role = lambda: "leader" if system.is_leader else "member"
+        """
         self.process: Process | None = None
         """The latest life, also when it is over."""
 
@@ -71,6 +76,14 @@ class SimNode:
     def log(self) -> logging.Logger:
         """A logger of its own."""
         return logging.getLogger(f"sim.{self.id}")
+
+    def is_now(self) -> str:
+        """What it is at the moment, in a word."""
+        try:
+            return "up" if self.role is None else str(self.role())
+        except Exception as error:
+            # It is asked at any moment, also when an application is not ready to answer.
+            return f"up ({describe(error)})"
 
     def call[T](self, work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """Run a coroutine function on the event loop of this node, for whoever awaits it elsewhere. It takes no time

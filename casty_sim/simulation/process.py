@@ -26,8 +26,12 @@ from ..world import Host
 class Process(LoopProgram):
     """A program of a host that runs one coroutine."""
 
-    def __init__(self, work: Callable[[], Awaitable[object]], on_end: Callable[[Process], None]) -> None:
+    def __init__(
+        self, work: Callable[[], Awaitable[object]], on_end: Callable[[Process], None], role: Callable[[], str]
+    ) -> None:
+        """`role` says what the program is at the moment, in a word."""
         self._work = work
+        self._role = role
         self._on_end = on_end
         self.error: BaseException | None = None
         """What ended it, once it has ended by itself."""
@@ -92,4 +96,4 @@ class Process(LoopProgram):
 
     def label(self) -> str:
         """For a timeline."""
-        return "ended" if self.ended else "up"
+        return "ended" if self.ended else self._role()

@@ -240,8 +240,12 @@ class Sim:
         """Whether a node may lose what it has in memory, or its disk: as long as others have it."""
         recovery = nanoseconds(self.faults.recovery)
         nodes = [node.host for node in self._nodes.values() if node.app is not None and node.host is not lost]
-        weak = [host for host in nodes if not host.up or self.world.now - host.started_at < recovery]
+        # Who has started for the first time has nothing yet to be made good.
+        weak = [host for host in nodes if not host.up or (host.starts > 1 and self._age(host) < recovery)]
         return len(weak) < self._down_at_once
+
+    def _age(self, host: Host) -> int:
+        return self.world.now - host.started_at
 
     # -- clients -------------------------------------------------------------------------------------------------------
 
@@ -325,7 +329,8 @@ class Sim:
         app = node.app
         if app is None:
             raise RuntimeError(f"{name} was never started")
-        node.process = process = Process(lambda: app(node), lambda process: self._on_end(node, process))
+        node.role = None
+        node.process = process = Process(lambda: app(node), lambda process: self._on_end(node, process), node.is_now)
         self._lives.append(process)
         return process
 

@@ -9,7 +9,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from traceback import extract_tb
+from traceback import extract_tb, format_exception
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -62,6 +62,7 @@ class Simulation(Scenario):
         self.options = options
         self.module = test.__module__
         self.file = inspect.getsourcefile(test) or ""
+        self.line = inspect.getsourcelines(test)[1] - 1
         self.function = test.__qualname__
         self.name = f"{test.__module__}:{test.__qualname__}"
         self.help = (inspect.getdoc(test) or "").partition("\n")[0]
@@ -83,7 +84,7 @@ class Simulation(Scenario):
         except Violation:
             raise
         except Exception as error:
-            raise Broken(*self._broken(error), error) from error
+            raise Broken(*self._broken(error), error, self.file) from error
         finally:
             outcome.events = world.events
             outcome.simulated_ns = world.now
@@ -104,9 +105,18 @@ class Simulation(Scenario):
 class Broken(Violation):
     """A test, or an application, has raised an exception, which is the cause of this one."""
 
-    def __init__(self, rule: str, text: str, error: BaseException) -> None:
+    def __init__(self, rule: str, text: str, error: BaseException, file: str) -> None:
         super().__init__(rule, text)
         self.error = error
+        self.traceback = _traceback(error, file)
+
+
+def _traceback(error: BaseException, file: str) -> str:
+    """Where it came from, from the first line of the test on: what is above is the simulator."""
+    first = found = error.__traceback__
+    while found is not None and found.tb_frame.f_code.co_filename != file:
+        found = found.tb_next
+    return "".join(format_exception(type(error), error, found or first))
 
 
 def _found(module: str, file: str, function: str, options: Options) -> Simulation:
@@ -142,6 +152,10 @@ class Simulated:
     def options(self) -> Options:
         """How often, with how many nodes, and under what it runs."""
         return self.scenario.options
+
+    def new_summary(self) -> Summary:
+        """One to add outcomes to."""
+        return Summary(self.scenario.name)
 
     def run(self, seed: int, *, trace: Trace | None = None, nodes: int | None = None) -> Outcome:
         """One run. Never raises for what the test finds: the outcome says it."""

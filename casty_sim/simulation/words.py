@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from casty_proto.machine import SECOND
 
+from ..campaign import Summary
 from ..scenario import Outcome
 from .simulate import Simulation
 
@@ -19,24 +21,39 @@ def failed(scenario: Simulation, outcome: Outcome) -> str:
         f"seed {outcome.seed} of {scenario.function} broke {outcome.problem}",
         f"  after {outcome.simulated_ns / SECOND:.3f} simulated seconds, {outcome.events} events",
         f"  nodes: {options.nodes}; faults of this seed: {outcome.plan or 'none'}",
-        f"  casty {_version()}, digest {outcome.digest}",
-        f"  again: {again(scenario, outcome.seed)}",
+        f"  {versions()}, digest {outcome.digest}",
+        f"  again: {again(scenario, f'--sim-seed {outcome.seed}')} --sim-trace",
     ]
     if outcome.traceback:
         lines += ["", outcome.traceback.rstrip()]
     return "\n".join(lines)
 
 
-def again(scenario: Simulation, seed: int) -> str:
-    """The command that runs one seed again."""
+def again(scenario: Simulation, what: str) -> str:
+    """The command that runs a seed or a tape again."""
     path = Path(scenario.file)
     with suppress(ValueError):
         path = path.relative_to(Path.cwd())
-    return f"python -m pytest {path}::{scenario.function.replace('.', '::')} --sim-seed {seed} --sim-trace"
+    return f"python -m pytest {path}::{scenario.function.replace('.', '::')} {what}"
 
 
-def _version() -> str:
+def versions() -> str:
+    """What a seed is a seed of: another version may draw something else."""
+    python = ".".join(map(str, sys.version_info[:3]))
     try:
-        return version("casty")
+        return f"casty {version('casty')} on Python {python}"
     except PackageNotFoundError:
-        return "of unknown version"
+        return f"casty, not installed, on Python {python}"
+
+
+def summarised(scenario: Simulation, summary: Summary) -> str:
+    """What came of the seeds of a test."""
+    lines = [
+        f"{scenario.function}: {summary.seeds} seeds, {len(summary.failures)} failed, {summary.seeds_per_second:.1f} "
+        f"seeds/s, {summary.events // max(1, summary.seeds)} events a seed",
+    ]
+    states = [*scenario.states, *[state for state in summary.reached if state not in scenario.states]]
+    lines += [f"  {summary.reached.get(state, 0):>6}  {state}" for state in states]
+    if summary.never(scenario.states):
+        lines.append("some states were never reached: try more seeds, or ask why")
+    return "\n".join(lines)

@@ -40,7 +40,7 @@ def methods() -> list[Method]:
 
     def new(cls: Any, *args: Any, **named: Any) -> Any:
         loop = running.current
-        if loop is None:
+        if loop is None or not running.is_own_thread():
             return inherited(cls, *args, **named)
         family, kind, proto = (*args, -1, -1, -1)[:3]
         return SimSocket(loop.stack, named.get("family", family), named.get("type", kind), named.get("proto", proto))

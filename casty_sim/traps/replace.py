@@ -7,6 +7,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from attrs import frozen
@@ -32,13 +33,23 @@ class StandIn:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         loop = running.current
-        return self._original(*args, **named) if loop is None else self._inside(loop, *args, **named)
+        if loop is None or not running.is_own_thread():
+            return self._original(*args, **named)
+        return self._inside(loop, *args, **named)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By name, as functions are.
+        return _named, (self._original.__module__, self.__name__)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 
     def __repr__(self) -> str:
         return repr(self._original)
+
+
+def _named(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)
 
 
 @frozen
@@ -112,7 +123,7 @@ def method(cls: type[Any], name: str, inside: Callable[..., Any]) -> Method:
 
     def stand_in(self: Any, *args: Any, **named: Any) -> Any:
         loop = running.current
-        if loop is None:
+        if loop is None or not running.is_own_thread():
             return original(self, *args, **named)
         return inside(loop, original, self, *args, **named)
 
@@ -126,7 +137,7 @@ def class_method(cls: type[Any], name: str, inside: Callable[..., Any]) -> Metho
 
     def stand_in(kind: Any, *args: Any, **named: Any) -> Any:
         loop = running.current
-        if loop is None:
+        if loop is None or not running.is_own_thread():
             return original.__get__(None, kind)(*args, **named)
         return inside(loop, kind, *args, **named)
 

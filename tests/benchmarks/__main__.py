@@ -7,18 +7,19 @@ import os
 import platform
 import sys
 
-from . import cluster, local, nodes, nodes_many, nodes_times, raft, remote, shard, swim, wire
+from . import cluster, local, nodes, nodes_many, nodes_times, raft, remote, shard, simloop, swim, wire
 from .harness import Figure, Result, measure, table
 
 SUITES: dict[str, list[Figure]] = {
     "local": local.FIGURES,
+    "simloop": simloop.FIGURES,
     "nodes": nodes.FIGURES,
     "raft": raft.FIGURES,
     "remote": remote.FIGURES,
     "shard": shard.FIGURES,
     "wire": wire.FIGURES,
 }
-WITHOUT_LOOP = ("raft", "shard", "wire")
+WITHOUT_LOOP = ("simloop", "raft", "shard", "wire")
 """Suites of pure code, for which the event loop does not matter."""
 
 

@@ -12,7 +12,7 @@ from attrs import evolve
 from casty_proto.cluster import events
 from casty_proto.cluster.events import NodeEffect, NodeEvent
 from casty_proto.cluster.node import Node
-from casty_proto.machine import SECOND, Instant
+from casty_proto.machine import SECOND, Instant, Reply
 from casty_sim.__main__ import main
 from casty_sim.campaign import campaign
 from casty_sim.scenario import Settings, run
@@ -126,7 +126,8 @@ class Hasty(Node):
         effects = super().handle(event, now)
         if type(event) is not events.Handled:
             return tuple([each for each in effects if type(each) not in (events.Durable, events.NotDurable)])
-        said = [each for each in effects if type(each) not in (events.Durable, events.NotDurable)]
+        answers = (events.Durable, events.NotDurable, Reply)
+        said = [each for each in effects if type(each) not in answers]
         return (*said, events.Durable(event.request))
 
 

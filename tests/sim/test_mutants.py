@@ -32,12 +32,12 @@ QUICK = {
     "SnapshotOfLater": "state machine safety",
     "LeaseWithoutEnd": "single owner",
     "GivesUnreleased": "single owner",
-    "LeaseFromReceipt": "epochs rise",
+    "LeaseFromReceipt": "single owner",
     "AcceptsStaleEpochs": "copies obey the latest owner",
     "ConfersWithNobody": "conferring",
     "HandsOverNoStates": "hand-over",
     "HandlesTwice": "at most once",
-    "NamesAreTakenOver": "names",
+    "NamesAreTakenOver": "liveness",
     "TellsTwice": "order of events",
 }
 

@@ -115,7 +115,7 @@ async def test_what_has_waited_with_the_owner_before_is_not_dropped_for_a_lack_o
         things["a"].tell(Say("first"))
         await begun.wait()
         shard = hosting.shards["things", hosting.member.node.shard_of("things", "a")]
-        items = [hosting.items.message("a", "a", Form.TELL, None, None, Say(number)) for number in range(3)]
+        items = [hosting.items.message(things["a"], Form.TELL, None, None, Say(number)) for number in range(3)]
         hosting._take(shard, tuple(items), have_waited=True)
         gate.set()
         await until(lambda: _seen(systems, "a") == ["first", 0, 1, 2])

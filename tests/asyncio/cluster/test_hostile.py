@@ -32,14 +32,38 @@ from .things import Add, Counter, Get, Played, Say
 
 
 async def test_an_ask_whose_handle_takes_no_answer_harms_nobody_else() -> None:
-    """A handle is what a client says that it is; this one is the ref of a whole type."""
+    """A handle is what a client says that it is: one of this process that is none, or of another that is not there."""
     async with cluster(1) as (only,):
         counters = await only.spawn(Counter, name="counters", sharded=True)
         items, member = hosting_of(only).items, inside_of(only).member
-        handle = items._refs.encode(counters)
-        data = items._encode(("a", int(Form.ASK), None, handle, Add(3)))
+        own = items._refs.origin
+        for origin, number in (
+            (own, 2**63 + 999),
+            (own, 2**64 - 1),
+            ("1 127.0.0.1:1 nobody", 2**63),
+            ("1  nobody", 2**63),
+        ):
+            data = items._encode(("a", int(Form.ASK), None, origin, number, Add(3)))
+            member.feed(said.Tell(None, "counters", member.node.shard_of("counters", "a"), data))
+        assert await within(counters["a"].ask(Get())) == 12
+
+
+@pytest.mark.parametrize(
+    ("origin", "number"),
+    [
+        *(("", 2**63), ("1 127.0.0.1:1", 2**63), ("x 127.0.0.1:1 nobody", 2**63), ("-1 127.0.0.1:1 nobody", 2**63)),
+        *(("1 127.0.0.1:1 ", 2**63), ("1 nowhere nobody", 2**63), (1, 2**63), ([], 2**63), (b"", 2**63)),
+        *(("1 127.0.0.1:1 nobody", 1), ("1 127.0.0.1:1 nobody", -1), ("1 127.0.0.1:1 nobody", 2**64)),
+        ("1 127.0.0.1:1 nobody", None),
+    ],
+)
+async def test_an_ask_whose_handle_is_none_is_not_handled(origin: Any, number: Any) -> None:
+    async with cluster(1) as (only,):
+        counters = await only.spawn(Counter, name="counters", sharded=True)
+        items, member = hosting_of(only).items, inside_of(only).member
+        data = items._encode(("a", int(Form.ASK), None, origin, number, Add(3)))
         member.feed(said.Tell(None, "counters", member.node.shard_of("counters", "a"), data))
-        assert await within(counters["a"].ask(Get())) == 3
+        assert await within(counters["a"].ask(Get())) == 0
 
 
 async def test_a_client_that_takes_no_answer_does_not_break_the_gateway() -> None:
@@ -123,7 +147,7 @@ async def test_an_entity_is_never_in_a_shard_that_it_does_not_belong_to(entity: 
         counters = await only.spawn(Counter, name="counters", sharded=True, num_shards=2)
         hosting, member = hosting_of(only), inside_of(only).member
         other = 1 - member.node.shard_of("counters", entity)
-        data = hosting.items._encode((entity, int(Form.TELL), None, None, Add(3)))
+        data = hosting.items._encode((entity, int(Form.TELL), None, None, 0, Add(3)))
         member.feed(said.Tell(None, "counters", other, data))
         assert await within(counters["a"].ask(Get())) == 0
         assert entity not in hosting.shards["counters", other].entities

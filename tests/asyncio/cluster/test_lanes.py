@@ -347,6 +347,32 @@ async def test_rule_7_of_acknowledgements_that_wait_the_last_is_said(monkeypatch
         assert b.heard[2] == other
 
 
+async def test_rule_7_an_acknowledgement_of_many_messages_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENT_SECONDS", 60.0)
+    monkeypatch.setattr(module, "PATIENT_COUNT", 10)
+    async with two() as (a, b):
+        a.say(b, Versions(()))
+        await until(lambda: len(b.heard) == 1)
+        for count in (100, 105, 110):
+            a.say(b, Routed("r", 0, Accepted(1, 1, count)))
+        await until(lambda: len(b.heard) == 2)
+        assert b.heard[1].body == Routed("r", 0, Accepted(1, 1, 110))
+
+
+async def test_rule_7_who_gets_many_messages_at_once_says_soon_what_it_has_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PATIENT_SECONDS", 60.0)
+    async with two() as (a, b):
+        a.say(b, Versions(()))
+        b.say(a, Versions(()))
+        await until(lambda: len(a.heard) == len(b.heard) == 1)
+        accepted = a.say(b, Routed("r", 0, Accepted(1, 1, 1)))
+        b.say(a, Routed("r", 0, Post(1, 1, 1, (b"x",) * module.PATIENT_COUNT)))
+        await until(lambda: len(b.heard) == 2)
+        assert b.heard[1] == accepted
+
+
 async def test_rule_7_an_acknowledgement_goes_along_with_what_is_said_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENT_SECONDS", 60.0)
     async with two() as (a, b):

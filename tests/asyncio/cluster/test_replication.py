@@ -20,6 +20,7 @@ from casty_asyncio import (
     UsageError,
 )
 from casty_asyncio.cluster.status import status_of
+from casty_proto.cluster import events as said
 
 from .node_kit import all_open, cluster, crash, ids_at, inside_of, is_kept, joined, node, taken_up, until, within
 from .things import Add, Counter, Get, Played, Say
@@ -324,3 +325,55 @@ async def test_many_writes_at_once_are_all_kept() -> None:
         await crash(systems[0])
         await taken_up(systems[1:], "things", thing)
         assert await things[thing].ask(Get()) == 300
+
+
+async def test_what_is_written_at_once_is_written_together_and_survives_as_well() -> None:
+    async with cluster(3, leave_timeout=0.2) as systems:
+        things = await kept(systems, ReplicationConfig(factor=3, sync_count=1))
+        [thing] = ids_at(systems[0], "things", 1)
+        assert await things[thing].ask(Get()) == 0
+        member = inside_of(systems[0]).member
+        writes: list[bytes | None] = []
+        feed = member.feed
+
+        def watching(event: said.NodeEvent) -> None:
+            if type(event) is said.Handled:
+                writes.append(event.state)
+            feed(event)
+
+        member.feed = watching  # type: ignore[method-assign]
+        answers = await asyncio.gather(*(things[thing].ask(Add()) for _ in range(50)))
+        assert answers == list(range(1, 51))
+        assert 1 <= len(writes) < 50
+        assert len(dict.fromkeys(writes)) == len(writes)
+        await crash(systems[0])
+        await taken_up(systems[1:], "things", thing)
+        assert await things[thing].ask(Get()) == 50
+
+
+class Slow(Actor[Add | Say]):
+    """Adds at once, and then takes its time over a text."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def receive(self, msg: Add | Say, ctx: Any) -> None:
+        if isinstance(msg, Say):
+            await GATES[msg.what].wait()
+        self.count += 1
+        ctx.reply(self.count)
+
+
+GATES: dict[str, asyncio.Event] = {}
+
+
+async def test_an_answer_does_not_wait_for_the_handler_of_the_next_message() -> None:
+    GATES["slow"] = asyncio.Event()
+    async with cluster(3) as systems:
+        things = await kept(systems, ReplicationConfig(factor=3, sync_count=1), Slow)
+        [thing] = ids_at(systems[0], "things", 1)
+        first, second = [asyncio.ensure_future(things[thing].ask(each)) for each in (Add(), Say("slow"))]
+        assert await within(first) == 1
+        assert not second.done()
+        GATES["slow"].set()
+        assert await within(second) == 2

@@ -22,6 +22,7 @@ from .kit_parts import replies, rng, take
 _SPOTS: tuple[tuple[Any, Any], ...] = ((None, 0), ([], 0), (b"r", 0), ("r", None), ("r", "0"), ("r", 1.0), ("r", True))
 _MAKERS: tuple[Callable[[Any, Any], Any], ...] = (
     lambda region, shard: ev.Tell(1, region, shard, b"x"),
+    lambda region, shard: ev.Tells(region, shard, ((b"x", 1, True),)),
     lambda region, shard: ev.Handled(region, shard, 1, "x", b"s"),
     lambda region, shard: ev.Touched(region, shard, 1, "x"),
     lambda region, shard: ev.Rested(region, shard, 1, "x", b"s"),
@@ -46,6 +47,11 @@ def test_a_shard_is_named_by_a_text_and_a_whole_number(
     [
         lambda: ev.Tell(1, "r", 0, "text"),  # type: ignore[arg-type]
         lambda: ev.Tell(1, "r", 0, bytearray(b"x")),  # type: ignore[arg-type]
+        lambda: ev.Tells("r", 0, [(b"x", 1, True)]),  # type: ignore[arg-type]
+        lambda: ev.Tells("r", 0, (("text", 1, True),)),  # type: ignore[arg-type]
+        lambda: ev.Tells("r", 0, ((bytearray(b"x"), 1, True),)),  # type: ignore[arg-type]
+        lambda: ev.Tells("r", 0, ((b"x", 1),)),  # type: ignore[arg-type]
+        lambda: ev.Tells("r", 0, (b"x", None)),  # type: ignore[arg-type]
         lambda: ev.Handled("r", 0, 1, "x", "state"),  # type: ignore[arg-type]
         lambda: ev.Handled("r", 0, "1", "x", b""),  # type: ignore[arg-type]
         lambda: ev.Closed("r", 0, 1, (("x",),)),  # type: ignore[arg-type]
@@ -116,6 +122,7 @@ def test_what_cannot_be_sent_is_not_listed(key: str, path: str) -> None:
 EVERYTHING: tuple[Any, ...] = (
     ev.Start(("b",)),
     ev.Tell(1, "r", 0, b"x"),
+    ev.Tells("r", 0, ((b"x", 1, True), (b"y", 1, False))),
     ev.Handled("r", 0, 1, "x", b"s", 1),
     ev.Touched("r", 0, 1, "x"),
     ev.Rested("r", 0, 1, "x", b"s"),
@@ -175,5 +182,6 @@ def test_before_it_was_started_a_node_answers_what_it_is_asked_and_sends_nothing
         fresh.invariants()
         assert not [one for one in effects if isinstance(one, ev.Send)], event
         request = getattr(event, "request", None)
+        requests = [request for _, request, _ in getattr(event, "entries", ())]
         answers = [one.request for one in effects if isinstance(one, Reply)]
-        assert answers == ([] if request is None else [request]), event
+        assert answers == ([*requests] if request is None else [request]), event

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from casty_proto.cluster import Applied, Assign, Gift, RegionKind, RegionSettings, RegisterRegion, ShardsMoved
 from casty_proto.cluster.core import Core
-from casty_proto.cluster.events import Done, Standing, Tell, Unknown
+from casty_proto.cluster.events import Done, Entry, Standing, Tell, Tells, Unknown
 from casty_proto.cluster.messages import Routed
 from casty_proto.cluster.routing import Routing
 from casty_proto.machine import SECOND, Rejected, Reply
@@ -64,24 +64,54 @@ def test_a_message_goes_to_the_owner_and_is_done_when_that_has_it() -> None:
     assert replies(bench.core) == [("x", Done(bench.core.state.changed))]
 
 
-def test_several_messages_travel_together_each_shard_s_in_their_order() -> None:
+def entries(names: str, *, wants_done: bool = True) -> tuple[Entry, ...]:
+    return tuple([(name.encode(), name, wants_done) for name in names])
+
+
+def test_several_messages_for_a_shard_travel_together_in_their_order() -> None:
     bench = Bench()
     first, second = bench.give("b.1", 0), bench.give("c.1", 1)
-    tells = [("x", "r", 0), ("y", "r", 1), ("z", "r", 0), ("n", "none", 0), ("f", "r", 4)]
-    bench.routing.on_tells(tuple([Tell(request, region, shard, request.encode()) for request, region, shard in tells]))
-    bench.routing.invariants()
+    for region, shard, names in (("r", 0, "xz"), ("r", 1, "y"), ("none", 0, "n"), ("r", 4, "fg")):
+        bench.routing.on_tells(Tells(region, shard, entries(names)))
+        bench.routing.invariants()
     refused = [(one.request, type(one.result)) for one in bench.core.out if isinstance(one, Reply)]
-    assert refused == [("n", Rejected), ("f", Rejected)]
+    assert refused == [("n", Rejected), ("f", Rejected), ("g", Rejected)]
     assert bench.sent() == [("b", Post(first, C, 1, (b"x", b"z"))), ("c", Post(second, C, 1, (b"y",)))]
     bench.answer("b.1", Accepted(first, C, 2))
     assert [request for request, _ in replies(bench.core)] == ["x", "z"]
+
+
+def test_who_wants_to_hear_only_of_what_is_lost_hears_nothing_of_what_is_done() -> None:
+    bench = Bench()
+    epoch = bench.give("b.1", 0)
+    bench.routing.on_tells(Tells("r", 0, entries("xy", wants_done=False)))
+    bench.routing.on_tells(Tells("r", 4, entries("f", wants_done=False)))
+    bench.answer("b.1", Accepted(epoch, C, 1))
+    bench.routing.end("over")
+    assert [(request, type(result)) for request, result in replies(bench.core)] == [("f", Rejected), ("y", Unknown)]
+
+
+def test_a_message_that_is_accepted_in_time_leaves_nothing_to_be_sent_again() -> None:
+    bench = Bench()
+    epoch = bench.give("b.1", 0)
+    bench.tell("x")
+    bench.answer("b.1", Accepted(epoch, C, 1))
+    bench.sent()
+    # It may be woken early, once, since it is not told of every message that its deadline has moved.
+    deadline = bench.routing.deadline()
+    assert deadline is not None
+    bench.core.now = deadline
+    bench.routing.wake()
+    bench.routing.invariants()
+    assert bench.sent() == []
+    assert bench.routing.deadline() is None
 
 
 def test_rule_6_of_several_messages_those_are_returned_for_which_there_is_no_room() -> None:
     bench = Bench()
     bench.core.options = evolve(FAST, channels=evolve(FAST.channels, max_waiting=2))
     epoch = bench.give("b.1", 0)
-    bench.routing.on_tells(tuple([Tell(name, "r", 0, name.encode()) for name in "xyz"]))
+    bench.routing.on_tells(Tells("r", 0, entries("xyz")))
     bench.routing.invariants()
     refused = [(one.request, type(one.result)) for one in bench.core.out if isinstance(one, Reply)]
     assert refused == [("z", Rejected)]

@@ -9,6 +9,7 @@ from attrs import evolve
 from casty_proto.cluster import events
 from casty_proto.cluster.handover import decode_handover
 from casty_proto.cluster.inside import Inside
+from casty_proto.cluster.messages import Routed
 from casty_proto.cluster.owning import Owning
 from casty_proto.cluster.routing import Routing
 from casty_proto.machine import Instant
@@ -210,6 +211,43 @@ class BelievesOldRecords(Wrong):
         self._owning._keeping._on_recovered = self._owning._on_recovered
 
 
+class _AcceptsInAnyPhase(Owning):
+    __slots__ = ()
+
+    def on_routed(self, peer: str, region: str, shard: int, body: Any) -> None:
+        spot = (region, shard)
+        if type(body) is Post and self._spots.get(spot) == body.epoch and spot in self._receivers:
+            items, accepted = self._receivers[spot].on_post(peer, body)
+            if items:
+                self._core.out.append(events.Deliver(region, shard, body.epoch, peer, items))
+            if accepted is not None:
+                self._core.send(peer, Routed(region, shard, accepted))
+            return
+        super().on_routed(peer, region, shard, body)
+
+
+@planted("takes messages for a shard that it has closed, or without a lease", "owning.py, rule 1; homes.py, rule 3")
+class AcceptsWhenClosed(Wrong):
+    def spoil(self) -> None:
+        self._owning.__class__ = _AcceptsInAnyPhase
+
+
+class _LooksAtNoLease(Owning):
+    __slots__ = ()
+
+    def is_over(self, now: Instant) -> bool:
+        return False
+
+    def may_act(self, now: Instant) -> bool:
+        return self._holder.until is not None
+
+
+@planted("goes straight to a handler without asking whether its lease lasts", "node.py, rules 1 and 7")
+class StraightWithoutLease(Wrong):
+    def spoil(self) -> None:
+        self._owning.__class__ = _LooksAtNoLease
+
+
 class _AcceptsAgain(Receiver):
     __slots__ = ()
 
@@ -251,8 +289,8 @@ class _SendsOnBlindly(Sender):
 class _SendsOnBlindlyNode(Routing):
     __slots__ = ()
 
-    def on_tell(self, event: events.Tell) -> None:
-        super().on_tell(event)
+    def on_tells(self, event: events.Tells) -> None:
+        super().on_tells(event)
         for sender in self._senders.values():
             sender.__class__ = _SendsOnBlindly
 

@@ -1,0 +1,189 @@
+"""Simulated tests in pytest, and their options: `--sim-seeds`, `--sim-seed`, `--sim-tape` and others (`pytest --help`).
+
+A test that was made with `casty_sim.simulation.simulate` is one item. It runs its seeds, and stops at the first that
+fails. That one is made smaller, and the outcome names the seed, what was broken, the faults, the command that runs it
+again, a report to look at in a browser, and the tape of the smallest run that was found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .campaign import Summary
+    from .scenario import Outcome
+    from .simulation import Simulated
+    from .trace import Trace
+
+SHRINK_SECONDS = 20.0
+FOLDER = ".casty-sim"
+
+_summaries = pytest.StashKey[list[tuple[str, "Summary"]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of simulated tests."""
+    group = parser.getgroup("casty_sim", "simulated tests")
+    group.addoption("--sim-seeds", type=_count, metavar="N", help="run so many seeds of each simulated test")
+    group.addoption("--sim-seed", type=_seed, metavar="SEED", help="run this seed only")
+    group.addoption("--sim-tape", metavar="FILE", help="run this tape only, in the test that it is of")
+    group.addoption("--sim-jobs", type=_count, default=1, metavar="N", help="spread seeds over processes (default: 1)")
+    group.addoption("--sim-trace", action="store_true", help="print everything that happens; for --sim-seed")
+    group.addoption(
+        "--sim-report",
+        default=FOLDER,
+        metavar="FOLDER",
+        help=f"where reports and tapes of failures are written (default: {FOLDER})",
+    )
+    group.addoption(
+        "--sim-shrink",
+        type=float,
+        default=SHRINK_SECONDS,
+        metavar="SECONDS",
+        help=f"how long to look for a smaller run that fails alike (default: {SHRINK_SECONDS:g}; 0: not at all)",
+    )
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(f"must be 1 or more, not {value}")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(f"must be 0 or more, not {value}")
+    return value
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to count."""
+    config.stash[_summaries] = []
+    one = config.getoption("sim_seed") is not None or config.getoption("sim_tape") is not None
+    if config.getoption("sim_trace") and not one:
+        raise pytest.UsageError("--sim-trace prints one run: say which, with --sim-seed or --sim-tape")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> Generator[None, Any, Any]:
+    """A simulated test is an item of its own kind."""
+    made = yield
+    if _is_simulated(obj) and collector.funcnamefilter(name):
+        return SimulatedItem.from_parent(collector, name=name, simulated=obj)
+    return made
+
+
+def _is_simulated(obj: object) -> bool:
+    kind = type(obj)
+    return kind.__name__ == "Simulated" and kind.__module__ == "casty_sim.simulation.simulate"
+
+
+class SimulatedItem(pytest.Item):
+    """All seeds of one simulated test."""
+
+    def __init__(self, *, simulated: Simulated, **more: Any) -> None:
+        super().__init__(**more)
+        self.simulated = simulated
+
+    def runtest(self) -> None:
+        """Run the seeds. Raises `SimulationFailedError`."""
+        seed, tape = self.config.getoption("sim_seed"), self.config.getoption("sim_tape")
+        if tape is not None:
+            self._run_tape(Path(tape))
+        elif seed is not None:
+            self._run_one(lambda trace: self.simulated.run(seed, trace=trace))
+        else:
+            self._run_many()
+
+    def _run_tape(self, path: Path) -> None:
+        from .scenario import Settings, run
+        from .tape import Tape
+
+        tape, about = Tape.load(path)
+        scenario = self.simulated.scenario
+        if about.get("scenario") != scenario.name:
+            pytest.skip(f"{path} is a tape of {about.get('scenario')}")
+        self._run_one(lambda trace: run(scenario, tape, Settings(**about["settings"]), trace), closer=False)
+
+    def _run_one(self, play: Callable[[Trace], Outcome], *, closer: bool = True) -> None:
+        from .simulation.simulate import SimulationFailedError
+        from .simulation.words import failed
+        from .trace import Trace
+
+        trace = Trace(keep=bool(self.config.getoption("sim_trace")))
+        outcome = play(trace)
+        summary = self.simulated.new_summary()
+        summary.add(outcome)
+        self._report(summary)
+        if trace.lines is not None:
+            # Also where a test is well, and whatever is captured: somebody has asked for it.
+            self.config.get_terminal_writer().line(f"\n{trace.text()}")
+        if outcome.failed:
+            text = failed(self.simulated.scenario, outcome)
+            raise SimulationFailedError(self._closer(text, outcome.seed) if closer else text, summary)
+
+    def _run_many(self) -> None:
+        from .simulation.simulate import SimulationFailedError
+        from .simulation.words import failed
+
+        seeds = self.config.getoption("sim_seeds") or self.simulated.options.seeds
+        summary = self.simulated.campaign(range(seeds), jobs=self.config.getoption("sim_jobs"))
+        self._report(summary)
+        if summary.failures:
+            first = summary.failures[0]
+            raise SimulationFailedError(self._closer(failed(self.simulated.scenario, first), first.seed), summary)
+
+    def _report(self, summary: Summary) -> None:
+        from .simulation.words import summarised
+
+        self.config.stash[_summaries].append((self.nodeid, summary))
+        self.add_report_section("call", "simulation", summarised(self.simulated.scenario, summary))
+
+    def _closer(self, text: str, seed: int) -> str:
+        """A failure, and what was found by looking closer: a smaller run, and the page to look at."""
+        from .simulation.closer import look_closer
+
+        folder = Path(self.config.getoption("sim_report"))
+        lines = look_closer(self.simulated, seed, folder, float(self.config.getoption("sim_shrink")))
+        head, separator, rest = text.partition("\n\n")
+        return "\n".join([head, *lines]) + separator + rest
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The text of the failure says all; where it came from within the simulator says nothing."""
+        from .simulation.simulate import SimulationFailedError
+
+        if isinstance(excinfo.value, SimulationFailedError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Where it stands."""
+        scenario = self.simulated.scenario
+        return scenario.file or self.path, scenario.line, self.name
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line for all of them."""
+    found = terminalreporter.config.stash.get(_summaries, [])
+    if not found:
+        return
+    terminalreporter.section("simulation")
+    for line in _lines(found):
+        terminalreporter.write_line(line)
+
+
+def _lines(found: Iterable[tuple[str, Summary]]) -> list[str]:
+    lines = []
+    for name, summary in found:
+        verdict = f"seed {summary.failures[0].seed} FAILED" if summary.failures else "all is well"
+        lines.append(f"{name}: {summary.seeds} seeds, {summary.seeds_per_second:.1f}/s, {verdict}")
+    return lines

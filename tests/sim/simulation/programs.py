@@ -1,0 +1,76 @@
+"""Small applications for tests of the simulation."""
+
+from __future__ import annotations
+
+import asyncio
+
+from casty_sim.simulation import Faults, Sim, SimNode, simulate
+
+lives: list[str] = []
+"""What programs have left behind, for tests of what a crash does not run."""
+
+
+async def echo(node: SimNode) -> None:
+    """Answers each line with the name of the node."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(node.id.encode() + b" " + line)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "0.0.0.0", node.port)
+    async with server:
+        await server.serve_forever()
+
+
+async def ask(name: str, text: str, timeout: float = 1.0) -> str:
+    """Ask an echo."""
+    async with asyncio.timeout(timeout):
+        reader, writer = await asyncio.open_connection(name, 7000)
+        try:
+            writer.write(f"{text}\n".encode())
+            return (await reader.readline()).decode().strip()
+        finally:
+            writer.close()
+
+
+async def diary(node: SimNode) -> None:
+    """Notes its end in every way that a program can."""
+    path = node.disk / "diary"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"life {node.lives}\n")
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        lives.append(f"{node.id} finally")
+
+
+@simulate(seeds=3, nodes=2, faults=Faults.none(), reach=("answered",))
+async def answers(sim: Sim) -> None:
+    """Every node answers."""
+    for name in sim.nodes:
+        sim.start(name, echo)
+    await asyncio.sleep(0.1)
+    for name in sim.nodes:
+        assert await ask(name, "hello") == f"{name} hello"
+        sim.reach("answered")
+
+
+@simulate(seeds=20, nodes=5, faults=Faults(("crash", "pause", "clog"), recovery=1.0), duration=5.0)
+async def never_down(sim: Sim) -> None:
+    """Wrong: nodes do crash."""
+    for name in sim.nodes:
+        sim.start(name, echo)
+    while sim.clock < sim.duration:
+        await asyncio.sleep(0.5)
+        assert all(sim.node(name).lives == 1 for name in sim.nodes), "a node was down"
+
+
+@simulate(seeds=4, nodes=1, faults=Faults.none())
+async def by_hash(sim: Sim) -> None:
+    """Wrong: what it sends depends on the process."""
+    sim.start("n1", echo)
+    await asyncio.sleep(0.1)
+    await ask("n1", "first")
+    await ask("n1", str(hash("a text") % 1000))

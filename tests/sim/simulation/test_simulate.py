@@ -1,0 +1,141 @@
+"""`simulate`: campaigns, failures, and what is said of them, as pytest and scripts see them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casty_sim.determinism import Difference, check
+from casty_sim.simulation import Faults, SimulationFailedError, simulate
+from casty_sim.simulation.closer import look_closer
+from casty_sim.tape import Tape
+
+from . import programs
+
+HERE = "tests.sim.simulation.programs"
+
+
+def test_calling_it_runs_all_seeds_and_counts_what_was_reached() -> None:
+    summary = programs.answers()
+    assert (summary.seeds, summary.failures, summary.reached) == (3, [], {"answered": 3})
+
+
+def test_a_failure_names_the_seed_the_line_the_faults_and_the_command() -> None:
+    with pytest.raises(SimulationFailedError) as caught:
+        programs.never_down()
+    text = str(caught.value)
+    seed = caught.value.summary.failures[0].seed
+    assert f"seed {seed} of never_down broke AssertionError in programs.py:never_down: line" in text
+    assert "a node was down" in text
+    assert f"::never_down --sim-seed {seed} --sim-trace" in text
+    assert "crash" in text.partition("faults of this seed:")[2].partition("\n")[0]
+
+
+def test_a_closer_look_finds_a_smaller_run_and_writes_its_tape_and_its_page(tmp_path: Path) -> None:
+    seed = next(seed for seed in range(20) if programs.never_down.run(seed).failed)
+    lines = look_closer(programs.never_down, seed, tmp_path, 10.0)
+    assert "smallest run that was found" in lines[0]
+    tape, about = Tape.load(tmp_path / f"never_down-{seed}.tape")
+    assert about["settings"]["nodes"] <= 3
+    assert about["rule"] == "AssertionError in programs.py:never_down"
+    assert sum(value != 0.0 for values in tape._played.values() for value in values) <= 8
+    assert "<html" in (tmp_path / f"never_down-{seed}.html").read_text(encoding="utf-8")
+
+
+def test_seeds_may_be_spread_over_processes() -> None:
+    summary = programs.answers.campaign(range(4), jobs=2)
+    assert (summary.seeds, summary.failures) == (4, [])
+
+
+@settings(max_examples=5)
+@given(st.integers(0, 1000))
+def test_hypothesis_may_choose_the_seed(seed: int) -> None:
+    assert not programs.answers.run(seed).failed
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: simulate(seeds=0), "seeds"),
+        (lambda: simulate(nodes=0), "nodes"),
+        (lambda: simulate(duration=0), "duration"),
+        (lambda: Faults.only("earthquake"), "there is no kind of fault 'earthquake'; there are loss,"),
+        (lambda: simulate()(lambda sim: None), "no coroutine function"),  # type: ignore[arg-type, return-value]
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_runs(call: object, text: str) -> None:
+    assert callable(call)
+    with pytest.raises((ValueError, TypeError), match=text):
+        call()
+
+
+# -- determinism -------------------------------------------------------------------------------------------------------
+
+
+def compared(name: str, seeds: int, nodes: int) -> list[Difference]:
+    simulated = getattr(programs, name)
+    options = {"scenario": f"{HERE}:{name}", "mutant": "", "module": ""}
+    found = check(options, simulated.options.settings(), range(seeds))
+    return [each for each in found if isinstance(each, Difference)]
+
+
+def test_seeds_do_the_same_in_processes_that_differ_in_all_that_must_not_matter() -> None:
+    assert compared("answers", 4, 2) == []
+
+
+def test_what_depends_on_the_process_is_found_and_the_first_event_pointed_at() -> None:
+    first = compared("by_hash", 2, 1)[0]
+    assert first.events[0] != first.events[1]
+    assert first.before, "what was the same before is shown"
+    assert "is not deterministic" in first.words()
+    assert any("runs" in line for line in first.before), "callbacks are events as well"
+    # The second question is the first that differs, and its bytes are in the event.
+    assert "first" not in first.events[0]
+    assert first.number > 10
+
+
+# -- pytest ------------------------------------------------------------------------------------------------------------
+
+WELL = """
+from tests.sim.simulation.programs import answers as test_answers
+"""
+BROKEN = """
+from tests.sim.simulation.programs import never_down as test_never_down
+"""
+
+
+def test_a_simulated_test_is_one_item_with_a_line_in_the_summary(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=WELL)
+    result = pytester.runpytest("--sim-seeds", "2")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*= simulation =*", "test_it.py::test_answers: 2 seeds, */s, all is well"])
+
+
+def test_a_failing_seed_fails_the_item_with_its_report_and_tape(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=BROKEN)
+    result = pytester.runpytest("--sim-shrink", "3", "--sim-report", "found")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["seed * of never_down broke *a node was down*", "*smallest run*", "*report: found/*.html"]
+    )
+    tape = next((pytester.path / "found").glob("*.tape"))
+    again = pytester.runpytest("--sim-tape", str(tape), "--sim-trace")
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["*crash*power cut*"])
+
+
+def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=WELL)
+    result = pytester.runpytest("--sim-seed", "1", "--sim-trace")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*n1*start*start 1*"])
+
+
+def test_a_trace_without_a_seed_is_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=WELL)
+    result = pytester.runpytest("--sim-trace")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--sim-trace prints one run: say which*"])
