@@ -91,6 +91,10 @@ ELSEWHERE: dict[str, Absent] = {
         "the host has its event loop already, and a function of an executor cannot have another",
         "Make the coroutine function a task of the host, or its program",
     ),
+    "loop.stop": Absent(
+        "the host has its event loop for as long as its program runs",
+        "Return from the coroutine of the host, or have the test kill it",
+    ),
     "time.sleep": Absent(
         "it would hold up every task of the host",
         "Use `await asyncio.sleep(...)`, or asyncio.to_thread(time.sleep, ...)",
