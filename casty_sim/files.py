@@ -33,14 +33,10 @@ from typing import Any, Self
 
 from attrs import frozen
 
-from .boundary import Absent, refuse
+from .boundary import OUTSIDE, refuse
 from .disk import Disk, DiskProfile
 from .loop import running
 from .tape import Stream
-
-OUTSIDE = Absent(
-    "a host has a disk of its own, and shares no files with others", "Use a path below the disk of the host"
-)
 
 
 @frozen
