@@ -11,19 +11,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
-from casty_proto.machine import MICROSECOND, MILLISECOND, Instant, Nanoseconds, nanoseconds
+from casty_proto.machine import MICROSECOND, MILLISECOND, Nanoseconds, nanoseconds
 
 from ..boundary import refuse
 from ..tape import Stream
 from . import running
-from .handles import SimTimer
 
 if TYPE_CHECKING:
     from .loop import SimLoop
+
+type Handed = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
+"""A function that was handed over, and the future of its result."""
 
 START_NS: Nanoseconds = 20 * MICROSECOND
 SPREAD_NS: Nanoseconds = MILLISECOND
@@ -37,10 +40,9 @@ class Executors:
         self._default_executor: Executor | None = None
         self._executors_closed = False
         self._executor_choices: Stream | None = None
-        self._free_at: dict[int, Instant] = {}
-        """Until when executors with one worker are busy, by number."""
-        self._numbers: dict[int, tuple[int, Executor]] = {}
-        """Executors by their addresses, which are theirs for as long as they are kept here."""
+        self._waiting: dict[int, tuple[Executor, deque[Handed]]] = {}
+        """Executors with one worker that is busy, by their addresses, which are theirs for as long as they are kept
+        here; and what waits for it."""
         self._handed_over: dict[asyncio.Future[Any], None] = {}
         """Those of the default executor that are not over."""
         self.slept_ns: Nanoseconds | None = None
@@ -63,15 +65,19 @@ class Executors:
         future: asyncio.Future[T] = loop.create_future()
         if executor is self._default_executor:
             self._handed_over[future] = None
-        self._at(self._starts(executor), self._run_function, future, executor, func, args)
+        if executor is not None and getattr(executor, "_max_workers", 1) == 1:
+            if id(executor) in self._waiting:
+                self._waiting[id(executor)][1].append((future, func, args))
+                return future
+            self._waiting[id(executor)] = executor, deque()
+        self._after(0, self._run_function, executor, (future, func, args))
         return future
 
-    def _run_function(
-        self, future: asyncio.Future[Any], executor: Executor | None, func: Callable[..., Any], args: tuple[Any, ...]
-    ) -> None:
+    def _run_function(self, executor: Executor | None, handed: Handed) -> None:
+        future, func, args = handed
         # A function that has not begun can be cancelled. One that has runs to its end all the same.
         if future.cancelled():
-            self._handed_over.pop(future, None)
+            self._settle(executor, future, None, None)
             return
         loop = cast("SimLoop", self)
         before, self.slept_ns = self.slept_ns, 0
@@ -87,9 +93,12 @@ class Executors:
         finally:
             slept, self.slept_ns = self.slept_ns, before
             running.enter(loop)
-        self._at(self._ends(executor, slept), self._settle, future, result, problem)
+        self._after(slept, self._settle, executor, future, result, problem)
 
-    def _settle(self, future: asyncio.Future[Any], result: Any, problem: BaseException | None) -> None:
+    def _settle(
+        self, executor: Executor | None, future: asyncio.Future[Any], result: Any, problem: BaseException | None
+    ) -> None:
+        self._next_of(executor)
         self._handed_over.pop(future, None)
         if future.done():
             return
@@ -105,34 +114,22 @@ class Executors:
 
     # -- when ----------------------------------------------------------------------------------------------------------
 
-    def _delay(self) -> Nanoseconds:
+    def _next_of(self, executor: Executor | None) -> None:
+        """The worker is free. What has waited for longest has its turn (rule 4)."""
+        if executor is None or id(executor) not in self._waiting:
+            return
+        waiting = self._waiting[id(executor)][1]
+        if waiting:
+            self._after(0, self._run_function, executor, waiting.popleft())
+        else:
+            del self._waiting[id(executor)]
+
+    def _after(self, slept: Nanoseconds, callback: Callable[..., object], *args: Any) -> None:
+        loop = cast("SimLoop", self)
         if self._executor_choices is None:
-            self._executor_choices = cast("SimLoop", self).host.stream("executor")
-        return START_NS + int(self._executor_choices.raw() ** 3 * SPREAD_NS)
-
-    def _starts(self, executor: Executor | None) -> Instant:
-        at = cast("SimLoop", self).host.now() + self._delay()
-        if executor is None or getattr(executor, "_max_workers", 1) != 1:
-            return at
-        number = self._number_of(executor)
-        self._free_at[number] = at = max(at, self._free_at.get(number, 0))
-        return at
-
-    def _ends(self, executor: Executor | None, slept: Nanoseconds) -> Instant:
-        at = cast("SimLoop", self).host.now() + self._delay() + slept
-        if executor is not None and getattr(executor, "_max_workers", 1) == 1:
-            number = self._number_of(executor)
-            self._free_at[number] = at = max(at, self._free_at.get(number, 0))
-        return at
-
-    def _number_of(self, executor: Executor) -> int:
-        found = self._numbers.get(id(executor))
-        if found is None:
-            found = self._numbers[id(executor)] = (len(self._numbers), executor)
-        return found[0]
-
-    def _at(self, at: Instant, callback: Callable[..., object], *args: Any) -> SimTimer:
-        return cast("SimLoop", self).call_at_instant(at, callback, *args)
+            self._executor_choices = loop.host.stream("executor")
+        delay = START_NS + int(self._executor_choices.raw() ** 3 * SPREAD_NS)
+        loop.call_at_instant(loop.host.now() + delay + slept, callback, *args)
 
     # -- the default executor ------------------------------------------------------------------------------------------
 

@@ -157,6 +157,13 @@ class SimSocket:
             self._end = None
         self._number = -1
 
+    def end_view(self) -> None:
+        """The transport has closed the connection."""
+        self._is_closed = True
+        self._stack.drop_descriptor(self._number)
+        self._end = None
+        self._number = -1
+
     def _check_open(self) -> None:
         if self._is_closed:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))

@@ -27,7 +27,7 @@ class SimTransport(asyncio.Transport):
         waiter: asyncio.Future[None] | None = None,
         server: SimServer | None = None,
     ) -> None:
-        view = SimSocket(loop.stack, end=end)
+        self._view = view = SimSocket(loop.stack, end=end)
         view.is_view = True
         super().__init__({"peername": end.remote, "sockname": end.local, "socket": view})
         self._loop = loop
@@ -270,6 +270,7 @@ class SimTransport(asyncio.Transport):
             end, self._end = self._end, None
             if end is not None:
                 end.let_go()
+            self._view.end_view()
             if self._server is not None:
                 self._server.detach(self)
                 self._server = None
