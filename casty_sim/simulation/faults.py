@@ -13,8 +13,8 @@ from casty_proto.machine import nanoseconds
 from ..faults import KINDS, FaultOptions
 
 STEADY = tuple([kind for kind in KINDS if kind not in ("jump", "wipe")])
-"""All but clocks that leap, which break every lease, as they must, and lost disks: how many of these a cluster bears, and
-how soon after another, depends on who has a vote and a copy at the time, which nobody knows here."""
+"""All but clocks that leap, which break every lease, as they must, and lost disks: how many of these a cluster bears,
+and how soon after another, depends on who has a vote and a copy at the time, which nobody knows here."""
 
 
 def _known(_: object, __: object, value: tuple[str, ...]) -> None:

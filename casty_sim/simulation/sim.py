@@ -310,7 +310,7 @@ class Sim:
                 self._lives.pop().dispose()
             self.world.heap.clear()
             for node in (*self._nodes.values(), self._test):
-                node.process = node.host.program = None
+                node.process = node.host.program = node.role = node.app = None
             gc.collect()
         finally:
             sys.unraisablehook = hook
