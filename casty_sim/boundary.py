@@ -43,6 +43,14 @@ _THREADS = Absent(
     "its steps would come at other instants in every run",
     "Use asyncio.to_thread or loop.run_in_executor, which run as steps of the simulation",
 )
+_SIGNALS = Absent(
+    "it would concern the process that runs the simulation",
+    "Use loop.add_signal_handler, and have the test send the signal to the host",
+)
+
+OUTSIDE = Absent(
+    "a host has a disk of its own, and shares no files with others", "Use a path below the disk of the host"
+)
 
 LOOP: dict[str, Absent] = {
     "add_writer": _SOCKETS,
@@ -70,15 +78,27 @@ LOOP: dict[str, Absent] = {
 
 ELSEWHERE: dict[str, Absent] = {
     "ssl=": _TLS,
-    "IPv6": Absent("hosts have one address each, of version 4", "Listen on an address of version 4, or on 0.0.0.0"),
     "multiprocessing": _PROCESSES,
     "os.fork": _PROCESSES,
+    "os.kill": _SIGNALS,
+    "signal.signal": _SIGNALS,
     "subprocess.Popen": _PROCESSES,
     "threading.Thread.start": _THREADS,
+    "threading.Condition.wait": Absent(
+        "there is no other thread that could end the wait, which a result, an event, a queue or a barrier would be",
+        "Wait with what asyncio has, or give a timeout in what an executor runs",
+    ),
     "concurrent.futures.Executor.submit": _THREADS,
     "a process pool": _PROCESSES,
     "call_soon_threadsafe from another thread": _THREADS,
-    "asyncio.run": Absent("the host has its event loop already", "Pass the coroutine function itself to the host"),
+    "asyncio.run": Absent(
+        "the host has its event loop already, and a function of an executor cannot have another",
+        "Make the coroutine function a task of the host, or its program",
+    ),
+    "loop.stop": Absent(
+        "the host has its event loop for as long as its program runs",
+        "Return from the coroutine of the host, or have the test kill it",
+    ),
     "time.sleep": Absent(
         "it would hold up every task of the host",
         "Use `await asyncio.sleep(...)`, or asyncio.to_thread(time.sleep, ...)",
@@ -87,8 +107,75 @@ ELSEWHERE: dict[str, Absent] = {
     "socket.send": _SOCKETS,
     "socket.connect": _SOCKETS,
     "add_reader of another descriptor": _SOCKETS,
+    "writing to a file of another disk": OUTSIDE,
 }
 """What raises elsewhere: functions of the standard library, and arguments."""
+
+
+NARROWER: dict[str, str] = {
+    "time": (
+        "Callbacks take none: a computation, however long, ends at the instant at which it began. Wall clocks "
+        "begin on the first of January 2000, in UTC; local time is that as well."
+    ),
+    "executors": (
+        "A function runs all at once in the thread of the world, some drawn time after it was handed over, and "
+        "its result comes some drawn time later. `time.sleep` in it, and waiting with a timeout, delay its "
+        "result. It can wait for nothing that another function does. A lock that is taken already "
+        "(`threading.Lock.acquire`) hangs the run."
+    ),
+    "IPv6": "Hosts have one address each, of version 4: `getaddrinfo` and sockets fail as on a host without IPv6.",
+    "socket options": "They are remembered and change nothing.",
+    "signals": "A host gets those that the test sends it. One without a handler kills the program.",
+    "modules and globals": (
+        "All hosts share them, as they share the process, and they survive a crash. What a host is to have to "
+        "itself belongs into objects that its coroutine makes."
+    ),
+    "standard streams and the environment": "They are those of the process.",
+    "sets of objects": (
+        "A set of objects that do not define `__hash__` is in the order of their addresses, which is another one "
+        "in every run. So is one of coroutines, functions or classes. Iterate over a list or a dict instead, sort"
+        " it, or give the class a `__hash__`. Tasks and futures are told apart by numbers; sets of them are safe."
+        " `python -m casty_sim check-determinism` finds the others by what follows from their order."
+    ),
+    "id, repr and hash": (
+        "What `id` says of an object is its address. The hash of a text is another one for each process, and with"
+        " it the order of a set of texts, if `PYTHONHASHSEED` is not set."
+    ),
+    "finalizers": (
+        "`__del__` and callbacks of weak references run when the last reference goes, or, for cycles, at a moment"
+        " that is the same in every run. What had power cut or was killed runs none until the world is over."
+    ),
+    "files": (
+        "Times of files are those of the machine, and so is the order in which `os.scandir` lists; `os.listdir` "
+        "sorts. Files that are opened by a class of `io`, or by another library than that of Python, are not "
+        "seen."
+    ),
+    "functions that were kept": (
+        "A function that was taken out of its module before the first simulation, as a default argument or in an "
+        "object, is the original."
+    ),
+    "debug mode": "Slow callbacks are not reported, since none is slow.",
+}
+"""What is simulated in a narrower sense than a program may expect."""
+
+
+def page() -> str:
+    """The tables, for the documentation."""
+    lines = [
+        "# Where the simulation of applications ends",
+        "",
+        "Programs run unmodified on simulated hosts. What is not simulated raises `NotSimulatedError` where it is",
+        "called, with the reason, and has no effect. Nothing is let through to the machine on which the simulation",
+        "runs. These tables are made of `casty_sim/boundary.py`; what raises is tested line by line.",
+        "",
+    ]
+    for title, table in (("Methods of the event loop", LOOP), ("Elsewhere", ELSEWHERE)):
+        lines += [f"## {title}", "", "| not simulated | because | instead |", "|---|---|---|"]
+        lines += [f"| `{what}` | {absent.why} | {absent.instead} |" for what, absent in table.items()]
+        lines.append("")
+    lines += ["## Simulated in a narrower sense", "", "| what | how |", "|---|---|"]
+    lines += [f"| {what} | {how} |" for what, how in NARROWER.items()]
+    return "\n".join(lines) + "\n"
 
 
 def refuse(what: str, absent: Absent | None = None) -> NoReturn:

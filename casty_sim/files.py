@@ -6,14 +6,17 @@ Rules
 1.  What is written to a file is there for the program at once, and survives its end. It survives a power cut when
     `os.fsync` was called for the file since then.
 2.  A power cut takes each file that was not synced back to how it was when it last was; or it stays as it is; or it is
-    torn, which is to say that a part of it is there. Which of these is drawn for each file.
-3.  Renaming and removing are durable at once, and a name stays what it was for all that was in the file.
+    torn, which is to say that a beginning of what was written since then is there. Which of these is drawn for each
+    file. What was in it before stays, up to there, if it was not truncated since. A new file is gone, or empty.
+3.  Directories, renaming and removing are durable at once. What is in a file is not by that: after a power cut a new
+    name may stand for a file that is empty, or torn.
 4.  Files of SQLite are durable when a transaction is, as SQLite sees to that by itself. A power cut undoes transactions
     that had not been committed.
 5.  On a full disk nothing can be opened for writing, synced or committed. On a failing one these fail now and then.
-6.  Outside of its disk a host can read, and write nothing.
+6.  Outside of its disk a host can read, and change nothing.
 
-Files are written at once; what takes time is what the program waits for in an executor.
+Files are written at once; what takes time is what the program waits for in an executor. Times of files, and the order
+in which a directory is listed by other means than `os.listdir`, are those of the machine under the simulation.
 """
 
 from __future__ import annotations
@@ -26,16 +29,35 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from .boundary import Absent, refuse
+from attrs import frozen
+
+from .boundary import OUTSIDE, refuse
 from .disk import Disk, DiskProfile
 from .loop import running
 from .tape import Stream
 
-_OUTSIDE = Absent(
-    "a host has a disk of its own, and shares no files with others", "Use a path below the disk of the host"
-)
+
+@frozen
+class Synced:
+    """A file as it was when it was last synced."""
+
+    content: bytes | None
+    """`None`: not there."""
+    truncated: bool = False
+    """Whether it was emptied since."""
+
+    def torn(self, now: bytes, choices: Stream) -> bytes:
+        """A part of what was written since (rule 2)."""
+        if self.truncated or self.content is None:
+            return now[: choices.below(len(now) + 1)]
+        before = self.content
+        same = next((at for at, (old, new) in enumerate(zip(before, now, strict=False)) if old != new), None)
+        if same is None:
+            same = min(len(before), len(now))
+        upto = same + choices.below(len(now) - same + 1)
+        return now[:upto] + before[upto:]
 
 
 class FileDisk(Disk):
@@ -48,9 +70,10 @@ class FileDisk(Disk):
         """Whether the world can bear it right now that a write fails."""
         self._choices = choices
         self._root: Path | None = None
-        self._unsynced: dict[str, bytes | None] = {}
-        """Files that are not as they would be after a power cut, and how they would be; `None`: not there."""
-        self._descriptors: dict[int, str] = {}
+        self._synced: dict[str, Synced] = {}
+        """Files that were opened for writing."""
+        self._databases: dict[str, None] = {}
+        """Files of which SQLite takes care (rule 4)."""
         self._connections: list[sqlite3.Connection] = []
 
     @property
@@ -60,7 +83,7 @@ class FileDisk(Disk):
             memory = Path("/dev/shm")
             parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
             with running.outside():
-                self._root = Path(tempfile.mkdtemp(prefix=f"casty-sim-{self._name}-", dir=parent))
+                self._root = Path(tempfile.mkdtemp(prefix=f"casty-sim-{self._name}-", dir=parent)).resolve()
         return self._root
 
     def holds(self, path: Any) -> bool:
@@ -69,45 +92,60 @@ class FileDisk(Disk):
 
     # -- what programs do ----------------------------------------------------------------------------------------------
 
-    def before_write(self, path: Any) -> str:
-        """A file is about to be written. Returns its full path. Raises what the program would see."""
+    def own(self, path: Any, what: str = "writing to") -> str:
+        """The full path of a file on this disk. Raises `NotSimulatedError` for others (rule 6)."""
         full: str = os.path.abspath(os.fspath(path))
         if not self.holds(full):
-            refuse(f"writing to {full}", _OUTSIDE)
-        self.check()
-        with running.outside():
-            self._remember(full)
+            refuse(f"{what} {full}", OUTSIDE)
         return full
 
-    def _remember(self, full: str) -> None:
-        if full not in self._unsynced:
-            self._unsynced[full] = _content(full)
-
-    def opened(self, descriptor: int, path: str) -> None:
-        """A file has been opened for writing."""
-        self._descriptors[descriptor] = path
+    def before_write(self, path: Any, *, truncated: bool = False) -> None:
+        """A file is about to be written. Raises what the program would see."""
+        full = self.own(path)
+        self.check()
+        if full in self._databases:
+            return
+        known = self._synced.get(full)
+        if known is None:
+            with running.outside():
+                known = Synced(_content(full))
+        self._synced[full] = Synced(known.content, known.truncated or truncated)
 
     def synced(self, descriptor: int) -> None:
-        """A file was synced."""
+        """A file was synced. Whatever it is called by now, it is the one that the descriptor stands for."""
         self.check()
-        path = self._descriptors.get(descriptor)
-        if path is not None:
-            self._unsynced.pop(path, None)
+        with running.outside():
+            which = os.fstat(descriptor)
+            for path in list(self._synced):
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.stat(path), which):
+                        self._synced[path] = Synced(_content(path))
 
-    def renamed(self, old: Any, new: Any) -> None:
-        """A file has another name now (rule 3)."""
-        before = self._unsynced.pop(os.path.abspath(old), None)
-        self._unsynced.pop(os.path.abspath(new), None)
-        if before is not None:
-            self._unsynced[os.path.abspath(new)] = before
+    def renamed(self, old: str, new: str) -> None:
+        """A file, or a directory, has another name now (rule 3)."""
+        if old == new:
+            return
+        self.removed(new)
+        for path in list(self._synced):
+            if path == old or path.startswith(old + os.sep):
+                known = self._synced.pop(path)
+                content = b"" if known.content is None else known.content
+                self._synced[new + path[len(old) :]] = Synced(content, known.truncated)
+        for path in list(self._databases):
+            if path == old or path.startswith(old + os.sep):
+                del self._databases[path]
+                self._databases[new + path[len(old) :]] = None
 
-    def removed(self, path: Any) -> None:
+    def removed(self, path: str) -> None:
         """A file is gone."""
-        self._unsynced.pop(os.path.abspath(path), None)
+        self._synced.pop(path, None)
+        self._databases.pop(path, None)
 
-    def connected(self, connection: sqlite3.Connection) -> None:
+    def connected(self, connection: sqlite3.Connection, path: str) -> None:
         """A database was opened."""
         self._connections.append(connection)
+        self._synced.pop(path, None)
+        self._databases[path] = None
 
     def check(self) -> None:
         """Raises `OSError` where the disk is full, or fails (rule 5)."""
@@ -126,7 +164,6 @@ class FileDisk(Disk):
         for connection in connections:
             with suppress(sqlite3.Error):
                 connection.close()
-        self._descriptors.clear()
 
     def power_cut(self) -> None:
         """Rules 2 and 4."""
@@ -136,22 +173,23 @@ class FileDisk(Disk):
         self.failed = False
 
     def _lose(self) -> None:
-        unsynced, self._unsynced = self._unsynced, {}
-        for path, before in sorted(unsynced.items()):
+        files, self._synced = self._synced, {}
+        for path, known in sorted(files.items(), key=lambda item: item[0]):
             now = _content(path)
-            if now == before or now is None:
+            if now == known.content or now is None:
                 continue
             what = self._choices.pick(("back", "stays", "torn"))
             if what == "back":
-                _restore(path, before)
+                _restore(path, known.content)
             elif what == "torn":
-                _restore(path, now[: self._choices.below(len(now) + 1)])
+                _restore(path, known.torn(now, self._choices))
 
     def wipe(self) -> None:
         """All files are gone."""
         with running.outside():
             self.end_of_program()
-            self._unsynced.clear()
+            self._synced.clear()
+            self._databases.clear()
             for each in () if self._root is None else list(self._root.iterdir()):
                 if each.is_dir():
                     shutil.rmtree(each)
@@ -172,7 +210,8 @@ class SimConnection(sqlite3.Connection):
 
     disk: FileDisk | None = None
 
-    def _check(self, statement: str) -> None:
+    def check(self, statement: str) -> None:
+        """Raises `sqlite3.OperationalError` where the disk does not let it be done (rule 5)."""
         word = statement.lstrip().partition(" ")[0].upper()
         if self.disk is None or word in ("SELECT", "PRAGMA", "BEGIN", "ROLLBACK", "EXPLAIN"):
             return
@@ -185,21 +224,59 @@ class SimConnection(sqlite3.Connection):
             problem.sqlite_errorname = "SQLITE_FULL" if is_full else "SQLITE_IOERR"
             raise problem from error
 
+    def cursor(self, factory: Any = None) -> Any:
+        """As that of any connection."""
+        return super().cursor(SimCursor if factory is None else factory)
+
     def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
         """As that of any connection."""
-        self._check(sql)
-        return super().execute(sql, *args)
+        return self.cursor().execute(sql, *args)  # type: ignore[no-any-return]
 
     def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:
         """As that of any connection."""
-        self._check(sql)
-        return super().executemany(sql, *args)
+        return self.cursor().executemany(sql, *args)  # type: ignore[no-any-return]
+
+    def executescript(self, sql_script: str) -> sqlite3.Cursor:
+        """As that of any connection."""
+        return self.cursor().executescript(sql_script)  # type: ignore[no-any-return]
 
     def commit(self) -> None:
         """As that of any connection."""
         if self.in_transaction:
-            self._check("COMMIT")
+            self.check("COMMIT")
         super().commit()
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> Any:
+        if kind is None and self.in_transaction:
+            try:
+                self.check("COMMIT")
+            except sqlite3.OperationalError:
+                self.rollback()
+                raise
+        return super().__exit__(kind, error, traceback)
+
+
+class SimCursor(sqlite3.Cursor):
+    """A cursor of such a connection."""
+
+    def _check(self, statement: str) -> None:
+        if isinstance(self.connection, SimConnection):
+            self.connection.check(statement)
+
+    def execute(self, sql: str, *args: Any) -> Self:
+        """As that of any cursor."""
+        self._check(sql)
+        return super().execute(sql, *args)
+
+    def executemany(self, sql: str, *args: Any) -> Self:
+        """As that of any cursor."""
+        self._check(sql)
+        return super().executemany(sql, *args)
+
+    def executescript(self, sql_script: str) -> sqlite3.Cursor:
+        """As that of any cursor."""
+        self._check(sql_script)
+        return super().executescript(sql_script)
 
 
 def _always() -> bool:

@@ -390,6 +390,8 @@ class World:
         """What others keep for the whole world, by name."""
         self.storm_events = STORM_EVENTS
         self.horizon: Instant = 0
+        self.on_stock: Callable[[int], None] | None = None
+        """Who is told now and then how many events there have been."""
         """Up to when things happen in the present `run`."""
 
     def add_host(self, name: str, make: Callable[[], Program]) -> Host:
@@ -475,6 +477,8 @@ class World:
 
     def _take_stock(self, at: Instant) -> None:
         self.digest_states()
+        if self.on_stock is not None:
+            self.on_stock(self.events)
         if self.events > self.storm_events + STORM_RATE * at // SECOND:
             raise Violation("no storms", f"{self.events} events in {at / SECOND:.1f} simulated seconds")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
-from casty_proto.machine import MICROSECOND, MILLISECOND, Instant, Nanoseconds
+from casty_proto.machine import MICROSECOND, MILLISECOND, Instant, Nanoseconds, nanoseconds
 
 from ..boundary import refuse
 from ..tape import Stream
@@ -97,6 +97,11 @@ class Executors:
             future.set_exception(problem)
         else:
             future.set_result(result)
+
+    def sleep_in_thread(self, seconds: float) -> None:
+        """The function that runs at the moment sleeps (rule 3)."""
+        assert self.slept_ns is not None, "called by what an executor runs"
+        self.slept_ns += nanoseconds(max(0.0, seconds))
 
     # -- when ----------------------------------------------------------------------------------------------------------
 

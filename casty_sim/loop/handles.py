@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from casty_proto.machine import Instant
 
+from ..world import NEVER
+
 if TYPE_CHECKING:
     from .loop import SimLoop
+
+
+_TOO_FAR = NEVER / 2e9
 
 
 class SimHandle(asyncio.Handle):
@@ -89,7 +94,10 @@ class SimTimer(SimHandle, asyncio.TimerHandle):
 
 
 def due_ns(when: float) -> Instant:
-    """The first nanosecond at which the clock, in seconds, has come to `when`."""
+    """The first nanosecond at which the clock, in seconds, has come to `when`; `NEVER` where that is too far off.
+    Raises `ValueError` for what is no number."""
+    if when >= _TOO_FAR:
+        return NEVER
     at = int(when * 1e9)
     return at if at / 1e9 >= when else at + 1
 

@@ -310,10 +310,21 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
         self._running = True
         try:
             with running.simulation(self.world):
+                if self._stopping:
+                    # It was stopped before it ran: that means one turn.
+                    self._one_turn()
                 while not self._stopping:
                     self._run_on()
         finally:
             self._stopping = self._running = False
+
+    def _one_turn(self) -> None:
+        running.enter(self)
+        try:
+            self.look_at_clock()
+            self.run_turns()
+        finally:
+            running.leave()
 
     def _run_on(self) -> None:
         world = self.world
@@ -360,7 +371,9 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
         self.stop()
 
     def stop(self) -> None:
-        """End `run_forever` after this turn."""
+        """End `run_forever` after this turn. Raises `NotSimulatedError` where a host drives it."""
+        if self.is_driven:
+            refuse("loop.stop")
         self._stopping = True
         if self._running:
             self.world.halt()
@@ -375,7 +388,7 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
 
     def close(self) -> None:
         """Drop what was to be called. Raises `RuntimeError` while it runs."""
-        if self._running:
+        if self.is_running():
             raise RuntimeError("Cannot close a running event loop")
         if not self._closed:
             self._closed = True

@@ -1,9 +1,11 @@
 """Which loop runs at the moment, and what holds for the interpreter while a world runs.
 
 1.  One world runs at a time in a process, in one thread.
-2.  While it runs, the garbage collector is off, and runs once in so many events of the world: finalizers of what is in
-    cycles come then, at the same moment of every run, and never at one that depends on what the process did before.
-3.  Asynchronous generators belong to the loop that runs when they are iterated for the first time.
+2.  While it runs, the garbage collector is off, and runs once in `COLLECT_EVERY` events of the world: finalizers of
+    what is in cycles come then, at the same moment of every run, and never at one that depends on what the process did
+    before.
+3.  Asynchronous generators belong to the loop that runs when they are iterated for the first time, and are closed on
+    that one when they are dropped.
 4.  Clocks, randomness, threads and files are those of the host (`traps`).
 """
 
@@ -23,8 +25,13 @@ if TYPE_CHECKING:
     from ..world import World
     from .loop import SimLoop
 
+COLLECT_EVERY = 100_000
+
 current: SimLoop | None = None
 """The loop whose callbacks run at the moment."""
+
+_owners: dict[int, SimLoop] = {}
+"""Whose asynchronous generators are, by their addresses. A later one at the same address takes the place of it."""
 
 _world: World | None = None
 _thread: int = 0
@@ -80,6 +87,7 @@ def simulation(world: World) -> Iterator[None]:
 
     _world, _thread = world, threading.get_ident()
     number_gatherings()
+    world.on_stock = _Collector()
     collects = gc.isenabled()
     gc.disable()
     # What is there already is not looked at: its finalizers have nothing to do with this world.
@@ -94,14 +102,30 @@ def simulation(world: World) -> Iterator[None]:
         gc.unfreeze()
         if collects:
             gc.enable()
+        world.on_stock = None
+        _owners.clear()
         _world = None
 
 
 def _on_generator_begun(generator: AsyncGenerator[Any, Any]) -> None:
     if current is not None:
+        _owners[id(generator)] = current
         current.on_generator_begun(generator)
 
 
 def _on_generator_dropped(generator: AsyncGenerator[Any, Any]) -> None:
-    if current is not None:
-        current.on_generator_dropped(generator)
+    owner = _owners.pop(id(generator), None)
+    if owner is not None:
+        owner.on_generator_dropped(generator)
+
+
+class _Collector:
+    """Runs the garbage collector now and then (rule 2)."""
+
+    def __init__(self) -> None:
+        self._next = COLLECT_EVERY
+
+    def __call__(self, events: int) -> None:
+        if events >= self._next:
+            self._next = events + COLLECT_EVERY
+            gc.collect()

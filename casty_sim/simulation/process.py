@@ -35,13 +35,23 @@ class Process(LoopProgram):
         self._on_end = on_end
         self.error: BaseException | None = None
         """What ended it, once it has ended by itself."""
+        self._exit: SystemExit | None = None
 
     def start(self, host: Host, records: list[Any]) -> None:
         """The host has started: the coroutine begins in the first turn."""
         self.loop = loop = SimLoop(host)
         loop.is_driven = True
-        main: asyncio.Task[object] = loop.create_task(self._live(), name="main")
-        main.add_done_callback(self._on_main_done)
+        self._main: asyncio.Task[object] = loop.create_task(self._live(), name="main")
+        self._main.add_done_callback(self._on_main_done)
+
+    def wake(self) -> None:
+        """`sys.exit` ends the program, and not the simulation. From another task than the first, it cancels that."""
+        try:
+            super().wake()
+        except SystemExit as error:
+            if not self._main.done():
+                self._exit = error
+                self._main.cancel()
 
     async def _live(self) -> object:
         try:
@@ -68,7 +78,10 @@ class Process(LoopProgram):
         await loop.shutdown_default_executor()
 
     def _on_main_done(self, main: asyncio.Task[object]) -> None:
-        self.error = asyncio.CancelledError() if main.cancelled() else main.exception()
+        error = asyncio.CancelledError() if main.cancelled() else main.exception()
+        error = self._exit or error
+        # With status 0 it has ended well.
+        self.error = None if isinstance(error, SystemExit) and not error.code else error
         self._end()
         self._on_end(self)
 

@@ -358,6 +358,9 @@ class Sim:
         elif isinstance(error, node.restart_on):
             self.world.after(nanoseconds(RESTART_SECONDS), node.host.start)
         elif self._failure is None:
+            if not isinstance(error, Exception):
+                # What is raised in a host ends that host, and must not end the process that simulates it.
+                error = RuntimeError(f"the program ended by {describe(error)}")
             if not isinstance(error, NotSimulatedError):
                 error.add_note(f"This ended the program of {node.id} at {self.clock:.3f} s of the simulation.")
             self._failure = error

@@ -15,7 +15,7 @@ from casty_proto.machine import Instant
 from ..world import Host
 from .names import LOOPBACK, Names
 from .sockets import ANY, SimSocket
-from .tcp import ACK_NS, AGREE, ASK, RESET, End, Segment
+from .tcp import ACK_NS, AGREE, ANSWER, ASK, RESET, End, Segment, key_of_peer
 
 if TYPE_CHECKING:
     from ..loop import SimLoop
@@ -37,6 +37,9 @@ class Stack:
         self.names = Names.of(host.world)
         self.address = self.names.add(host.name)
         self._ends: dict[int, End] = {}
+        """By their keys."""
+        self._asked: dict[int, tuple[End, SimSocket]] = {}
+        """Those that have agreed, and who listened: by their keys without the numbers of the answers."""
         self._ports: dict[tuple[str, int], SimSocket] = {}
         self._listening: dict[SimSocket, None] = {}
         self._descriptors: dict[int, SimSocket] = {}
@@ -53,11 +56,20 @@ class Stack:
         peer = self._peer_at(address[0])
         if peer is None:
             raise OSError(errno.EHOSTUNREACH, f"{os.strerror(errno.EHOSTUNREACH)}: no host has {address[0]}")
-        own = LOOPBACK if address[0] == LOOPBACK else self.address
-        end = End(self, self.names.next_key(), peer, local or (own, self.free_port()), (address[0], address[1]))
+        own = self._own_address(address, local)
+        end = End(self, self.names.next_key(), peer, own, (address[0], address[1]))
         self._ends[end.key] = end
         end.ask()
         return end
+
+    def _own_address(self, address: tuple[str, int], local: tuple[str, int] | None) -> tuple[str, int]:
+        own = LOOPBACK if address[0] == LOOPBACK else self.address
+        if local is None:
+            return own, self.free_port()
+        host, port = self.resolved(local[0]), local[1] or self.free_port()
+        if any(end.local[1] == port and end.remote == address for end in self._ends.values()):
+            raise OSError(errno.EADDRINUSE, f"{os.strerror(errno.EADDRINUSE)}: port {port}")
+        return (own if host in ANY else host), port
 
     def _peer_at(self, address: str) -> str | None:
         return self.host.name if address in (LOOPBACK, "0.0.0.0") else self.names.host_at(address)
@@ -68,33 +80,56 @@ class Stack:
         end = self._ends.get(key)
         if kind == ASK:
             assert isinstance(body, tuple)
-            self._on_asked(peer, key, end, body)
-        elif end is None:
-            if kind != RESET:
-                self.host.send(peer, (RESET, key ^ 1, 0, 0, 0, b""), HEADER)
-        elif kind == AGREE:
-            end.on_agreed()
+            self._on_asked(peer, key, body)
         elif kind == RESET:
-            end.on_reset()
+            # One that has asked, and gone away, may not know the number of the answer.
+            end = self._asked[key][0] if end is None and key in self._asked else end
+            if end is not None:
+                end.on_reset()
+        elif kind == AGREE:
+            if end is None or not end.on_agreed(seq):
+                self._refuse(peer, key_of_peer(key) | seq << ANSWER)
+        elif end is None:
+            self._refuse(peer, key_of_peer(key))
         else:
             assert isinstance(body, bytes)
             end.on_packet(kind, seq, acked, room, body)
 
-    def _on_asked(self, peer: str, key: int, end: End | None, addresses: tuple[str, int, str, int]) -> None:
-        if end is not None:
-            end.agree()
+    def _refuse(self, peer: str, key: int) -> None:
+        """There is no such connection here."""
+        self.host.send(peer, (RESET, key, 0, 0, 0, b""), HEADER)
+
+    def _on_asked(self, peer: str, key: int, addresses: tuple[str, int, str, int]) -> None:
+        if key in self._asked:
+            self._asked[key][0].asked_again()
             return
         theirs, their_port, ours, our_port = addresses
         listener = self._ports.get((ours, our_port)) or self._ports.get(("0.0.0.0", our_port))
         if listener is None or listener not in self._listening:
-            self.host.send(peer, (RESET, key ^ 1, 0, 0, 0, b""), HEADER)
+            self._refuse(peer, key_of_peer(key))
             return
         if listener.is_full:
             return
-        end = self._ends[key] = End(self, key, peer, (ours, our_port), (theirs, their_port))
+        answer = self.names.next_key() << ANSWER
+        end = End(self, key | answer, peer, (ours, our_port), (theirs, their_port))
+        self._ends[end.key] = end
+        self._asked[key] = end, listener
         end.agree()
+        if peer == self.host.name:
+            # Within a host nothing is late: who has connected is there to be accepted.
+            end.take_up()
+
+    def accepts(self, end: End) -> bool:
+        """Whether there is a place for a connection that the other end has taken up. Whoever listens is told."""
+        _, listener = self._asked[key_of_peer(end.peer_key)]
+        if listener not in self._listening:
+            end.reset()
+            return False
+        if listener.is_full:
+            return False
         listener.enqueue(end)
         self._look_at_reader(listener)
+        return True
 
     # -- what connections want -----------------------------------------------------------------------------------------
 
@@ -105,7 +140,7 @@ class Stack:
     def carry(self, end: End, kind: int, seq: int, body: bytes) -> None:
         """Send a packet to the other end."""
         content: Any = (*end.local, *end.remote) if kind == ASK else body
-        self.host.send(end.peer_host, (kind, end.key ^ 1, seq, end.next_in, end.room, content), HEADER + len(body))
+        self.host.send(end.peer_host, (kind, end.peer_key, seq, end.next_in, end.room, content), HEADER + len(body))
 
     def ring(self, end: End, at: Instant) -> None:
         """Have it told at an instant, unless it will be told before."""
@@ -136,18 +171,14 @@ class Stack:
     def forget(self, end: End) -> None:
         """Nothing will come of this end any more."""
         self._ends.pop(end.key, None)
+        if end.key & 1:
+            self._asked.pop(key_of_peer(end.peer_key), None)
 
     # -- ports ---------------------------------------------------------------------------------------------------------
 
     def take_port(self, sock: SimSocket, host: str, port: int) -> tuple[str, int]:
         """Give a socket a port, any that is free where it is 0. Raises `OSError`."""
-        if host in ANY:
-            address = "0.0.0.0"
-        else:
-            found = (host,) if host in (LOOPBACK, self.address) else self.names.addresses(host)
-            address = found[0] if found else ""
-        if address not in ("0.0.0.0", LOOPBACK, self.address):
-            raise OSError(errno.EADDRNOTAVAIL, f"{os.strerror(errno.EADDRNOTAVAIL)}: {host} is not {self.address}")
+        address = self.resolved(host)
         if not port:
             port = self.free_port()
         rivals = [
@@ -158,14 +189,24 @@ class Stack:
         self._ports[address, port] = sock
         return address, port
 
+    def resolved(self, host: str) -> str:
+        """The address of this host that is meant. Raises `OSError` for one that is not its own."""
+        if host in ANY:
+            return "0.0.0.0"
+        found = (host,) if host in (LOOPBACK, self.address) else self.names.addresses(host)
+        if not found or found[0] not in (LOOPBACK, self.address):
+            raise OSError(errno.EADDRNOTAVAIL, f"{os.strerror(errno.EADDRNOTAVAIL)}: {host} is not {self.address}")
+        return found[0]
+
     def free_port(self) -> int:
-        """A port that nobody has."""
+        """A port that nobody has. Raises `OSError` when there is none."""
         taken = {port for _, port in self._ports} | {end.local[1] for end in self._ends.values()}
-        while self._next_port in taken:
-            self._next_port += 1
-        port = self._next_port
-        self._next_port = port + 1 if port < LAST_PORT else FIRST_FREE_PORT
-        return port
+        for _ in range(FIRST_FREE_PORT, LAST_PORT + 1):
+            port = self._next_port
+            self._next_port = port + 1 if port < LAST_PORT else FIRST_FREE_PORT
+            if port not in taken:
+                return port
+        raise OSError(errno.EADDRNOTAVAIL, f"{os.strerror(errno.EADDRNOTAVAIL)}: all ports are taken")
 
     def listen(self, sock: SimSocket) -> None:
         """Let others connect to the port of a socket."""

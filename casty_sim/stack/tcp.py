@@ -5,7 +5,9 @@ This is as much of TCP (RFC 9293) as a program can tell from the outside, and no
 Rules
 -----
 1.  A connection begins with a packet that asks for it, is repeated after 1, 2, 4 seconds, and fails after
-    `GIVE_UP_NS`. A host where nobody listens at that port refuses at once; one that is down says nothing.
+    `GIVE_UP_NS`. A host where nobody listens at that port refuses at once; one that is down says nothing. One where
+    somebody listens agrees, with a number for this answer, and repeats that as well. It accepts the connection when
+    the other end has shown that it knows the number: so a packet that asks and is late, or comes twice, makes none.
 2.  Bytes have numbers. What arrives out of order waits, what arrives twice is dropped, and what the program has not
     read fills a buffer, beyond which nothing more is sent.
 3.  What arrived is acknowledged by the next packet that goes the other way, or by one of its own within `ACK_NS`, or at
@@ -45,9 +47,14 @@ SEND_BUFFER = 128 * 1024
 ASK, AGREE, DATA, END, RESET, PROBE = range(6)
 """Kinds of packets. `PROBE` asks how much room there is."""
 
+ANSWER = 40
+"""The bit of the key of an end that has agreed where the number of its answer begins. Below it the keys of the two ends
+of a connection differ in the lowest bit, which is set at the end that has agreed."""
+
 type Segment = tuple[int, int, int, int, int, bytes | tuple[str, int, str, int]]
 """Kind, key of the receiving end, number of the first byte, acknowledged number, room at the sender, and the bytes; or
-the addresses, for a packet that asks for a connection."""
+the addresses, for a packet that asks for a connection. The number of the answer, for one that agrees, is in the place
+of the first byte."""
 
 
 class Wire(Protocol):
@@ -65,6 +72,10 @@ class Wire(Protocol):
 
     def acknowledge(self, end: End) -> None:
         """Have `say` called within `ACK_NS`, unless it has spoken since."""
+        ...
+
+    def accepts(self, end: End) -> bool:
+        """Whether there is a place for a connection that the other end has taken up."""
         ...
 
     def forget(self, end: End) -> None:
@@ -109,6 +120,7 @@ class End:
         "_queue",
         "_queued",
         "_resend_due",
+        "_room_said",
         "_says_end",
         "_unread",
         "_unread_bytes",
@@ -120,6 +132,7 @@ class End:
         "open",
         "owes",
         "peer_host",
+        "peer_key",
         "remote",
         "ring_at",
         "user",
@@ -129,6 +142,9 @@ class End:
     def __init__(self, wire: Wire, key: int, peer_host: str, local: tuple[str, int], remote: tuple[str, int]) -> None:
         self.wire = wire
         self.key = key
+        """The key of packets to this end. Odd for one that agrees, with the number of its answer above `ANSWER`."""
+        self.peer_key = key_of_peer(key)
+        """That of packets to the other one."""
         self.peer_host = peer_host
         self.local = local
         self.remote = remote
@@ -159,6 +175,8 @@ class End:
         self._is_reading = False
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
+        self._room_said = BUFFER
+        """What the other end was last told of the room here."""
         self._ended_at: int | None = None
         """The number of the end of what comes in, once it has come."""
         self._end_told = False
@@ -170,26 +188,50 @@ class End:
         self._acked_at = self.wire.now()
         self._ask_again()
 
-    def _ask_again(self) -> None:
-        self.wire.carry(self, ASK, 0, b"")
-        self._resend_due = self.wire.now() + (CONNECT_NS << self._backoff)
-        self._backoff += 1
-        self.wire.ring(self, self._resend_due)
-
     def agree(self) -> None:
-        """Say that the connection is there. Also when the other end asks again."""
-        self.open = True
-        self.wire.carry(self, AGREE, 0, b"")
+        """Answer one that asks."""
+        self.ask()
 
-    def on_agreed(self) -> None:
-        """The other end agrees."""
+    def _ask_again(self) -> None:
+        if self.key & 1:
+            self.wire.carry(self, AGREE, self.key >> ANSWER, b"")
+        else:
+            self.wire.carry(self, ASK, 0, b"")
+        self._ring_in(CONNECT_NS << self._backoff)
+        self._backoff += 1
+
+    def asked_again(self) -> None:
+        """The other end asks again. Where it has taken up the connection, the packet was late."""
         if not self.open:
-            self.open = True
-            self._backoff = 0
-            self._resend_due = None
-            if self.user is not None:
-                self.user.connected()
-            self._push()
+            self.wire.carry(self, AGREE, self.key >> ANSWER, b"")
+
+    def on_agreed(self, answer: int) -> bool:
+        """The other end agrees. Whether that is the answer which was taken up; any other one has come too late."""
+        key = key_of_peer(self.key) | answer << ANSWER
+        if self.open:
+            if key == self.peer_key:
+                self.say()
+            return key == self.peer_key
+        self.peer_key = key
+        self._opened()
+        if self.user is not None:
+            self.user.connected()
+        self.say()
+        self._push()
+        return True
+
+    def take_up(self) -> bool:
+        """The other end has shown that it knows the answer. Whether the connection is there now."""
+        if not self.key & 1 or not self.wire.accepts(self):
+            return False
+        self._opened()
+        return True
+
+    def _opened(self) -> None:
+        self.open = True
+        self._backoff = 0
+        self._resend_due = None
+        self._acked_at = self.wire.now()
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
@@ -253,11 +295,14 @@ class End:
     def _carry(self, kind: int, seq: int, piece: bytes) -> None:
         self._unsaid = 0
         self.owes = False
+        self._room_said = self.room
         self.wire.carry(self, kind, seq, piece)
 
     def _set_resend(self) -> None:
-        wait = min(RETRANSMIT_NS << self._backoff, RETRANSMIT_MAX_NS)
-        self._resend_due = at = self.wire.now() + wait
+        self._ring_in(min(RETRANSMIT_NS << self._backoff, RETRANSMIT_MAX_NS))
+
+    def _ring_in(self, wait: Nanoseconds) -> None:
+        self._resend_due = at = min(self.wire.now() + wait, self._acked_at + GIVE_UP_NS)
         self.wire.ring(self, at)
 
     def on_due(self, now: Instant) -> None:
@@ -285,9 +330,8 @@ class End:
 
     def on_packet(self, kind: int, seq: int, acked: int, room: int, body: bytes) -> None:
         """A packet of the other end has arrived."""
-        if not self.open:
-            # It agrees, as it seems, and only the packet that said so was late.
-            self.on_agreed()
+        if not self.open and not self.take_up():
+            return
         if not self._flying:
             self._acked_at = self.wire.now()
         self._on_acked(acked, room, carries=bool(body) or kind == END)
@@ -307,6 +351,9 @@ class End:
 
     def _on_acked(self, acked: int, room: int, *, carries: bool) -> None:
         flying = self._flying
+        if acked < (flying[0][1] if flying else self.next_out):
+            # It was overtaken, and the room that it tells of was another time's.
+            return
         self._peer_room, had = room, self._peer_room
         if flying and acked > flying[0][1]:
             while flying and flying[0][1] < acked:
@@ -328,7 +375,7 @@ class End:
         self._push()
         if self.user is not None:
             self.user.room()
-        elif self._says_end and not self._flying and self._is_over:
+        elif self._says_end and self.is_drained and self._is_over:
             self.wire.forget(self)
 
     @property
@@ -392,23 +439,21 @@ class End:
     def read(self, *, on: bool) -> None:
         """Hand over what arrives, or keep it until this is switched on again."""
         self._is_reading = on
-        had_none = self.room == 0
         while self._is_reading and self._unread and self.user is not None:
             piece = self._unread.popleft()
             self._unread_bytes -= len(piece)
             self.user.arrived(piece)
-        if self._is_reading and not self._unread:
-            if had_none:
-                self.say()
-            if self._is_over and not self._end_told:
-                self._on_end()
+        if self._room_said < SEGMENT <= self.room and self.open:
+            self.say()
+        if self._is_reading and not self._unread and self._is_over and not self._end_told:
+            self._on_end()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def let_go(self) -> None:
         """The program has closed it: what was written still goes, and what comes is not wanted any more."""
         self.user = None
-        if self._unread:
+        if self._unread or not self.open:
             self.reset()
             return
         self._is_reading = True
@@ -428,3 +473,8 @@ class End:
         self.wire.forget(self)
         if user is not None:
             user.broken(error)
+
+
+def key_of_peer(key: int) -> int:
+    """The key of the other end, without the number of an answer."""
+    return (key & ((1 << ANSWER) - 1)) ^ 1

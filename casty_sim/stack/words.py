@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .tcp import AGREE, ASK, DATA, END, PROBE, RESET, Segment
+from .tcp import AGREE, ASK, DATA, END, PROBE, RESET, Segment, key_of_peer
 
 KINDS = {ASK: "connect", AGREE: "accept", DATA: "data", END: "end", RESET: "reset", PROBE: "probe"}
 _TEXT = re.compile(rb"[ -~]{4,}")
@@ -20,7 +20,7 @@ def kind_of(segment: Segment) -> str:
 def words_of(segment: Segment) -> str:
     """What is in a packet: the connection, the numbers of its bytes, and what of them can be read."""
     kind, key, seq, acked, room, body = segment
-    name = f"connection {key >> 1}"
+    name = f"connection {key_of_peer(key) >> 1}"
     if isinstance(body, tuple):
         return f"{name}: {body[0]}:{body[1]} connects to {body[2]}:{body[3]}"
     if kind == DATA and body:

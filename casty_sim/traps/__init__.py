@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from . import chance, clocks, files, forbidden, names
+from . import chance, clocks, files, forbidden, names, tasks
 from .replace import Place, replace_everywhere, replaced_methods
 
 _installed = False
@@ -28,7 +28,7 @@ def trapped() -> Iterator[None]:
     global _installed
     if not _installed:
         places: list[Place] = []
-        for each in (clocks, chance, names, files, forbidden):
+        for each in (clocks, chance, names, files, forbidden, tasks):
             places += each.places()
         replace_everywhere(places)
         _installed = True

@@ -6,7 +6,7 @@ import datetime
 import time
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.machine import SECOND, nanoseconds
+from casty_proto.machine import SECOND
 
 from ..boundary import refuse
 from .replace import Method, Place, class_method
@@ -28,7 +28,7 @@ def _sleep(loop: SimLoop, seconds: float) -> None:
         refuse("time.sleep")
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
-    loop.slept_ns += nanoseconds(seconds)
+    loop.sleep_in_thread(seconds)
 
 
 def _or_now(original: Any) -> Any:

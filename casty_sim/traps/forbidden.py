@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import multiprocessing.process
 import os
 import signal
 import subprocess
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..boundary import refuse
 from .replace import Method, Place, method
 
+if TYPE_CHECKING:
+    from ..loop import SimLoop
+
 
 def _refuses(what: str) -> Any:
     return lambda *_, **__: refuse(what)
+
+
+def _wait(loop: SimLoop, original: Any, condition: threading.Condition, timeout: float | None = None) -> bool:
+    """What an executor runs can wait in vain, which takes the time that it takes. Nobody can end the wait."""
+    if timeout is None or loop.slept_ns is None:
+        refuse("threading.Condition.wait")
+    loop.sleep_in_thread(timeout)
+    return False
+
+
+def _run(loop: SimLoop, original: Any, *args: Any, **named: Any) -> Any:
+    # In a callback asyncio says by itself that a loop runs already.
+    if loop.slept_ns is not None:
+        refuse("asyncio.run")
+    return original(*args, **named)
 
 
 def places() -> list[Place]:
@@ -22,6 +42,7 @@ def places() -> list[Place]:
     return [
         Place(os, "fork", _refuses("os.fork")),
         Place(os, "system", _refuses("subprocess.Popen")),
+        Place(os, "kill", _refuses("os.kill")),
         Place(signal, "signal", _refuses("signal.signal")),
         Place(signal, "setitimer", _refuses("signal.signal")),
         Place(signal, "alarm", _refuses("signal.signal")),
@@ -31,7 +52,11 @@ def places() -> list[Place]:
 def methods() -> list[Method]:
     """Methods."""
     return [
-        method(threading.Thread, "start", _refuses("threading.Thread.start")),
-        method(subprocess.Popen, "__init__", _refuses("subprocess.Popen")),
+        method(asyncio.Runner, "_lazy_init", _run),
+        method(concurrent.futures.ProcessPoolExecutor, "submit", _refuses("concurrent.futures.Executor.submit")),
+        method(concurrent.futures.ThreadPoolExecutor, "submit", _refuses("concurrent.futures.Executor.submit")),
         method(multiprocessing.process.BaseProcess, "start", _refuses("multiprocessing")),
+        method(subprocess.Popen, "__init__", _refuses("subprocess.Popen")),
+        method(threading.Condition, "wait", _wait),
+        method(threading.Thread, "start", _refuses("threading.Thread.start")),
     ]
