@@ -41,22 +41,34 @@ if TYPE_CHECKING:
     from .hosting import Hosting
     from .shards import Shard
 
-_UNKNOWN = b"\xc1"
-"""Stands for a state of which nobody knows whether it is kept. Nothing is encoded as this."""
 _ATTEMPTS_MAX = 2
 
 
 class Entity:
     """One entity of a shard that is open here."""
 
-    __slots__ = ("_hosting", "_last_write", "_saving", "body", "name", "ref", "saved", "shard", "turn", "waiting")
+    __slots__ = (
+        "_hosting",
+        "_in_doubt",
+        "_last_write",
+        "_saving",
+        "body",
+        "name",
+        "ref",
+        "saved",
+        "shard",
+        "turn",
+        "waiting",
+    )
 
     def __init__(self, hosting: Hosting, shard: Shard, name: str, saved: bytes | None) -> None:
         self._hosting = hosting
         self.shard = shard
         self.name = name
         self.saved = saved
-        """The state that was taken last."""
+        """The state that was taken last, and with which the next instance begins."""
+        self._in_doubt = False
+        """Whether nobody knows if that is kept: then it is to be kept again, though nothing has changed."""
         self.ref: LocalRef[Any] | None = None
         """Its actor, while there is one."""
         self.body: Body | None = None
@@ -272,11 +284,11 @@ class Entity:
                 turn.fail(ActorFailedError(f"{self.path} failed on {turn.ask.kind()}: {described(error)}"))
             raise
         place = (shard.region.name, shard.number, shard.epoch, self.name)
-        if data == self.saved and not self._saving:
+        if data == self.saved and not self._saving and not self._in_doubt:
             self._end_unkept(turn)
             return
         write = _Write(self, turn)
-        self.saved = data
+        self.saved, self._in_doubt = data, False
         self._saving += 1
         shard.saving += 1
         self._last_write = write
@@ -315,7 +327,7 @@ class Entity:
         if self._last_write is write:
             self._last_write = None
         if error is not None:
-            self.saved = _UNKNOWN
+            self._in_doubt = True
         for turn in write.turns:
             if error is None:
                 self._release(turn)
@@ -407,7 +419,7 @@ class EntityClassBody(ClassBody):
         entity = self._entity
         data = entity.saved
         # A state that is not kept is that of the move by which the entity came, and no good for a restart.
-        if data is not None and data is not _UNKNOWN and (error is None or entity.shard.region.recipe.is_kept):
+        if data is not None and (error is None or entity.shard.region.recipe.is_kept):
             self._restore(self._instance, data)
         await super().start(error)
 
