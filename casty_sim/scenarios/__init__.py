@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..scenario import Scenario
+from .app_cluster import AppClusterScenario
 from .cluster import ClusterScenario
 from .cluster_more import ClusterDrift, ClusterIdle, ClusterRolling
 from .raft import RaftScenario
@@ -17,5 +18,6 @@ SCENARIOS: dict[str, Scenario] = {
         ClusterRolling(),
         ClusterIdle(),
         ClusterDrift(),
+        AppClusterScenario(),
     )
 }
