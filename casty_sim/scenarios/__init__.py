@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..scenario import Scenario
 from .app_cluster import AppClusterScenario
+from .app_more import AppClusterRolling
 from .cluster import ClusterScenario
 from .cluster_more import ClusterDrift, ClusterIdle, ClusterRolling
 from .raft import RaftScenario
@@ -19,5 +20,6 @@ SCENARIOS: dict[str, Scenario] = {
         ClusterIdle(),
         ClusterDrift(),
         AppClusterScenario(),
+        AppClusterRolling(),
     )
 }

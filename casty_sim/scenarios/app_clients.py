@@ -46,32 +46,33 @@ class AppClient:
             if self.left is not None:
                 count = min(count, self.left)
                 self.left -= count
-            wishes = list(self._wishes.burst(count))
             async with asyncio.TaskGroup() as group:
-                for wish in wishes:
-                    group.create_task(self._want(ref, *wish))
+                for region, entity, kind, expected in self._wishes.burst(count):
+                    op = self._op(entity, kind, expected)
+                    self._wishes.asked(region, kind, op.number)
+                    group.create_task(self._want(ref, region, op))
 
-    async def _want(self, ref: Any, region: str, entity: str, kind: Kind, expected: int | None) -> None:
+    def _op(self, entity: str, kind: Kind, expected: int | None) -> Op:
+        return Op(self._cluster.next_number(self.host), entity, kind, expected, self.host.name)
+
+    async def _want(self, ref: Any, region: str, op: Op) -> None:
         self.out += 1
         try:
-            verdict = RETRY
-            while verdict == RETRY and not self._cluster.quiet:
-                verdict = await self._ask(ref, region, entity, kind, expected)
-                if verdict == RETRY:
-                    await asyncio.sleep(self._wishes.pause_ns() / SECOND)
+            while await self._ask(ref, region, op) == RETRY and not self._cluster.quiet:
+                op = self._op(op.entity, op.kind, op.expected)
+                await asyncio.sleep(self._wishes.pause_ns() / SECOND)
         finally:
             self.out -= 1
 
-    async def _ask(self, ref: Any, region: str, entity: str, kind: Kind, expected: int | None) -> str:
+    async def _ask(self, ref: Any, region: str, op: Op) -> str:
         cluster = self._cluster
-        op = Op(cluster.next_number(self.host), entity, kind, expected, self.host.name)
-        spot = (region, 0 if region == BOSS else shard_of(entity, cluster.regions[region][1].num_shards))
+        spot = (region, 0 if region == BOSS else shard_of(op.entity, cluster.regions[region][1].num_shards))
         ask = Ask(None, spot, op, cluster.world.now, 0)
         cluster.asks[op.number] = (ask, self.name)
         verdict, result = UNKNOWN, None
         try:
-            message = Do(op.number, int(kind), expected)
-            result = await ref(region, entity).ask(message, timeout=cluster.ask_timeout_ns / SECOND)
+            message = Do(op.number, int(op.kind), op.expected)
+            result = await ref(region, op.entity).ask(message, timeout=cluster.ask_timeout_ns / SECOND)
             verdict = DONE
         except NotHandledError:
             verdict = RETRY
@@ -81,5 +82,4 @@ class AppClient:
             cluster.world.reach("an ask was made too late")
         with cluster.judging():
             cluster.ended(op.number, verdict, result)
-        self._wishes.ended(region, kind, op.number, verdict)
         return verdict

@@ -7,14 +7,15 @@ connections, handshakes, lanes, files, event loops, actors. A client outside of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from casty_asyncio import ClusterClient
 from casty_asyncio.cluster.storage_file import FILE_NAME
 from casty_proto.cluster.checks import NodeKey, split_key
+from casty_proto.cluster.events import Standing
 from casty_proto.cluster.node import Node
 from casty_proto.cluster.records import Status
 from casty_proto.machine import MILLISECOND, SECOND, Instant, Nanoseconds
@@ -61,23 +62,32 @@ class AppSim(Sim):
     cluster: AppCluster
 
     def _may_lose(self, lost: Host) -> bool:
-        policy = self.cluster.policy
-        return policy.may_crash(lost) if self.cluster.keeps_disk(lost.name) else policy.may_wipe(lost)
+        return self.cluster.policy.may_crash(lost)
+
+    def _may_wipe(self, lost: Host) -> bool:
+        return self.cluster.policy.may_wipe(lost)
 
     def _on_end(self, node: SimNode, process: Process) -> None:
         super()._on_end(node, process)
         if process.error is None and node.id in self.nodes:
             self.cluster.ended_by_itself(node.host)
 
-    def fail(self, violation: Violation) -> None:
+    def fail(self, error: Exception) -> None:
         """The run ends, and this is why. The first one counts."""
         if self._failure is None:
-            self._failure = violation
+            self._failure = error
             self.world.halt()
 
 
 class AppPolicy(Policy):
-    """Disks have files, and not records."""
+    """Disks have files, and not records; and a node that is told to end gives away what it has before it says so."""
+
+    def _may_go(self, host: Host, *without: str) -> bool:
+        for life in self._cluster.programs():
+            one = cast("Life", life)
+            if one.is_told_to_end and one.host is not host and one.node.standing is Standing.MEMBER:
+                return False
+        return super()._may_go(host, *without)
 
     def _comes_back(self, name: str) -> bool:
         cluster = cast("AppCluster", self._cluster)
@@ -100,6 +110,7 @@ class AppCluster:
         self.sim.cluster = self
         self.world = world = self.sim.world
         self.machine = machine
+        variety.chance(0.5)  # There it is whether the network keeps the order of packets; connections always do.
         self.options = draw_options(variety)
         self.sync_count = variety.pick((1, -1))
         names = self.sim.nodes
@@ -287,6 +298,7 @@ class AppCluster:
 
     def leave(self, life: Life) -> None:
         """Tell a node to go."""
+        life.is_told_to_end = True
         self.sim.terminate(life.name)
 
     def begin_on(self, life: Life, work: Coroutine[Any, Any, None]) -> None:
@@ -316,7 +328,7 @@ class AppClusterScenario(Scenario):
     name = "app-cluster"
     help = "the cluster scenario as an application: actor systems, connections, files and clients in simulated time"
     bound_ns = BOUND
-    states = (
+    states: tuple[str, ...] = (
         "a cluster was formed",
         "a node joined",
         "a node left",
@@ -357,13 +369,20 @@ class AppClusterScenario(Scenario):
         sim, world = cluster.sim, cluster.world
         outcome.reached = world.reached
         outcome.plan = sim.plan.words()
+        found: Violation | None = None
         try:
             with captured(world), running.simulation(world):
                 try:
                     sim.run(lambda _: self.go(cluster, outcome), LIMIT / SECOND)
                     world.digest_states()
+                except Violation as violation:
+                    # Whatever it was found in the middle of must not live on with it.
+                    found = violation.with_traceback(None)
+                    found.__context__ = None
                 finally:
                     cluster.dispose()
+            if found is not None:
+                raise found
         finally:
             if trace.timeline is not None:
                 record(trace.timeline, cluster.history, cluster.finding, lambda each: str(each.client))
@@ -375,16 +394,12 @@ class AppClusterScenario(Scenario):
         cluster.start_all()
         if cluster.settings.faults:
             cluster.sim.unleash()
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(cluster.review())
-            clients = group.create_task(outside_client(cluster))
-            acting = group.create_task(AppWorkload(cluster).run())
-            await asyncio.sleep(cluster.settings.safety_ns / SECOND)
-            acting.cancel()
+        acting = AppWorkload(cluster).run()
+        async with beside(cluster, cluster.review(), outside_client(cluster)):
+            async with beside(cluster, acting):
+                await asyncio.sleep(cluster.settings.safety_ns / SECOND)
             await self._calm(cluster, outcome)
             await finish(cluster)
-            for task in (watching, clients):
-                task.cancel()
         check_writes(cluster)
         check_history(cluster, outcome)
 
@@ -399,6 +414,24 @@ class AppClusterScenario(Scenario):
         await await_progress(cluster)
         if cluster.loses_one:
             outcome.well_after_ns = max(outcome.well_after_ns, await await_loss(cluster))
+
+
+@asynccontextmanager
+async def beside(cluster: AppCluster, *works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do something meanwhile, until the block is left. What any of it raises ends the run."""
+
+    async def watched(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            cluster.sim.fail(error)
+
+    tasks = [asyncio.create_task(watched(work)) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def outside_client(cluster: AppCluster) -> None:

@@ -15,6 +15,7 @@ from attrs import evolve
 
 from casty_asyncio import ClusterError, ReplicationConfig
 from casty_asyncio.cluster.cluster import Cluster
+from casty_asyncio.cluster.entities import EntityClassBody
 from casty_asyncio.cluster.hosting import Hosting
 from casty_asyncio.cluster.names import SINGLETON_ID
 from casty_asyncio.cluster.system import DistributedSystem
@@ -29,7 +30,7 @@ from casty_proto.machine import SECOND, Instant, Persist, Reply
 from ..checkers.cluster_copies import ANSWERS
 from ..simulation.node import SimNode
 from ..world import Host, Violation
-from .app_actors import ACTORS
+from .app_actors import ACTORS, Watched
 from .app_clients import AppClient
 from .cluster_ops import BOSS, PLAIN, REGISTERS, Op, Spot
 
@@ -53,6 +54,7 @@ class Life:
         self.refs: dict[str, Any] = {}
         self.ready = False
         """Whether it is a member, and all regions are there."""
+        self.is_told_to_end = False
         self.registered: dict[int, tuple[str, str]] = {}
         """Actors that can be discovered: key and path by number."""
         self.given: dict[Spot, tuple[int, str | None]] = {}
@@ -261,10 +263,12 @@ class Life:
         for name in names:
             here = SINGLETON_ID if name == BOSS else name
             entity = shard.entities.get(here)
+            body = None if entity is None else entity.body
+            if isinstance(body, EntityClassBody) and isinstance(body.instance, Watched):
+                found[name] = body.instance.get_state()
+                continue
             saved = entity.saved if entity is not None else shard.states.get(here)
-            if saved is None and entity is None:
-                saved = self.node.state_of(*spot, here)
-            found[name] = self.content(saved, spot[0])
+            found[name] = self.content(saved or self.node.state_of(*spot, here), spot[0])
         return found
 
     def forget(self) -> None:

@@ -74,8 +74,8 @@ class Asks:
         self.told: dict[int, Instant] = {}
         """What was told to the node, and since when, until it says what became of it."""
 
-    def ask(self, client: Client, region: str, entity: str, kind: Kind, expected: int | None) -> None:
-        """Ask an entity for something. The client hears of it."""
+    def ask(self, client: Client, region: str, entity: str, kind: Kind, expected: int | None) -> int:
+        """Ask an entity for something. The client hears of it. Returns the number of the operation."""
         program, now = self._program, self._cluster.world.now
         self._serial += 1
         number = number_of(self._host.number, self._host.starts, self._serial)
@@ -85,6 +85,7 @@ class Asks:
         self.told[number] = now
         self._program.later(self._cluster.ask_timeout_ns, lambda: self._end(number, UNKNOWN))
         program.feed(Tell(lambda result: self._on_told(number, result), *spot, packed(op)))
+        return number
 
     def answered(self, answer: Answer) -> None:
         """The packet with the answer has come."""
@@ -170,9 +171,9 @@ class Wishes:
                 entity = self._stream.pick(self._keys(region))
             yield region, entity, *self._wish(region)
 
-    def ended(self, region: str, kind: Kind, number: int, verdict: str) -> None:
-        """One ask has ended."""
-        if region == REGISTERS and kind is Kind.WRITE and verdict != RETRY:
+    def asked(self, region: str, kind: Kind, number: int) -> None:
+        """One of the wishes was asked for, as the operation of this number."""
+        if region == REGISTERS and kind is Kind.WRITE:
             self._recent = [*self._recent[1 - RECENT :], number]
 
     def _wish(self, region: str) -> tuple[Kind, int | None]:
@@ -194,7 +195,8 @@ class Client:
         self.name = f"client {number}/{program.host.name}"
         keys = program.cluster.keys_of(self.name)
         self._wishes = Wishes(program.host.stream(f"client {number}"), think_ns, keys)
-        self._out = 0
+        self.out = 0
+        """How many of its asks have not ended."""
         self.left = program.cluster.quota
         """How many more things it will want; `None` for no end."""
 
@@ -204,14 +206,13 @@ class Client:
 
     def ended(self, ask: Ask, verdict: str, result: Any) -> None:
         """One ask has ended."""
-        self._wishes.ended(ask.spot[0], ask.op.kind, ask.op.number, verdict)
         if verdict == RETRY and not self._cluster.quiet:
             self._program.later(self._wishes.pause_ns(), lambda: self._again(ask))
             return
         if verdict == DONE or self._cluster.cannot_be_done(ask):
             self._cluster.completed[self._host.name] = self._cluster.completed.get(self._host.name, 0) + 1
-        self._out -= 1
-        if not self._out:
+        self.out -= 1
+        if not self.out:
             self.begin()
 
     def _again(self, ask: Ask) -> None:
@@ -225,9 +226,10 @@ class Client:
         if self.left is not None:
             count = min(count, self.left)
             self.left -= count
-        self._out += count
-        for wish in self._wishes.burst(count):
-            self._program.asks.ask(self, *wish)
+        self.out += count
+        for region, entity, kind, expected in self._wishes.burst(count):
+            number = self._program.asks.ask(self, region, entity, kind, expected)
+            self._wishes.asked(region, kind, number)
 
 
 def operation(ask: Ask, verdict: str, result: Any, client: str, now: Instant) -> Operation | None:
