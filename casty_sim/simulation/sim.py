@@ -70,7 +70,7 @@ class Sim:
         self._down_at_once = options.down_at_once
         for host in hosts:
             cast(FileDisk, host.disk).may_fail = lambda host=host: self._may_lose(host)  # type: ignore[misc]
-        self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose)
+        self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose, self._may_wipe)
         self._calm = world.network.default
         self._unleashed = False
         world.on_crash = self._on_crash
@@ -250,6 +250,10 @@ class Sim:
 
     def _age(self, host: Host) -> int:
         return self.world.now - host.started_at
+
+    def _may_wipe(self, lost: Host) -> bool:
+        """The same where its disk is lost as well."""
+        return self._may_lose(lost)
 
     # -- clients -------------------------------------------------------------------------------------------------------
 
