@@ -110,7 +110,7 @@ def about(outcome: Outcome, settings: Settings, options: Namespace, what: str = 
         "reached": ", ".join(f"{state} ({times})" for state, times in sorted(outcome.reached.items())),
         "history": "the search for an order ran out of its budget" if outcome.unknown else "",
         "digest": outcome.digest,
-        "version": _version(),
+        "version": versions(),
     }
     return About(
         f"{options.scenario}, {seed}",
@@ -120,7 +120,8 @@ def about(outcome: Outcome, settings: Settings, options: Namespace, what: str = 
     )
 
 
-def _version() -> str:
+def versions() -> str:
+    """What a seed is a seed of: another version may draw something else."""
     python = ".".join(map(str, sys.version_info[:3]))
     try:
         return f"casty {version('casty')} on Python {python}"

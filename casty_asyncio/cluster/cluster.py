@@ -68,6 +68,9 @@ class Setup:
 class Cluster:
     """One node, from its start to its end."""
 
+    node_type: type[Node] = Node
+    """What decides. A test can put one in its place that is watched, or broken."""
+
     def __init__(self, system: DistributedSystem, remoting: Remoting, setup: Setup) -> None:
         self.system = system
         self.remoting = remoting
@@ -140,7 +143,7 @@ class Cluster:
                 )
             info = evolve(recovered.node, address=own.address, roles=self.setup.roles)
         rng = Random(runtime.rng.getrandbits(64))
-        self.node = Node(info, rng, self.setup.options, recovered)
+        self.node = self.node_type(info, rng, self.setup.options, recovered)
         self.lanes = Lanes(transport, self._received, self._lost)
         self.member = Member(runtime, self.node, self.lanes, self._storage)
         items = Items(self.remoting)

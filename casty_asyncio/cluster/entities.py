@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from .hosting import Hosting
     from .shards import Shard
 
-_UNKNOWN = b"\xc1"
-"""Stands for a state of which nobody knows whether it is kept. Nothing is encoded as this."""
 _ATTEMPTS_MAX = 2
 _STOPPING = int(Phase.STOPPING)
 
@@ -55,6 +53,7 @@ class Entity:
 
     __slots__ = (
         "_hosting",
+        "_in_doubt",
         "_last_write",
         "_saving",
         "_unsent",
@@ -72,7 +71,9 @@ class Entity:
         self.shard = shard
         self.name = name
         self.saved = saved
-        """The state that was taken last."""
+        """The state that was taken last, and with which the next instance begins."""
+        self._in_doubt = False
+        """Whether nobody knows if that is kept: then it is to be kept again, though nothing has changed."""
         self.ref: LocalRef[Any] | None = None
         """Its actor, while there is one."""
         self.body: Body | None = None
@@ -300,10 +301,10 @@ class Entity:
             if turn is not None:
                 turn.fail(ActorFailedError(f"{self.path} failed on {turn.ask.kind()}: {described(error)}"))
             raise
-        if data == self.saved and not self._saving:
+        if data == self.saved and not self._saving and not self._in_doubt:
             self._end_unkept(turn)
             return
-        self.saved = data
+        self.saved, self._in_doubt = data, False
         write = self._unsent
         if write is None:
             self._unsent = write = self._last_write = _Write(self, turn)
@@ -359,7 +360,7 @@ class Entity:
         if self._last_write is write:
             self._last_write = None
         if error is not None:
-            self.saved = _UNKNOWN
+            self._in_doubt = True
         for turn in write.turns:
             if error is None:
                 self._release(turn)
@@ -452,7 +453,7 @@ class EntityClassBody(ClassBody):
         entity = self._entity
         data = entity.saved
         # A state that is not kept is that of the move by which the entity came, and no good for a restart.
-        if data is not None and data is not _UNKNOWN and (error is None or entity.shard.region.recipe.is_kept):
+        if data is not None and (error is None or entity.shard.region.recipe.is_kept):
             self._restore(self._instance, data)
         await super().start(error)
 

@@ -69,6 +69,9 @@ class DistributedSystem(ActorSystem):
     the end it hands over what it has, and leaves.
     """
 
+    _cluster_type: type[Cluster] = Cluster
+    """What drives the node. A test can put one in its place that is watched, or broken."""
+
     def __init__(
         self,
         host: str,
@@ -132,7 +135,7 @@ class DistributedSystem(ActorSystem):
     # -- beginning and end ---------------------------------------------------------------------------------------------
 
     async def _connect(self, remoting: Remoting) -> None:
-        cluster = Cluster(self, remoting, self._setup)
+        cluster = self._cluster_type(self, remoting, self._setup)
         runtime = remoting.runtime
         plain = logging.getLogger(f"casty.{runtime.name}")
         runtime.log = NodeLog(plain, cluster.who)

@@ -41,13 +41,13 @@ class Writes:
         """A handler begins."""
         number = op.number
         if number in self._refused:
-            raise Violation("not handled", f"{_words(op)} is handled, although it was said that it would not be")
+            raise Violation("not handled", f"{words(op)} is handled, although it was said that it would not be")
         way = (number >> SERIALS, op.entity)
         before = self._latest.get(way, 0)
         if number == before or number in self._begun:
-            raise Violation("at most once", f"{_words(op)} is handled again")
+            raise Violation("at most once", f"{words(op)} is handled again")
         if number < before:
-            raise Violation("order", f"{_words(op)} is handled after {before & (1 << SERIALS) - 1} of the same sender")
+            raise Violation("order", f"{words(op)} is handled after {before & (1 << SERIALS) - 1} of the same sender")
         self._latest[way] = number
         self._begun[number] = None
 
@@ -88,6 +88,7 @@ class Writes:
             self._reach("more was lost than a write survives")
 
 
-def _words(op: Op) -> str:
+def words(op: Op) -> str:
+    """An operation for people."""
     sender, serial = op.number >> SERIALS, op.number & (1 << SERIALS) - 1
     return f"operation {serial} of {sender >> 12}.{sender & 4095} on {op.entity}"

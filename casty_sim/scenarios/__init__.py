@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ..scenario import Scenario
+from .app_cluster import AppClusterScenario
+from .app_more import AppClusterRolling
 from .cluster import ClusterScenario
 from .cluster_more import ClusterDrift, ClusterIdle, ClusterRolling
 from .raft import RaftScenario
@@ -17,5 +19,7 @@ SCENARIOS: dict[str, Scenario] = {
         ClusterRolling(),
         ClusterIdle(),
         ClusterDrift(),
+        AppClusterScenario(),
+        AppClusterRolling(),
     )
 }

@@ -8,6 +8,7 @@ more is lost at once than may be, as far as anybody is asked.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -116,6 +117,8 @@ class ClusterWorld:
     """The cluster of one run."""
 
     program: type[ClusterProgram] = ClusterProgram
+    quota: int | None = None
+    """How many things each client wants; `None` for no end."""
 
     def __init__(self, tape: Tape, settings: Settings, trace: Trace, machine: type[Node] = Node) -> None:
         variety = tape.stream("variety")
@@ -208,6 +211,10 @@ class ClusterWorld:
     def clients_at(self, host: Host) -> int:
         """How many clients a host has."""
         return 1 + host.number % 2
+
+    def keys_of(self, client: str) -> Callable[[str], Sequence[str]]:
+        """The entities of each region that a client asks."""
+        return NAMES.__getitem__
 
     # -- what programs say ---------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ A client wants a few things at once, waits until all of them have ended, and goe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from casty_proto.cluster.events import AcceptedLost, Done, Entry, OwnersChanged, Tells, Unknown
@@ -15,6 +15,7 @@ from casty_proto.machine import MILLISECOND, SECOND, Instant, Rejected
 
 from .. import timeline as kept
 from ..checkers.linearizability import NEVER, CompareAndSet, Operation, Read, Write
+from ..tape import Stream
 from ..timeline import Timeline
 from .cluster_ops import (
     BOSS,
@@ -50,7 +51,7 @@ class Ask:
 
     __slots__ = ("accepted", "argument", "asked_at", "client", "op", "since", "spot")
 
-    def __init__(self, client: Client, spot: Spot, op: Op, asked_at: Instant, since: int) -> None:
+    def __init__(self, client: Client | None, spot: Spot, op: Op, asked_at: Instant, since: int) -> None:
         self.client = client
         self.spot = spot
         self.op = op
@@ -75,8 +76,8 @@ class Asks:
         self.told: dict[int, Instant] = {}
         """What was told to the node, and since when, until it says what became of it."""
 
-    def ask(self, client: Client, region: str, entity: str, kind: Kind, expected: int | None) -> None:
-        """Ask an entity for something. The client hears of it."""
+    def ask(self, client: Client, region: str, entity: str, kind: Kind, expected: int | None) -> int:
+        """Ask an entity for something. The client hears of it. Returns the number of the operation."""
         program, now = self._program, self._cluster.world.now
         self._serial += 1
         number = number_of(self._host.number, self._host.starts, self._serial)
@@ -88,6 +89,7 @@ class Asks:
         if not self._posts:
             program.soon(self._post)
         self._posts.setdefault(spot, []).append((packed(op), lambda result: self._on_told(number, result), True))
+        return number
 
     def _post(self) -> None:
         """What is asked at once of entities of one shard travels together."""
@@ -143,7 +145,54 @@ class Asks:
         ask = self._out.pop(number, None)
         if ask is not None:
             self._cluster.ended(ask, verdict, result, self._program.name)
+            assert ask.client is not None
             ask.client.ended(ask, verdict, result)
+
+
+class Wishes:
+    """What one client wants, and when: drawn from its stream, at the level of machines as at that of applications."""
+
+    def __init__(self, stream: Stream, think_ns: int, keys: Callable[[str], Sequence[str]] = NAMES.__getitem__) -> None:
+        """`keys` are the entities of a region that it asks."""
+        self._stream = stream
+        self._think_ns = think_ns
+        self._keys = keys
+        self._recent: list[int] = []
+
+    def wait_ns(self) -> int:
+        """How long it waits until it wants something."""
+        # The plainest choice, 0.0, is the longest wait.
+        return int(2 * (1.0 - self._stream.raw()) * self._think_ns) + 1
+
+    def pause_ns(self) -> int:
+        """How long it waits until it wants again what was not handled."""
+        return PAUSE + int(self._stream.raw() * PAUSE)
+
+    def count(self) -> int:
+        """How many things it wants at once. To be followed by `burst`."""
+        return self._stream.between(1, BURST)
+
+    def burst(self, count: int) -> Iterator[tuple[str, str, Kind, int | None]]:
+        """So many wishes: region, entity, what, and what is expected there."""
+        region, entity, all_of_one = "", "", self._stream.chance(0.3)
+        for _ in range(count):
+            if not (entity and all_of_one):
+                region = self._stream.pick(REGIONS)
+                entity = self._stream.pick(self._keys(region))
+            yield region, entity, *self._wish(region)
+
+    def asked(self, region: str, kind: Kind, number: int) -> None:
+        """One of the wishes was asked for, as the operation of this number."""
+        if region == REGISTERS and kind is Kind.WRITE:
+            self._recent = [*self._recent[1 - RECENT :], number]
+
+    def _wish(self, region: str) -> tuple[Kind, int | None]:
+        if region != REGISTERS:
+            return Kind.ADD, None
+        kind = self._stream.pick((Kind.READ, Kind.WRITE, Kind.READ, Kind.WRITE, Kind.SWAP, Kind.DELETE))
+        if kind is Kind.SWAP:
+            return kind, self._stream.pick(self._recent) if self._recent else None
+        return kind, None
 
 
 class Client:
@@ -153,29 +202,27 @@ class Client:
         self._program = program
         self._cluster = program.cluster
         self._host = program.host
-        self._stream = program.host.stream(f"client {number}")
-        self._think_ns = think_ns
-        self._out = 0
-        self._recent: list[int] = []
+        self.name = f"client {number}/{program.host.name}"
+        keys = program.cluster.keys_of(self.name)
+        self._wishes = Wishes(program.host.stream(f"client {number}"), think_ns, keys)
+        self.out = 0
+        """How many of its asks have not ended."""
+        self.left = program.cluster.quota
+        """How many more things it will want; `None` for no end."""
 
     def begin(self) -> None:
         """Want something after a while, again and again."""
-        # The plainest choice, 0.0, is the longest wait.
-        self._program.later(int(2 * (1.0 - self._stream.raw()) * self._think_ns) + 1, self._ask)
+        self._program.later(self._wishes.wait_ns(), self._ask)
 
     def ended(self, ask: Ask, verdict: str, result: Any) -> None:
         """One ask has ended."""
-        op = ask.op
-        if ask.spot[0] == REGISTERS and op.kind is Kind.WRITE and verdict != RETRY:
-            self._recent = [*self._recent[1 - RECENT :], op.number]
         if verdict == RETRY and not self._cluster.quiet:
-            wait = PAUSE + int(self._stream.raw() * PAUSE)
-            self._program.later(wait, lambda: self._again(ask))
+            self._program.later(self._wishes.pause_ns(), lambda: self._again(ask))
             return
         if verdict == DONE or self._cluster.cannot_be_done(ask):
             self._cluster.completed[self._host.name] = self._cluster.completed.get(self._host.name, 0) + 1
-        self._out -= 1
-        if not self._out:
+        self.out -= 1
+        if not self.out:
             self.begin()
 
     def _again(self, ask: Ask) -> None:
@@ -183,24 +230,16 @@ class Client:
         self._program.asks.ask(self, ask.spot[0], op.entity, op.kind, op.expected)
 
     def _ask(self) -> None:
-        if self._cluster.quiet or self._program.pausing:
+        if self._cluster.quiet or self._program.pausing or self.left == 0:
             return
-        count = self._stream.between(1, BURST)
-        self._out += count
-        region, entity, all_of_one = "", "", self._stream.chance(0.3)
-        for _ in range(count):
-            if not (entity and all_of_one):
-                region = self._stream.pick(REGIONS)
-                entity = self._stream.pick(NAMES[region])
-            self._program.asks.ask(self, region, entity, *self._wish(region))
-
-    def _wish(self, region: str) -> tuple[Kind, int | None]:
-        if region != REGISTERS:
-            return Kind.ADD, None
-        kind = self._stream.pick((Kind.READ, Kind.WRITE, Kind.READ, Kind.WRITE, Kind.SWAP, Kind.DELETE))
-        if kind is Kind.SWAP:
-            return kind, self._stream.pick(self._recent) if self._recent else None
-        return kind, None
+        count = self._wishes.count()
+        if self.left is not None:
+            count = min(count, self.left)
+            self.left -= count
+        self.out += count
+        for region, entity, kind, expected in self._wishes.burst(count):
+            number = self._program.asks.ask(self, region, entity, kind, expected)
+            self._wishes.asked(region, kind, number)
 
 
 def operation(ask: Ask, verdict: str, result: Any, client: str, now: Instant) -> Operation | None:

@@ -46,7 +46,7 @@ class ClusterDrift(Scenario):
             outcome.simulated_ns = world.now
 
 
-class _Quiet(ClusterWorld):
+class Quiet(ClusterWorld):
     """A cluster in which nothing goes wrong by itself."""
 
     def __init__(self, tape: Tape, settings: Settings, trace: Trace) -> None:
@@ -62,7 +62,7 @@ class _Quiet(ClusterWorld):
         await_health(self)
 
 
-class _Drifting(_Quiet):
+class _Drifting(Quiet):
     """All kinds of faults that break leases where clocks cannot be trusted."""
 
     def __init__(self, tape: Tape, settings: Settings, trace: Trace) -> None:
@@ -76,7 +76,7 @@ TURN = 20 * SECOND
 """How long it may take until a host has left, and all is well again."""
 
 
-class _Rolling(_Quiet):
+class _Rolling(Quiet):
     """No ask of a client may fail but with "retry", which is typed and tells that nothing has happened."""
 
     def __init__(self, tape: Tape, settings: Settings, trace: Trace) -> None:
@@ -168,7 +168,7 @@ class _Listening(ClusterProgram):
         super().receive(peer, message)
 
 
-class _Idle(_Quiet):
+class _Idle(Quiet):
     """Nobody asks for anything."""
 
     program = _Listening

@@ -10,12 +10,13 @@ from attrs import asdict
 from casty_proto.machine import SECOND
 
 from ..html import About, page
+from ..report import versions
 from ..scenario import Outcome, Settings, run
 from ..shrink import NotReproducible, Shrunk, shrink
 from ..tape import Tape
 from ..timeline import Timeline
 from ..trace import Trace
-from .words import again, versions
+from .words import again
 
 if TYPE_CHECKING:
     from .simulate import Simulated

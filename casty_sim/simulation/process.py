@@ -55,11 +55,15 @@ class Process(LoopProgram):
 
     async def _live(self) -> object:
         try:
-            return await self._work()
-        finally:
-            # A coroutine that is dropped with its world comes by here as well.
-            if running.current is self.loop:
-                await self._wind_up()
+            result = await self._work()
+        except BaseException:
+            if running.current is not self.loop:
+                # It was dropped with its world, and nobody wants to hear what its `finally` makes of that.
+                return None
+            await self._wind_up()
+            raise
+        await self._wind_up()
+        return result
 
     async def _wind_up(self) -> None:
         """As `asyncio.run` does it."""

@@ -70,7 +70,7 @@ class Sim:
         self._down_at_once = options.down_at_once
         for host in hosts:
             cast(FileDisk, host.disk).may_fail = lambda host=host: self._may_lose(host)  # type: ignore[misc]
-        self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose)
+        self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose, self._may_wipe)
         self._calm = world.network.default
         self._unleashed = False
         world.on_crash = self._on_crash
@@ -241,11 +241,19 @@ class Sim:
         recovery = nanoseconds(self.faults.recovery)
         nodes = [node.host for node in self._nodes.values() if node.app is not None and node.host is not lost]
         # Who has started for the first time has nothing yet to be made good.
-        weak = [host for host in nodes if not host.up or (host.starts > 1 and self._age(host) < recovery)]
+        weak = [host for host in nodes if self._is_down_soon(host) or (host.starts > 1 and self._age(host) < recovery)]
         return len(weak) < self._down_at_once
+
+    def _is_down_soon(self, host: Host) -> bool:
+        # A program learns of a full disk when it writes to it, and ends then.
+        return not host.up or host.disk.full or host.disk.failed
 
     def _age(self, host: Host) -> int:
         return self.world.now - host.started_at
+
+    def _may_wipe(self, lost: Host) -> bool:
+        """The same where its disk is lost as well."""
+        return self._may_lose(lost)
 
     # -- clients -------------------------------------------------------------------------------------------------------
 
@@ -310,7 +318,7 @@ class Sim:
                 self._lives.pop().dispose()
             self.world.heap.clear()
             for node in (*self._nodes.values(), self._test):
-                node.process = node.host.program = None
+                node.process = node.host.program = node.role = node.app = None
             gc.collect()
         finally:
             sys.unraisablehook = hook
@@ -330,6 +338,7 @@ class Sim:
         if app is None:
             raise RuntimeError(f"{name} was never started")
         node.role = None
+        node.host.disk.failed = False
         node.process = process = Process(lambda: app(node), lambda process: self._on_end(node, process), node.is_now)
         self._lives.append(process)
         return process

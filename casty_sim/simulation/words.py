@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from casty_proto.machine import SECOND
 
 from ..campaign import Summary
+from ..report import versions
 from ..scenario import Outcome
 from .simulate import Simulation
 
@@ -35,15 +34,6 @@ def again(scenario: Simulation, what: str) -> str:
     with suppress(ValueError):
         path = path.relative_to(Path.cwd())
     return f"python -m pytest {path}::{scenario.function.replace('.', '::')} {what}"
-
-
-def versions() -> str:
-    """What a seed is a seed of: another version may draw something else."""
-    python = ".".join(map(str, sys.version_info[:3]))
-    try:
-        return f"casty {version('casty')} on Python {python}"
-    except PackageNotFoundError:
-        return f"casty, not installed, on Python {python}"
 
 
 def summarised(scenario: Simulation, summary: Summary) -> str:

@@ -41,6 +41,15 @@ QUICK = {
     "TellsTwice": "order of events",
 }
 
+IN_APPLICATIONS = {
+    "AppLeaseWithoutEnd": "single owner",
+    "AppHandlesTwice": "at most once",
+    "ShipsBeforeHandlersEnd": "hand-over",
+    "AnswersBeforeDurable": "durability",
+    "AsksAgainBlindly": "at most once",
+    "KeepsWhatItRefused": "at most once",
+}
+
 
 def test_there_are_many_and_each_says_what_it_does_wrong_and_where_that_is_known_from() -> None:
     assert len(MUTANTS) >= 30
@@ -56,6 +65,13 @@ def test_a_planted_bug_is_caught_by_the_checker_of_the_rule_that_it_breaks(name:
     found = hunt(mutant, Settings(), seeds=300)
     assert found.rule == QUICK[name], found.problem
     assert found.seeds == found.seed + 1
+
+
+@pytest.mark.parametrize("name", IN_APPLICATIONS)
+def test_a_planted_bug_is_caught_in_a_whole_application(name: str) -> None:
+    mutant = next(each for each in MUTANTS if each.name == name)
+    found = hunt(mutant, Settings(nodes=3), seeds=20)
+    assert found.rule == IN_APPLICATIONS[name], found.problem
 
 
 def test_the_machine_itself_gets_through_the_seeds_that_catch_them() -> None:

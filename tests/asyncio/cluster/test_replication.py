@@ -316,6 +316,26 @@ async def test_an_entity_that_stops_itself_comes_back_with_its_state() -> None:
             assert await within(asyncio.gather(*asks)) == [1, 2, 3, 4, 5]
 
 
+async def test_an_entity_that_stopped_while_its_state_was_not_kept_yet_begins_with_that_state() -> None:
+    class Brief(Counter):
+        def receive(self, msg: Any, ctx: ActorContext[Any]) -> Any:
+            self.count += 1
+            ctx.reply(self.count)
+            return Behaviors.stopped()
+
+    async with cluster(3, leave_timeout=0.2) as systems:
+        things = await kept(systems, ReplicationConfig(factor=3, sync_count=-1, timeout=0.5), Brief)
+        [thing] = ids_at(systems[2], "things", 1)
+        assert await things[thing].ask(Say(1)) == 1
+        await crash(systems[0])
+        for number in (2, 3):
+            with pytest.raises(ReplicationError):
+                await within(things[thing].ask(Say(number), timeout=15.0))
+        await until(lambda: any(member.status.name == "UNREACHABLE" for member in systems[2].members))
+        await within(systems[2].forget("node-1"))
+        assert await within(things[thing].ask(Say(4), timeout=15.0)) == 4
+
+
 async def test_many_writes_at_once_are_all_kept() -> None:
     async with cluster(3, leave_timeout=0.2) as systems:
         things = await kept(systems, ReplicationConfig(factor=3, sync_count=1))

@@ -1,10 +1,10 @@
-"""Known bugs, planted one at a time. Each is a small subclass of the machine that does one thing wrong."""
+"""Known bugs, planted one at a time. Each is a small subclass of a machine or a driver that does one thing wrong."""
 
 from __future__ import annotations
 
 from casty_sim.mutants import Mutant
 
-from . import cluster_owners, cluster_states, raft_elections, raft_logs, raft_members, raft_snapshots, swim
+from . import app, cluster_owners, cluster_states, raft_elections, raft_logs, raft_members, raft_snapshots, swim
 
 MUTANTS: list[Mutant] = [
     *raft_elections.MUTANTS,
@@ -14,4 +14,5 @@ MUTANTS: list[Mutant] = [
     *swim.MUTANTS,
     *cluster_owners.MUTANTS,
     *cluster_states.MUTANTS,
+    *app.MUTANTS,
 ]
