@@ -106,6 +106,8 @@ ELSEWHERE: dict[str, Absent] = {
     "socket.recv": _SOCKETS,
     "socket.send": _SOCKETS,
     "socket.connect": _SOCKETS,
+    "socket.socketpair": _SOCKETS,
+    "a Unix socket": _SOCKETS,
     "add_reader of another descriptor": _SOCKETS,
     "writing to a file of another disk": OUTSIDE,
 }

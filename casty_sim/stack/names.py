@@ -13,6 +13,7 @@ from typing import Any
 from ..world import World
 
 LOOPBACK = "127.0.0.1"
+LAST_PORT = 65535
 
 
 class Names:
@@ -51,10 +52,11 @@ class Names:
 
     def addresses(self, name: str) -> tuple[str, ...]:
         """What a name stands for; nothing for one that nobody has."""
+        if name == "localhost":
+            # Also where a host is called that.
+            return (LOOPBACK,)
         if name in self._addresses:
             return (self._addresses[name],)
-        if name == "localhost":
-            return (LOOPBACK,)
         return self._more.get(name, ())
 
     def next_key(self) -> int:
@@ -94,7 +96,10 @@ def _port(port: Any) -> int:
         if port not in known:
             raise socket.gaierror(socket.EAI_SERVICE, f"no service is called {port!r}")
         return known[port]
-    return int(port)
+    number = int(port)
+    if not 0 <= number <= LAST_PORT:
+        raise OverflowError(f"port must be 0-{LAST_PORT}, not {number}")
+    return number
 
 
 def _is_address(text: str) -> bool:

@@ -25,6 +25,8 @@ class SimSocket:
         self.family = socket.AF_INET if family == -1 else family
         self.type = socket.SOCK_STREAM if kind == -1 else kind
         self.proto = socket.IPPROTO_TCP if proto == -1 else proto
+        if self.family == getattr(socket, "AF_UNIX", None):
+            refuse("a Unix socket")
         if self.family != socket.AF_INET:
             raise OSError(errno.EAFNOSUPPORT, "hosts of a simulation have addresses of version 4 only")
         self._stack = stack

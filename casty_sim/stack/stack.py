@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from casty_proto.machine import Instant
 
 from ..world import Host
-from .names import LOOPBACK, Names
+from .names import LAST_PORT, LOOPBACK, Names
 from .sockets import ANY, SimSocket
 from .tcp import ACK_NS, AGREE, ANSWER, ASK, RESET, End, Segment, key_of_peer
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..loop.handles import SimHandle
 
 FIRST_FREE_PORT = 32768
-LAST_PORT = 65535
 FIRST_DESCRIPTOR = 1_000_000
 HEADER = 40
 """Bytes of a packet besides those it carries."""

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import threading
+from asyncio.selector_events import BaseSelectorEventLoop
 from typing import TYPE_CHECKING, Any
 
 from ..boundary import refuse
@@ -37,6 +38,12 @@ def _run(loop: SimLoop, original: Any, *args: Any, **named: Any) -> Any:
     return original(*args, **named)
 
 
+def _make_loop(loop: SimLoop, original: Any, another: Any, *_: Any) -> None:
+    # It is finalised as one that was closed, and not as one that was forgotten.
+    another._closed = True
+    refuse("asyncio.run")
+
+
 def places() -> list[Place]:
     """Functions."""
     return [
@@ -52,6 +59,7 @@ def places() -> list[Place]:
 def methods() -> list[Method]:
     """Methods."""
     return [
+        method(BaseSelectorEventLoop, "__init__", _make_loop),
         method(asyncio.Runner, "_lazy_init", _run),
         method(concurrent.futures.ProcessPoolExecutor, "submit", _refuses("concurrent.futures.Executor.submit")),
         method(concurrent.futures.ThreadPoolExecutor, "submit", _refuses("concurrent.futures.Executor.submit")),

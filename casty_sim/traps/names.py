@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
+from ..boundary import refuse
 from ..loop import running
 from ..stack.sockets import SimSocket
 from .replace import Method, Place
@@ -30,6 +31,7 @@ def places() -> list[Place]:
         Place(socket, "gethostbyname", _by_name),
         Place(socket, "gethostname", lambda loop: loop.host.name),
         Place(socket, "getfqdn", lambda loop, name="": name or loop.host.name),
+        Place(socket, "socketpair", lambda *_, **__: refuse("socket.socketpair")),
     ]
 
 

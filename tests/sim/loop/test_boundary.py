@@ -105,6 +105,10 @@ async def _second_loop() -> None:
         coroutine.close()
 
 
+async def _new_loop() -> None:
+    asyncio.new_event_loop()
+
+
 async def _wait_for_a_thread() -> None:
     await asyncio.to_thread(threading.Event().wait)
 
@@ -156,7 +160,9 @@ CALLS: dict[str, list[Callable[[], Awaitable[None]]]] = {
     "concurrent.futures.Executor.submit": [_submit_to_threads, _submit_to_processes],
     "a process pool": [_run_in_processes],
     "call_soon_threadsafe from another thread": [_from_another_thread],
-    "asyncio.run": [_second_loop],
+    "asyncio.run": [_second_loop, _new_loop],
+    "a Unix socket": [_sync(lambda: socket.socket(socket.AF_UNIX))],
+    "socket.socketpair": [_sync(lambda: socket.socketpair())],
     "time.sleep": [_sync(lambda: time.sleep(1))],
     "socket.recv": [_of_a_socket(lambda sock: sock.recv(1))],
     "socket.send": [_of_a_socket(lambda sock: sock.send(b"x")), _of_a_socket(lambda sock: sock.sendall(b"x"))],

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from casty_sim.simulation import Sim, SimNode
-from casty_sim.stack.stack import FIRST_FREE_PORT, LAST_PORT
+from casty_sim.stack.names import LAST_PORT
+from casty_sim.stack.stack import FIRST_FREE_PORT
 from tests.sim.loop.kit import alone, world
 
 
@@ -84,8 +85,33 @@ def test_names_and_addresses() -> None:
         ):
             with pytest.raises(socket.gaierror):
                 await loop.getaddrinfo(name, port, **named)
+        with pytest.raises(OverflowError, match="0-65535"):
+            await asyncio.open_connection("n1", 65536)
 
     world(main)
+
+
+def test_localhost_is_the_loopback_of_each_host() -> None:
+    async def main() -> None:
+        async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 80):
+            reader, writer = await asyncio.open_connection("localhost", 80)
+            assert await reader.read() == b""
+            writer.close()
+
+    async def nowhere_else(sim: Sim) -> None:
+        async def app(node: SimNode) -> None:
+            await main()
+            async with await asyncio.start_server(lambda _, writer: writer.close(), "localhost", 80):
+                await asyncio.sleep(100)
+
+        sim.start("n1", app)
+        await asyncio.sleep(1)
+        for name in ("n1", "localhost"):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(name, 80)
+
+    alone(main)
+    world(nowhere_else)
 
 
 def test_ports_are_taken_once_and_free_again() -> None:
