@@ -68,6 +68,9 @@ class Process(LoopProgram):
     async def _wind_up(self) -> None:
         """As `asyncio.run` does it."""
         loop, own = self.loop, asyncio.current_task()
+        # A generator that was dropped just now gets a task that closes it, and that one its first step.
+        for _ in range(2):
+            await asyncio.sleep(0)
         others = [task for task in loop.tasks() if task is not own]
         for task in others:
             task.cancel()

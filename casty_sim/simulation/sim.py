@@ -14,7 +14,7 @@ from casty_proto.machine import SECOND, nanoseconds
 
 from ..faults import FaultPlan, Nemesis, draw_plan
 from ..files import FileDisk
-from ..loop import NotSimulatedError
+from ..loop import NotSimulatedError, running
 from ..loop.alone import LOOPBACK
 from ..network import Link
 from ..scenario import Settings
@@ -133,8 +133,15 @@ class Sim:
         return node
 
     def crash(self, target: Target) -> None:
-        """Cut the power of a node: no `finally` runs, nobody is told, unsynced writes are gone. It stays down."""
-        self.node(target).host.crash()
+        """Cut the power of a node: no `finally` runs, nobody is told, unsynced writes are gone. It stays down.
+
+        A node that does it to itself comes to the end of its present step, and loses what it writes until then."""
+        node = self.node(target)
+        if node.process is not None and running.current is node.process.loop:
+            node.process.loop.bury()
+            self.world.at(self.world.now, node.host.crash)
+        else:
+            node.host.crash()
 
     def kill(self, target: Target) -> None:
         """Kill the program of a node, as SIGKILL does: connections are closed, files keep what was written."""

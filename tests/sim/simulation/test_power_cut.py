@@ -253,6 +253,55 @@ def test_it_may_come_from_the_program_s_own_doing() -> None:
     world(main)
 
 
+def test_what_a_node_writes_in_the_step_in_which_it_cuts_its_own_power_is_under_the_cut() -> None:
+    found: list[bool] = []
+
+    async def app(node: SimNode) -> None:
+        node.sim.crash(node)
+        (node.disk / "file").write_text("x")
+        asyncio.get_running_loop().call_soon(found.append, True)
+
+    async def main(sim: Sim) -> None:
+        for _ in range(40):
+            sim.start("n1", app)
+            await asyncio.sleep(0.1)
+            assert not sim.node("n1").up
+            lost.append(not (sim.node("n1").disk / "file").exists())
+            sim.wipe("n1")
+
+    lost: list[bool] = []
+    world(main)
+    assert set(lost) == {True, False}
+    assert found == []
+
+
+def test_a_generator_that_the_program_drops_at_its_end_is_closed() -> None:
+    seen: list[str] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        except GeneratorExit:
+            seen.append("closing")
+            try:
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+            raise
+
+    async def app(node: SimNode) -> None:
+        kept = numbers()
+        await anext(kept)
+
+    async def main(sim: Sim) -> None:
+        sim.start("n1", app)
+        await asyncio.sleep(5)
+        assert not sim.node("n1").up
+
+    world(main)
+    assert seen == ["closing", "cancelled"]
+
+
 @pytest.mark.parametrize("status", [None, 0, 3, "a text"])
 @pytest.mark.parametrize("where", ["main", "task", "callback"])
 def test_sys_exit_ends_the_program_with_its_finally_and_not_the_simulation(where: str, status: Any) -> None:
