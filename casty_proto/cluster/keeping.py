@@ -4,6 +4,9 @@
 given up, and what `Replica` says is told to whom it concerns:
 
     Handled --> Changed --> Durable(request), with a lease, or NotDurable      Own --> Recovered --> on_recovered
+
+A write that becomes durable while there is no lease waits for the next one (`holding.py`), as long as its region lets
+it wait for backups.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from ..shard.steward import Spot
 from . import events
 from .checks import NodeKey
 from .core import Core
+from .holding import Holding
 from .plans import Plans
 from .regions import Region
 
@@ -48,7 +52,7 @@ class Keeping:
     that somebody else owns it.
     """
 
-    __slots__ = ("_core", "_idling", "_may_act", "_on_recovered", "_on_superseded", "_plans", "_replica")
+    __slots__ = ("_core", "_holding", "_idling", "_may_act", "_on_recovered", "_on_superseded", "_plans", "_replica")
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Keeping:
         self._on_superseded = on_superseded
         self._replica = Replica(core.key, rng, core.options.replica)
         self._idling = Idling()
+        self._holding = Holding()
 
     # -- shards --------------------------------------------------------------------------------------------------------
 
@@ -112,6 +117,11 @@ class Keeping:
         """The shard is not this node's any more. What is here stays as a copy, until somebody says otherwise."""
         self._idling.closed(spot)
         self.feed(Disown(*spot))
+        self._not_durable(self._holding.lose(spot), "the lease of this node was over, and the shard is not its own now")
+
+    def lease_begun(self) -> None:
+        """There is a lease, and what is owned was owned all the while."""
+        self._core.out.extend([events.Durable(request) for request in self._holding.release()])
 
     def plans_changed(self, spot: Spot, region: Region) -> None:
         """The backups of a shard may be others."""
@@ -124,10 +134,10 @@ class Keeping:
         """An entity has this state now; `None`: it is no more. `request` is answered when that is durable."""
         if state is None:
             self._idling.rested(spot, entity)
-            self.feed(Deleted(*spot, entity, (request,)))
+            self.feed(Deleted(*spot, entity, (request, spot)))
         else:
             self.touched(spot, entity)
-            self.feed(Changed(*spot, entity, state, (request,)))
+            self.feed(Changed(*spot, entity, state, (request, spot)))
 
     def put(self, spot: Spot, entity: str, state: bytes) -> None:
         """An entity has this state, and nobody waits for that."""
@@ -199,16 +209,19 @@ class Keeping:
     @property
     def deadlines(self) -> tuple[Callable[[], Instant | None], ...]:
         """What `deadline` is the earliest of."""
-        return (self._replica.deadline, self._idling.deadline)
+        return (self._replica.deadline, self._idling.deadline, self._holding.deadline)
 
     def wake(self) -> None:
         """The deadline has come."""
         self.feed(Wake())
+        due = self._holding.due(self._core.now)
+        self._not_durable(due, "the lease of this node is over, and it has got no other one in time")
 
     def invariants(self) -> None:
         """Assert what must hold between two events."""
         self._replica.invariants()
         self._idling.invariants()
+        self._holding.invariants()
 
     # -- the replica ---------------------------------------------------------------------------------------------------
 
@@ -242,10 +255,15 @@ class Keeping:
         """Owning, rule 1."""
         if request is None:
             return
+        whose, spot = request
         if self._may_act():
-            self._core.out.append(events.Durable(request[0]))
-        else:
-            self._core.out.append(events.NotDurable(request[0], "the lease of this node is over"))
+            self._core.out.append(events.Durable(whose))
+            return
+        region = self._core.state.region(spot[0])
+        self._holding.hold(spot, whose, self._core.now, 0 if region is None else region.settings.timeout_ns)
+
+    def _not_durable(self, requests: list[Any], reason: str) -> None:
+        self._core.out.extend([events.NotDurable(request, reason) for request in requests])
 
 
 def _possible(region: Region) -> int:

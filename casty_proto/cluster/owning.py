@@ -14,7 +14,8 @@ and closed so:
 
 The rules of the parts hold. Besides:
 
-1.  Nothing is done for a shard without a lease: not a message delivered, not a write acknowledged.
+1.  Nothing is done for a shard without a lease: not a message delivered, not a write acknowledged. A write that the
+    backups have got meanwhile is acknowledged with the next lease, if the shard is this node's still.
 2.  A process that starts again on its disk has lost what it owned. Whatever it was given before that, it gives back;
     from then on it owns like anybody else. It knows which is which by a command of its own in the log.
 """
@@ -465,6 +466,7 @@ class Owning:
                 case SendRequest(to, request):
                     self._core.send(to, request)
                 case LeaseBegun():
+                    self._keeping.lease_begun()
                     self._feed_homes(LeaseChanged(True))
                 case LeaseOver():
                     self._feed_homes(LeaseChanged(False))

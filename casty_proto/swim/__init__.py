@@ -68,8 +68,9 @@ Whole states
 
 Beginning and end
 26. Seeds are asked until one has told all that it knows. Who has no seeds but itself has joined. memberlist
-27. Who leaves says so to as many members as news is passed on to, and stops. It is never announced as dead for it.
-    memberlist
+27. Who leaves says so to at least as many members as news is passed on to, and in a small cluster to all; again to
+    whoever does not answer, for one period; then it stops. It is never announced as dead for it. memberlist; the
+    answers: ours
 28. The dead and the left are remembered for `reclaim_ns`; then the name is free. memberlist
 29. Rubbish is dropped whole, and noted. Ours
 30. No more than `max_members` are known. For a stranger who is there, one who went long ago is forgotten before its

@@ -7,7 +7,7 @@ what is answered to statements about oneself, `probe.py` finds out who is silent
 `joining.py` and `leaving.py` begin and end a membership. This file feeds them: it lets in messages (`door.py`), runs
 the deadlines, and knows the phase.
 
-    NEW --Join--> ACTIVE --Leave--> LEAVING --enough were told--> LEFT
+    NEW --Join--> ACTIVE --Leave--> LEAVING --they have heard, or time is up--> LEFT
                      |
                      +--replaced by a higher generation, or no incarnation left--> DEFUNCT
 
@@ -197,10 +197,12 @@ class Swim:
             return
         out.append(Reply(event.request, None))
         self._stop(_Phase.LEAVING)
-        if self._leaving.start(now, out):
-            self._depart(out)
+        self._leaving.start(now, out)
+        self._depart_if_over(out)
 
-    def _depart(self, out: Effects) -> None:
+    def _depart_if_over(self, out: Effects) -> None:
+        if not self._leaving.is_over:
+            return
         self._stop(_Phase.LEFT)
         out.append(Departed())
 
@@ -245,6 +247,7 @@ class Swim:
                 self._on_message(peer, message, now, out)
             case _Phase.LEAVING:
                 self._leaving.on_message(peer, message, now, out)
+                self._depart_if_over(out)
             case _Phase.LEFT:
                 self._leaving.on_message(peer, message, now, out)
                 self._deadlines.clear()
@@ -342,8 +345,8 @@ class Swim:
     def _on_gossip_due(self, now: Instant, out: Effects) -> None:
         """Send news to a few, and come again while there is any (rule 22)."""
         if self._phase is _Phase.LEAVING:
-            if self._leaving.go_on(now, out):
-                self._depart(out)
+            self._leaving.go_on(now, out)
+            self._depart_if_over(out)
             return
         core, members = self._core, self._core.members
         core.rumours.expire(retransmit_limit(core.options.retransmit_mult, members.count))

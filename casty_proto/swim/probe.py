@@ -74,6 +74,12 @@ class _Relay:
     nacked: bool = False
 
 
+def ping(core: Core, address: str, target: Identity, number: int, out: Effects) -> None:
+    """Ask `target` whether it is there, and tell it what there is room for."""
+    room = core.options.message_limit - ping_overhead(core.identity, target)
+    out.append(Send(address, Ping(core.identity, number, target, core.cargo(room, target))))
+
+
 class Probing:
     """Probes others, and helps others to probe."""
 
@@ -115,12 +121,7 @@ class Probing:
             target.identity, target.address, target.incarnation, number, interval_ns - timeout_ns, helpers={}
         )
         core.deadlines.set(_TIMEOUT_KEY, now + timeout_ns)
-        self._ping(target.address, target.identity, number, out)
-
-    def _ping(self, address: str, target: Identity, number: int, out: Effects) -> None:
-        core = self._core
-        room = core.options.message_limit - ping_overhead(core.identity, target)
-        out.append(Send(address, Ping(core.identity, number, target, core.cargo(room, target))))
+        ping(core, target.address, target.identity, number, out)
 
     def on_probe_timeout_due(self, now: Instant, out: Effects) -> None:
         """The target has not answered: ask others. Those who are suspected themselves are no help."""
@@ -210,7 +211,7 @@ class Probing:
         )
         core.deadlines.set((RELAY, number), now + options.probe_timeout_ns * 4 // 5)
         address = core.members.address_of(message.target) or message.address
-        self._ping(address, message.target, number, out)
+        ping(core, address, message.target, number, out)
 
     def on_relay_due(self, number: int, now: Instant, out: Effects) -> None:
         """At first: say that there is no answer yet, so that we at least are known to be there. Then forget it."""

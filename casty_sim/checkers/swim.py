@@ -136,7 +136,7 @@ class SwimChecker:
         for effect in effects:
             if type(effect) is Send:
                 self._says(life, effect.message, at)
-                if type(effect.message) is Ping and not isinstance(event, Received):
+                if type(effect.message) is Ping and not isinstance(event, Received) and me.state is State.ALIVE:
                     life.probes.pings(me, effect.message, life.announced)
             else:
                 if type(effect) is MemberSuspected and isinstance(event, Wake):

@@ -28,6 +28,7 @@ from casty_proto.swim import (
     SyncRequest,
     Update,
 )
+from casty_proto.swim.leaving import TOLD_MAX
 
 from ..world import Violation
 from .swim_views import SEEDS_AT_ONCE, Bounds
@@ -67,7 +68,11 @@ class Load:
     """Requests for help that have brought no `Nack`."""
     leaving: bool = False
     goodbyes_due: int = 0
-    """How many are still to be told that it leaves."""
+    """How many are to be told that it leaves."""
+    told: dict[str, None] = field(factory=dict)
+    """Who was told, by address."""
+    tellings: int = 0
+    """How often those were told who had not answered."""
     passed_on: dict[tuple[str, int, int, State, str], int] = field(factory=dict)
     """How often it passed on each item of news."""
 
@@ -77,7 +82,7 @@ class Load:
         """It handled an event. `said` was its incarnation before; `others`, how many it knows, if it leaves."""
         if isinstance(event, Leave) and me.state is State.LEFT and not self.leaving:
             self.leaving = True
-            self.goodbyes_due = self.options.retransmit_mult * len(str(others + 1)) if others else 0
+            self.goodbyes_due = min(others, max(TOLD_MAX, self.options.retransmit_mult * len(str(others + 1))))
         gossip = sum(type(send.message) is Gossip for send in sends)
         for send in sends:
             if send.message.updates and type(send.message) is not Records:
@@ -88,14 +93,31 @@ class Load:
         elif isinstance(event, Join):
             self.joining = True
             self._at_most(me, "to join", len(sends), 2 * SEEDS_AT_ONCE)
+        elif self.leaving:
+            self._tells(me, sends)
         elif sends:
-            self.goodbyes_due -= gossip
             self._initiates(me, sends, gossip, now)
 
     def departed(self, me: Member) -> None:
-        """Whoever goes has told as many as pass on any news (rule 27)."""
-        if self.goodbyes_due > 0:
-            raise Violation("goodbye", f"{me} departed before it had told {self.goodbyes_due} more")
+        """Whoever goes has told as many as it should (rule 27)."""
+        due = self.goodbyes_due - len(self.told)
+        if due > 0:
+            raise Violation("goodbye", f"{me} departed before it had told {due} more")
+
+    def _tells(self, me: Member, sends: Sequence[Send]) -> None:
+        """They are told for one period, and nobody is sent anything else (rule 27)."""
+        if not sends:
+            return
+        self.told.update(dict.fromkeys([send.to for send in sends]))
+        self.tellings += 1
+        self._at_most(me, "to say goodbye", len(sends), self.goodbyes_due)
+        self._at_most(me, "to the same one to say goodbye", self.tellings, self._tellings_max)
+        if len(self.told) > self.goodbyes_due or any(type(send.message) is not Ping for send in sends):
+            raise Violation("goodbye", f"{me} leaves, and sends others something else")
+
+    @property
+    def _tellings_max(self) -> int:
+        return 1 + -(-self.options.probe_interval_ns // self.options.gossip_interval_ns)
 
     def _at_most(self, me: Member, what: str, sent: int, most: int) -> None:
         if sent > most:

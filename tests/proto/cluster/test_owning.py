@@ -75,20 +75,59 @@ def test_rule_1_a_shard_that_was_halted_goes_on_with_another_lease() -> None:
     assert take(bench.core) == [ev.ResumeShard("r", bench.home, epoch)]
 
 
-def test_rule_1_a_write_is_not_acknowledged_when_the_lease_has_ended_meanwhile() -> None:
-    bench = Bench(factor=2, sync_count=1)
+def backed_up_too_late(**settings: int) -> tuple[Bench, int]:
+    """The lease is over when a backup says that it has the write `w`. Returns the epoch as well."""
+    bench = Bench(factor=2, sync_count=1, **settings)
     bench.lease()
     epoch = bench.give("a.1", bench.home)
     take(bench.core)
     bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", b"1", "w"))
     ((to, update),) = sent(bench.core, replica.Update)
     bench.core.now += LEASE
-    life = 7
-    bench.owning.on_replica(
-        f"{to}.1", replica.Ack("r", bench.home, epoch, update.stage, life, update.entity, update.sequence)
-    )
-    answers = [type(one) for one in take(bench.core)]
-    assert ev.Durable not in answers
+    bench.owning.expire()
+    bench.owning.wake()
+    ack = replica.Ack("r", bench.home, epoch, update.stage, 7, update.entity, update.sequence)
+    bench.owning.on_replica(f"{to}.1", ack)
+    bench.owning.invariants()
+    return bench, epoch
+
+
+def answered(bench: Bench) -> list[object]:
+    return [one for one in bench.core.out if isinstance(one, ev.Durable | ev.NotDurable)]
+
+
+def test_rule_1_a_write_that_is_backed_up_without_a_lease_is_acknowledged_with_the_next_one() -> None:
+    bench, epoch = backed_up_too_late()
+    assert answered(bench) == []
+    bench.lease()
+    assert take(bench.core) == [ev.Durable("w"), ev.ResumeShard("r", bench.home, epoch)]
+
+
+def test_rule_1_a_write_that_is_backed_up_without_a_lease_is_never_acknowledged_when_the_shard_is_taken() -> None:
+    bench, _ = backed_up_too_late()
+    bench.give("c.1", bench.home, forced=True)
+    (answer,) = answered(bench)
+    assert answer == ev.NotDurable("w", "the lease of this node was over, and the shard is not its own now")
+    bench.lease()
+    assert ev.Durable("w") not in take(bench.core)
+
+
+def test_rule_1_a_write_waits_for_a_lease_no_longer_than_for_backups() -> None:
+    bench, _ = backed_up_too_late(timeout_ns=SECOND)
+    due = bench.core.now + SECOND
+    bench.core.now = due - 1
+    bench.owning.wake()
+    assert answered(bench) == []
+    bench.core.now = due
+    bench.owning.wake()
+    (answer,) = answered(bench)
+    assert answer == ev.NotDurable("w", "the lease of this node is over, and it has got no other one in time")
+
+
+def test_rule_1_a_node_that_ends_says_of_a_write_that_waits_for_a_lease_that_nobody_knows() -> None:
+    bench, _ = backed_up_too_late()
+    bench.owning.end()
+    assert [type(one) for one in answered(bench)] == [ev.NotDurable]
 
 
 def test_a_write_that_nobody_backs_up_is_durable_at_once() -> None:

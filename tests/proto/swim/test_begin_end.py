@@ -27,6 +27,7 @@ from casty_proto.swim import (
     UpdatePayload,
 )
 from casty_proto.swim.core import JOIN
+from casty_proto.swim.leaving import TOLD_MAX
 
 from .script import ME, Script, alive, at, left, quiet, sent, suspect, who
 
@@ -160,31 +161,57 @@ def test_join_refuses_seeds_that_are_no_texts() -> None:
 # Leaving -------------------------------------------------------------------------------------------------------------
 
 
-def test_rule_27_s_41_a_goodbye_goes_to_different_members_and_then_nothing_more_is_done() -> None:
-    """n = 9: 4 transmissions, 3 at a time."""
+def test_rule_27_s_41_a_goodbye_goes_to_all_of_a_few_at_once_and_then_nothing_more_is_done() -> None:
     script = Script(*"abcdefgh")
     effects = script.do(Leave("r"))
     assert effects[0] == Reply("r", None)
-    first = sent(effects, Gossip)
+    told = sent(effects, Ping)
     assert quiet(effects[1:]) == []
-    start = script.now
-    effects = script.wake()
-    second = sent(effects, Gossip)
-    assert script.now - start == SECOND // 5
-    assert quiet(effects) == [Departed()]
-    assert (len(first), len(second)) == (3, 1)
-    assert len({to for to, _ in first + second}) == 4
-    assert all(MY_GOODBYE in message.updates for _, message in first + second)
+    assert sorted(to for to, _ in told) == [at(name) for name in "abcdefgh"]
+    assert all(MY_GOODBYE in ping.updates for _, ping in told)
+    answered = [quiet(script.answer(ping)) for _, ping in told]
+    assert answered == [[]] * 7 + [[Departed()]]
     assert script.machine.deadline() is None
     assert script.machine.me.state is LEFT
 
 
-def test_rule_27_where_few_are_left_to_tell_they_are_told_repeatedly() -> None:
+def test_rule_27_of_many_no_more_are_told_than_there_is_a_limit_for() -> None:
+    script = Script(*[f"m{number:02}" for number in range(90)])
+    told = [to for to, _ in sent(script.do(Leave()), Ping)]
+    assert len(told) == len(set(told)) == TOLD_MAX
+    often = Script(*[f"m{number:02}" for number in range(90)], options=SwimOptions(retransmit_mult=20))
+    assert len(sent(often.do(Leave()), Ping)) == 40
+
+
+def test_rule_27_who_does_not_answer_is_told_again_for_one_period() -> None:
     script = Script("a", "b")
-    first = sent(script.do(Leave()), Gossip)
+    told = sent(script.do(Leave()), Ping)
+    assert script.answer(dict(told)[at("a")]) == []
     effects = script.wake()
-    assert sorted(to for to, _ in first) == sorted(to for to, _ in sent(effects, Gossip)) == [at("a"), at("b")]
+    assert script.now == SECOND // 5
+    assert [to for to, _ in sent(effects, Ping)] == [at("b")]
+    script.silent["b"] = None
+    effects = script.advance(100)
+    assert {to for to, _ in sent(effects, Ping)} == {at("b")}
     assert quiet(effects) == [Departed()]
+    assert len(sent(effects, Ping)) == 3  # At 0.4, 0.6 and 0.8 s; after 1 s it is over.
+
+
+def test_rule_27_who_leaves_as_well_need_not_answer() -> None:
+    script = Script("a", "b")
+    script.do(Leave())
+    assert script.hear(left("b"), source="a") == []
+    assert script.hear(left("a/2"), source="a/2") == []
+    assert script.hear(left("a"), source="a") == []
+    assert script.hear(left("b"), source="b") == [Departed()]
+
+
+def test_rule_27_an_answer_to_an_earlier_question_does_not_say_that_it_was_heard() -> None:
+    script = Script("a")
+    _, earlier = script.probe()
+    ((_, told),) = sent(script.do(Leave()), Ping)
+    assert script.answer(earlier) == []
+    assert script.answer(told) == [Departed()]
 
 
 def test_rule_27_where_nobody_is_left_nobody_is_told() -> None:
@@ -194,7 +221,7 @@ def test_rule_27_where_nobody_is_left_nobody_is_told() -> None:
 def test_rule_27_whoever_asks_after_that_is_told() -> None:
     script = Script("a", "b")
     script.do(Leave())
-    script.wake()
+    script.advance(1)
     request = PingRequest(who("a"), 1, who("b"), at("b"))
     for message in (Ping(who("a"), 1, ME), request, SyncRequest(who("a"), 1, "", None, ())):
         assert script.receive(message, "a") == [Send(at("a"), Gossip(ME, (MY_GOODBYE,)))]
@@ -209,7 +236,7 @@ def test_rule_27_accusations_are_answered_with_the_goodbye_and_never_contradicte
     script = Script("a", "b")
     script.do(Leave())
     if when == "left":
-        script.wake()
+        script.advance(1)
     effects = script.hear(suspect("me", 0), source="a")
     assert sent(effects, Gossip) == [(at("a"), Gossip(ME, (MY_GOODBYE,)))]
     effects = script.hear(suspect("me", 5), source="a")
@@ -233,9 +260,10 @@ def test_rule_27_leaving_twice_or_joining_after_it_is_refused() -> None:
 def test_rule_27_s_41_nothing_is_probed_or_suspected_after_leaving() -> None:
     script = Script(*"abcdef", options=SwimOptions(gossip_interval_ns=50 * SECOND))
     script.hear(suspect("a"))
-    script.do(Leave())
+    assert len(sent(script.do(Leave()), Ping)) == 6
+    script.silent.update(dict.fromkeys("abcdef"))
     effects = script.advance(200)
-    assert [effect for effect in effects if isinstance(effect, Send) and not isinstance(effect.message, Gossip)] == []
+    assert [effect for effect in effects if isinstance(effect, Send)] == []
     assert quiet(effects) == [Departed()]
 
 
