@@ -145,7 +145,8 @@ NARROWER: dict[str, str] = {
     ),
     "finalizers": (
         "`__del__` and callbacks of weak references run when the last reference goes, or, for cycles, at a moment"
-        " that is the same in every run. What had power cut or was killed runs none until the world is over."
+        " that is the same in every run. What lost its power or was killed runs none until the world is over, but for"
+        " cycles that it had dropped before. Module globals outlive it, and so does what they hold."
     ),
     "files": (
         "Times of files are those of the machine, and so is the order in which `os.scandir` lists; `os.listdir` "

@@ -73,7 +73,9 @@ def replace_everywhere(places: Sequence[Place]) -> None:
         stand_ins[id(original)] = StandIn(place.name, original, place.inside)
         kept.append(original)
     for name, module in list(sys.modules.items()):
-        if name.startswith(f"{__package__}."):
+        # What imports modules takes its functions from there, and writes what it has compiled when a host is the first
+        # to import something.
+        if name in ("posix", "nt") or name.startswith(f"{__package__}."):
             continue
         content = getattr(module, "__dict__", None)
         if isinstance(content, dict):
