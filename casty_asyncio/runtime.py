@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -325,6 +325,15 @@ class Runtime:
         return DuplicateNameError(reason) if taken else InvalidNameError(reason)
 
     # -- what could not be done ------------------------------------------------------------------------------------
+
+    def put_back(self, cell: Cell, items: Sequence[Any]) -> None:
+        """Messages that an actor has taken and could not handle come first when it goes on. If it stops, they are
+        dead letters."""
+        if cell.phase >= Phase.STOPPING:
+            for item in items:
+                self.undelivered(Undelivered(cell, item, Reason.STOPPED))
+        elif self.machine.put_back(cell, items) is READY:
+            self.make_ready(cell)
 
     def undelivered(self, outcome: Undelivered) -> None:
         """A message will not be handled: end its ask, make it a dead letter; or refuse it, where senders are told."""

@@ -18,6 +18,7 @@ from .scenarios import SCENARIOS
 
 ENDS = "Exit status: 0 when all is well, 1 when something failed, 2 for a call that makes no sense, 130 for ctrl-C."
 LONGEST_SECONDS = 3600.0
+WHICH = f"{', '.join(SCENARIOS)}; MODULE:FUNCTION for a test made with simulate, MODULE:CLASS for a scenario of yours"
 
 type Command = Callable[[argparse.Namespace], int]
 
@@ -69,7 +70,19 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 
 def scenario_of(options: argparse.Namespace) -> Scenario:
-    """The scenario that was named, with a planted bug in it where one was asked for. Raises `Refused`."""
+    """The scenario that was named, with a planted bug in it where one was asked for. Raises `Refused`.
+
+    What was not said of the nodes, the duration and the number of seeds is filled in as the scenario wants it.
+    """
+    scenario = _named(options)
+    plain = scenario.defaults
+    for name, value in (("nodes", plain.nodes), ("duration", plain.safety_ns / SECOND), ("seeds", scenario.seeds)):
+        if getattr(options, name, value) is None:
+            setattr(options, name, value)
+    return scenario
+
+
+def _named(options: argparse.Namespace) -> Scenario:
     name = options.scenario
     if ":" in name:
         module, _, attribute = name.partition(":")
@@ -83,7 +96,7 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
             raise Refused(f"{name} is no scenario: it must be a subclass of casty_sim.scenario.Scenario")
         return made
     if name not in SCENARIOS:
-        raise Refused(f"there is no scenario {name!r}; there are {', '.join(SCENARIOS)}, or MODULE:CLASS for your own")
+        raise Refused(f"there is no scenario {name!r}; there are {WHICH}")
     if not options.mutant:
         return SCENARIOS[name]
     for mutant in load(options.module):
@@ -117,7 +130,9 @@ def parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
         "Runs one world for each seed, and stops at the first in which a checker finds something.",
     )
     _add_world(running)
-    running.add_argument("--seeds", type=_whole(1), default=100, help="how many seeds (default: 100)")
+    running.add_argument(
+        "--seeds", type=_whole(1), help=f"how many seeds (default: {Scenario.seeds}, or as many as a test asks for)"
+    )
     running.add_argument("--first", type=_whole(0), default=0, help="the first seed (default: 0)")
     _add_jobs(running)
     running.add_argument("--keep-going", action="store_true", help="go on after the first failure")
@@ -196,14 +211,16 @@ def _add_module(made: argparse.ArgumentParser) -> None:
 
 def _add_world(made: argparse.ArgumentParser) -> None:
     plain = Settings()
-    made.add_argument("scenario", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)}, or MODULE:CLASS for your own")
-    made.add_argument("--nodes", type=_whole(1), default=plain.nodes, help=f"hosts (default: {plain.nodes})")
+    made.add_argument("scenario", metavar="SCENARIO", help=WHICH)
+    made.add_argument(
+        "--nodes", type=_whole(1), help=f"hosts (default: {plain.nodes}, or as many as a simulated test asks for)"
+    )
     safety = plain.safety_ns / SECOND
     made.add_argument(
         "--duration",
         type=_seconds,
-        default=safety,
-        help=f"simulated seconds under faults (default: {safety:g}); then all must be well again",
+        help=f"simulated seconds under faults (default: {safety:g}, or what a simulated test asks for); then all must "
+        "be well again",
     )
     made.add_argument("--no-faults", action="store_true", help="let nothing go wrong")
     made.add_argument("--check", action="store_true", help="check the invariants of every machine after every event")

@@ -74,6 +74,10 @@ class Scenario(ABC):
     name: str
     help: str
     states: tuple[str, ...] = ()
+    defaults: Settings = Settings()
+    """What it is run with where nothing else is asked for."""
+    seeds: int = 100
+    """How many of them."""
     bound_ns: Nanoseconds = 0
     """Within what time after the last fault all must be well again, where the scenario has a bound of its own."""
 

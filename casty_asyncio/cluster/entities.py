@@ -15,6 +15,9 @@ Rules
  7. While more messages wait for an entity, its state need not be written after each: the answers of one turn of the
     loop wait for the last of its states, which stands for those before it.
  8. A message that an instance did not begin to handle, because it stopped first, goes to the next one; once.
+ 9. What an entity is told by its own timers, by what it piped to itself, or by its children has no other place than
+    this actor. What comes while nothing may begin is kept, and handled first when the shard is resumed. When the actor
+    stops it becomes dead letters.
 """
 
 from __future__ import annotations
@@ -26,7 +29,18 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.actor import READY, Behavior, Cell, Layers, MailboxOverflowStrategy, Phase, Reason, Stop
+from casty_proto.actor import (
+    READY,
+    Behavior,
+    Cell,
+    Envelope,
+    Layers,
+    MailboxOverflowStrategy,
+    Phase,
+    Reason,
+    Stop,
+    Undelivered,
+)
 from casty_proto.cluster import events
 
 from ..actor import Actor, ClassBody
@@ -52,6 +66,7 @@ class Entity:
     """One entity of a shard that is open here."""
 
     __slots__ = (
+        "_held",
         "_hosting",
         "_in_doubt",
         "_last_write",
@@ -64,6 +79,7 @@ class Entity:
         "shard",
         "turn",
         "waiting",
+        "was_stopped",
     )
 
     def __init__(self, hosting: Hosting, shard: Shard, name: str, saved: bytes | None) -> None:
@@ -85,6 +101,10 @@ class Entity:
         self._last_write: _Write | None = None
         self._unsent: _Write | None = None
         """What the node has not got yet."""
+        self._held: list[Any] | None = None
+        """What its actor was told when nothing could begin (rule 9)."""
+        self.was_stopped = False
+        """Whether its actor was stopped with the shard, and not because it wanted to."""
 
     @property
     def path(self) -> str:
@@ -95,7 +115,7 @@ class Entity:
     @property
     def is_busy(self) -> bool:
         """Whether something is under way, or waits."""
-        return self.turn is not None or bool(self.waiting) or self._saving > 0
+        return self.turn is not None or bool(self.waiting) or self._saving > 0 or self._held is not None
 
     @property
     def is_running(self) -> bool:
@@ -236,8 +256,7 @@ class Entity:
     def _refuse(self, turn: Turn | None, body: Body, message: Any) -> None:
         shard, hosting = self.shard, self._hosting
         if turn is None:
-            # Of a timer, a child, or itself: it has no other place than this actor.
-            hosting.runtime.dead_letter(body.ref, message, Reason.STOPPED)
+            self._hold(body, message)
             return
         if self.turn is not turn:
             return  # It was said already what becomes of it.
@@ -248,6 +267,24 @@ class Entity:
         # It was too late to take it back when the shard was closed: it waits with the others, and goes with them.
         self._wait_first(hosting.renewed(turn))
         hosting.shard_changed(shard)
+
+    def _hold(self, body: Body, message: Any) -> None:
+        """Rule 9."""
+        sender = body.context.sender
+        item = message if sender is None else Envelope(message, sender)
+        if self.shard.life is Life.DROPPED or body.cell.phase >= Phase.STOPPING:
+            self._hosting.runtime.undelivered(Undelivered(body.cell, item, Reason.STOPPED))
+            return
+        if self._held is None:
+            self._held = []
+        self._held.append(item)
+
+    def resume(self) -> None:
+        """Messages may be handled again."""
+        held, self._held = self._held, None
+        if held and self.ref is not None:
+            self._hosting.runtime.put_back(self.ref._cell, held)
+        self.go_on()
 
     def ends(self, turn: Turn | None, body: Body, *, failed: bool) -> None:
         """A handler has ended. Raises `NotSendableError` for a state that cannot be kept."""
@@ -375,6 +412,9 @@ class Entity:
     def gone(self) -> None:
         """Its actor has stopped (rule 6)."""
         turn, self.turn = self.turn, None
+        held, self._held = self._held, None
+        if held and self.ref is not None:
+            self._hosting.runtime.put_back(self.ref._cell, held)
         self.ref = self.body = None
         if turn is not None and turn.has_begun and not turn.done():
             turn.lose()

@@ -93,10 +93,10 @@ class Hosting:
             self._end(before)
         self.shards[spot] = shard = Shard(region, effect.shard, effect.epoch, dict(effect.entities))
         self._take(shard, effect.waiting, have_waited=True)
-        if effect.unprompted or region.recipe.kind is RegionKind.SINGLETON:
+        shard.comes_back = effect.unprompted or region.recipe.kind is RegionKind.SINGLETON
+        if shard.comes_back:
             names = list(shard.states) if region.recipe.kind is RegionKind.ENTITIES else [SINGLETON_ID]
-            for name in names:
-                self.soon(lambda name=name: self._bring_back(shard, name))  # type: ignore[misc]
+            self._bring_all_back(shard, names)
 
     def deliver(self, effect: events.Deliver) -> None:
         """Messages of one sender."""
@@ -130,6 +130,7 @@ class Hosting:
             if turn is not None:
                 if turn.has_begun:
                     turn.lose()
+                entity.was_stopped = shard.comes_back
                 entity.stop()
             entity.refuse_asks(error_of)
 
@@ -139,7 +140,9 @@ class Hosting:
         if shard is not None:
             shard.life = Life.OPEN
             for entity in list(shard.entities.values()):
-                entity.go_on()
+                entity.resume()
+            self._bring_all_back(shard, list(shard.stopped))
+            shard.stopped.clear()
 
     def drop(self, effect: events.DropShard) -> None:
         """It is with somebody else."""
@@ -224,9 +227,13 @@ class Hosting:
             entity = shard.entities[name] = Entity(self, shard, name, saved)
         return entity
 
+    def _bring_all_back(self, shard: Shard, names: list[str]) -> None:
+        for name in names:
+            self.soon(lambda name=name: self._bring_back(shard, name))  # type: ignore[misc]
+
     def _bring_back(self, shard: Shard, name: str) -> None:
         """An entity comes without having been asked for."""
-        if shard.life is Life.OPEN and self.may_act() and name not in shard.entities:
+        if shard.life is Life.OPEN and self.may_act():
             self._entity(shard, name).wake()
 
     def spawn(self, entity: Entity) -> LocalRef[Any]:
@@ -244,6 +251,11 @@ class Hosting:
     def entity_gone(self, entity: Entity) -> None:
         """The actor of an entity has stopped."""
         shard = entity.shard
+        was_stopped, entity.was_stopped = entity.was_stopped, False
+        if was_stopped and shard.life is Life.OPEN:
+            self._bring_all_back(shard, [entity.name])
+        elif was_stopped:
+            shard.stopped[entity.name] = None
         if entity.waiting and shard.life is Life.OPEN:
             self.soon(entity.go_on)
         elif not entity.is_busy and shard.entities.get(entity.name) is entity and shard.region.recipe.is_kept:

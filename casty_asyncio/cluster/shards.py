@@ -49,7 +49,19 @@ class HostedRegion:
 class Shard:
     """One shard that was opened here."""
 
-    __slots__ = ("entities", "epoch", "is_impatient", "leaves_nothing", "life", "number", "region", "saving", "states")
+    __slots__ = (
+        "comes_back",
+        "entities",
+        "epoch",
+        "is_impatient",
+        "leaves_nothing",
+        "life",
+        "number",
+        "region",
+        "saving",
+        "states",
+        "stopped",
+    )
 
     def __init__(self, region: HostedRegion, number: int, epoch: int, states: dict[str, bytes]) -> None:
         self.region = region
@@ -65,3 +77,7 @@ class Shard:
         """How many states are under way."""
         self.is_impatient = False
         """Whether it waits no longer to be closed."""
+        self.comes_back = False
+        """Whether its entities are there without having been asked for."""
+        self.stopped: dict[str, None] = {}
+        """The names of those that are to come back when the shard is resumed."""

@@ -61,6 +61,10 @@ _LOOK_SECONDS = 0.02
 """How often it is looked whether a node has become ready, or members have votes: no event tells of that."""
 
 
+STARTED: list[Callable[[DistributedSystem], None]] = []
+"""Told of every node that begins to start in this process: for simulators, which have to see all of a cluster."""
+
+
 class DistributedSystem(ActorSystem):
     """An actor system that is a node of a cluster.
 
@@ -135,6 +139,8 @@ class DistributedSystem(ActorSystem):
     # -- beginning and end ---------------------------------------------------------------------------------------------
 
     async def _connect(self, remoting: Remoting) -> None:
+        for told in STARTED:
+            told(self)
         cluster = self._cluster_type(self, remoting, self._setup)
         runtime = remoting.runtime
         plain = logging.getLogger(f"casty.{runtime.name}")

@@ -26,15 +26,17 @@ The rules that tests prove, each by its number:
 
 The direct lane
 ---------------
-`deliver`, `notify`, `take`, `stash` and `unstash` are plain methods beside `handle`, because they are called once
-for every message, and building an event and a tuple of effects for each of them would halve the speed. They touch one
-cell, need no clock, and return their only effect: `deliver` and `notify` return `READY`, an `Undelivered`, or `None`.
+`deliver`, `notify`, `take`, `stash`, `unstash` and `put_back` are plain methods beside `handle`, because they are
+called for every message, and building an event and a tuple of effects for each of them would halve the speed. They
+touch one cell, need no clock, and return their only effect: `deliver` returns `READY`, an `Undelivered`, or `None`,
+and so do `notify` and `put_back`.
 While `cell.put` is not `None`, calling it with a message is the same as `deliver`, and has no effect to carry out.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final, Literal, assert_never
 
@@ -200,6 +202,22 @@ class ActorMachine(Restarting):
         it need not be made ready.
         """
         return self._unstash(cell)
+
+    def put_back(self, cell: Cell, items: Sequence[Any]) -> Literal[Mark.READY] | None:
+        """Put messages that were taken, and not handled, back to the front of the mailbox, in their order.
+
+        The capacity does not apply. The actor must not be stopping: what it has not handled is for the driver then.
+        """
+        assert cell.phase < Phase.STOPPING
+        if not items:
+            return None
+        if cell.queue is None:
+            cell.queue = deque()
+        cell.queue.extendleft(reversed(items))
+        if cell.held or cell.phase != RUNNING:
+            return None
+        cell.held = True
+        return READY
 
     def _overflow(self, cell: Cell, queue: deque[Any], item: Any) -> Undelivered | None:
         if len(queue) - cell.notices < cell.limit:

@@ -8,11 +8,12 @@ What is missing is said in words, so that a run that does not get there says why
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from casty_proto.cluster.checks import NodeKey
 from casty_proto.cluster.events import Standing
+from casty_proto.cluster.node import Node
 from casty_proto.cluster.records import Status
 from casty_proto.shard.homes import Phase
 
@@ -20,7 +21,18 @@ if TYPE_CHECKING:
     from ..scenarios.cluster_host import ClusterProgram
 
 
-def sick_shards(programs: list[ClusterProgram], regions: Iterable[str], dead: Iterable[NodeKey] = ()) -> list[str]:
+class Seen(Protocol):
+    """A node, and whether it has everything that it is to have. `host.now()` is its clock."""
+
+    @property
+    def node(self) -> Node: ...
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def host(self) -> Any: ...
+
+
+def sick_shards(programs: Sequence[Seen], regions: Iterable[str], dead: Iterable[NodeKey] = ()) -> list[str]:
     """The shards that are not open where the newest of all views has them, and copies that are not complete."""
     if not programs:
         return ["nobody is there"]
@@ -46,7 +58,7 @@ def sick_shards(programs: list[ClusterProgram], regions: Iterable[str], dead: It
     return found
 
 
-def is_whole(programs: list[ClusterProgram], regions: Iterable[str], nodes: int) -> bool:
+def is_whole(programs: Sequence[Seen], regions: Iterable[str], nodes: int) -> bool:
     """Whether the loss of one node would now lose nothing that is kept at two."""
     if len(programs) < nodes or not all(program.ready for program in programs):
         return False

@@ -12,9 +12,8 @@ from casty_proto.machine import nanoseconds
 
 from ..faults import KINDS, FaultOptions
 
-STEADY = tuple([kind for kind in KINDS if kind not in ("jump", "wipe")])
-"""All but clocks that leap, which break every lease, as they must, and lost disks: how many of these a cluster bears,
-and how soon after another, depends on who has a vote and a copy at the time, which nobody knows here."""
+STEADY = tuple([kind for kind in KINDS if kind != "jump"])
+"""All but clocks that leap, which break every lease, as they must. `losses` says how many nodes are lost, and when."""
 
 
 def _known(_: object, __: object, value: tuple[str, ...]) -> None:
@@ -34,20 +33,22 @@ class Faults:
     longest: float = field(default=3.0, validator=ge(0.0))
     """The longest that a fault lasts before it is put right."""
     down_at_once: int | None = None
-    """How many nodes may be down at the same time; by default as many as leave a majority."""
+    """How many nodes may be lost at once, with what they had in memory: by default as many as leave a majority. What is
+    acknowledged must survive that: with `sync_count=1` let it be 1. See `losses` for when a loss is over."""
     recovery: float = field(default=5.0, validator=ge(0.0))
-    """For how long a node that has started again counts as down: until then it may not have what it lost."""
+    """For how long nodes that have started again must have been up until a loss is over, where they are no nodes of a
+    cluster, of which one could see it."""
     drift: float = field(default=0.02, validator=ge(0.0))
     """How far the rate of a clock may be off, as a fraction."""
     at_once: bool = field(default=True, validator=instance_of(bool))
     """Whether they begin with the first node. Otherwise with `Sim.unleash`."""
 
     @classmethod
-    def swarm(cls, *, without: Iterable[str] = ()) -> Self:
-        """All kinds but clocks that leap and lost disks, and but those named. Each seed draws which are on."""
+    def swarm(cls, *, without: Iterable[str] = (), down_at_once: int | None = None) -> Self:
+        """All kinds but clocks that leap, and but those named: each seed draws which are on in its run."""
         left_out = tuple(without)
         _known(None, None, left_out)
-        return cls(tuple([kind for kind in STEADY if kind not in left_out]))
+        return cls(tuple([kind for kind in STEADY if kind not in left_out]), down_at_once=down_at_once)
 
     @classmethod
     def only(cls, *kinds: str) -> Self:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +25,7 @@ from ..trace import Trace
 from ..world import Host, Violation, World
 from .faults import Faults
 from .history import History
+from .losses import Losses
 from .node import App, SimNode, describe
 from .process import Process
 
@@ -67,7 +69,8 @@ class Sim:
             self._plan = FaultPlan((), world.network.default)
         hosts = [node.host for node in self._nodes.values()]
         options = self.faults.options(settings.nodes)
-        self._down_at_once = options.down_at_once
+        started = lambda: [node for node in self._nodes.values() if node.app is not None]  # noqa: E731
+        self._losses = Losses(started, nanoseconds(self.faults.recovery), options.down_at_once)
         for host in hosts:
             cast(FileDisk, host.disk).may_fail = lambda host=host: self._may_lose(host)  # type: ignore[misc]
         self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose, self._may_wipe)
@@ -147,6 +150,7 @@ class Sim:
         """Kill the program of a node, as SIGKILL does: connections are closed, files keep what was written."""
         process = self._running(target)
         process.kill()
+        self._losses.lost(self.node(target).id)
         self._trace(target, "kill")
 
     def terminate(self, target: Target, number: int = signal.SIGTERM) -> None:
@@ -156,6 +160,7 @@ class Sim:
         self._trace(node, f"signal {number}")
         if not process.loop.on_signal(number):
             process.kill()
+            self._losses.lost(node.id)
         node.host.look_at_alarm()
 
     def restart(self, target: Target) -> SimNode:
@@ -172,6 +177,7 @@ class Sim:
         if node.up:
             raise RuntimeError(f"{node.id} runs: crash it first")
         node.host.disk.wipe()
+        self._losses.lost(node.id)
 
     def pause(self, target: Target, seconds: float) -> None:
         """Let a node do nothing for a while, as SIGSTOP does, or a machine that is being moved."""
@@ -243,20 +249,9 @@ class Sim:
         for name in (*self.nodes, TEST):
             self.world.network.shape(name, name, LOOPBACK)
 
-    def _may_lose(self, lost: Host) -> bool:
+    def _may_lose(self, host: Host) -> bool:
         """Whether a node may lose what it has in memory, or its disk: as long as others have it."""
-        recovery = nanoseconds(self.faults.recovery)
-        nodes = [node.host for node in self._nodes.values() if node.app is not None and node.host is not lost]
-        # Who has started for the first time has nothing yet to be made good.
-        weak = [host for host in nodes if self._is_down_soon(host) or (host.starts > 1 and self._age(host) < recovery)]
-        return len(weak) < self._down_at_once
-
-    def _is_down_soon(self, host: Host) -> bool:
-        # A program learns of a full disk when it writes to it, and ends then.
-        return not host.up or host.disk.full or host.disk.failed
-
-    def _age(self, host: Host) -> int:
-        return self.world.now - host.started_at
+        return self._losses.may_lose(self._nodes[host.name])
 
     def _may_wipe(self, lost: Host) -> bool:
         """The same where its disk is lost as well."""
@@ -305,8 +300,12 @@ class Sim:
     def run(self, test: Callable[[Sim], Awaitable[object]], limit: float) -> None:
         """Run the test to its end. Raises what it raises, or `Violation`."""
         self._test.app = lambda _: test(self)
+        self._losses.watch()
         self._test.host.start()
-        self.world.run(nanoseconds(limit))
+        try:
+            self.world.run(nanoseconds(limit))
+        finally:
+            self._losses.end()
         if self._failure is not None:
             raise self._failure
         if self._test.up:
@@ -321,12 +320,15 @@ class Sim:
         no loop, and nobody hears of what comes of it."""
         hook, sys.unraisablehook = sys.unraisablehook, _ignore
         try:
-            while self._lives:
-                self._lives.pop().dispose()
-            self.world.heap.clear()
-            for node in (*self._nodes.values(), self._test):
-                node.process = node.host.program = node.role = node.app = None
-            gc.collect()
+            with warnings.catch_warnings():
+                # A program that was started in the last moment has not begun.
+                warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+                while self._lives:
+                    self._lives.pop().dispose()
+                self.world.heap.clear()
+                for node in (*self._nodes.values(), self._test):
+                    node.process = node.host.program = node.role = node.app = None
+                gc.collect()
         finally:
             sys.unraisablehook = hook
         for host in self.world.hosts.values():
@@ -352,11 +354,13 @@ class Sim:
 
     def _on_crash(self, host: Host) -> None:
         process = self.node(host.name).process
+        self._losses.lost(host.name)
         if process is not None:
             process.power_cut()
 
     def _on_end(self, node: SimNode, process: Process) -> None:
         error = process.error
+        self._losses.lost(node.id)
         self._trace(node, "ended" if error is None else f"ended by {describe(error)}")
         if node is self._test:
             self._failure = error

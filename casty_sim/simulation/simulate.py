@@ -59,7 +59,7 @@ class Simulation(Scenario):
 
     def __init__(self, test: Test, options: Options) -> None:
         self._test = test
-        self.options = options
+        self._set(options)
         self.module = test.__module__
         self.file = inspect.getsourcefile(test) or ""
         self.line = inspect.getsourcelines(test)[1] - 1
@@ -67,6 +67,11 @@ class Simulation(Scenario):
         self.name = f"{test.__module__}:{test.__qualname__}"
         self.help = (inspect.getdoc(test) or "").partition("\n")[0]
         self.states = options.reach
+
+    def _set(self, options: Options) -> None:
+        self.options = options
+        self.defaults = options.settings()
+        self.seeds = options.seeds
 
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
         """One run."""
@@ -134,7 +139,7 @@ def _found(module: str, file: str, function: str, options: Options) -> Simulatio
     for name in function.split("."):
         found = getattr(found, name)
     scenario: Simulation = found.scenario
-    scenario.options = options
+    scenario._set(options)
     return scenario
 
 

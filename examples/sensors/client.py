@@ -19,6 +19,7 @@ from casty_asyncio import (
     ActorRef,
     AskError,
     ClusterClient,
+    ClusterError,
     ContactError,
     GetSink,
     GetSource,
@@ -39,6 +40,7 @@ from .messages import (
     Alert,
     Arrived,
     ConsumeAlerts,
+    GetAlerts,
     SensorReading,
     WhereAreYou,
     step,
@@ -46,6 +48,60 @@ from .messages import (
 from .output import GREEN, YELLOW, Reporter, painted
 
 THRESHOLDS = {"temp": 40.0, "humidity": 85.0, "pressure": 1040.0}
+
+
+class AlertFeed:
+    """Streams alerts to the monitor. To one that was lost, or has come back, all of them from the beginning."""
+
+    def __init__(self, client: ClusterClient, reporter: Reporter) -> None:
+        self.alerts: list[Alert] = []
+        self._client = client
+        self._reporter = reporter
+        self._is_complete = False
+        self._news = asyncio.Event()
+
+    def add(self, alert: Alert) -> None:
+        """One more. It is on its way to the monitor when this returns, and not with it."""
+        self.alerts.append(alert)
+        self._news.set()
+
+    def complete(self) -> None:
+        """There will be no more."""
+        self._is_complete = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Stream them until all are with the monitor."""
+        while True:
+            try:
+                if await self._stream():
+                    return
+            except (StreamError, AskError, ClusterError, TimeoutError) as error:
+                self._reporter.say("alerts-again", f"the alert monitor is lost, and is looked for again: {error}")
+            await asyncio.sleep(0.1)
+
+    async def _stream(self) -> bool:
+        """Stream all alerts to one monitor. Whether it has all of them."""
+        listing = await self._client.wait_for_service(MONITOR, timeout=30.0)
+        monitor = next(iter(listing)).ref
+        producer: ActorRef[StreamProducerMsg[Alert]] = self._client.spawn(stream_producer())
+        sink: SinkRef[Alert] = await self._client.ask(producer, lambda r: GetSink(reply_to=r), timeout=5.0)
+        monitor.tell(ConsumeAlerts(producer=producer))
+        self._reporter.say("monitor", "the alert monitor is connected")
+        sent = 0
+        while not self._is_complete or sent < len(self.alerts):
+            while sent < len(self.alerts):
+                async with asyncio.timeout(10.0):
+                    await sink.put(self.alerts[sent])
+                sent += 1
+            if not self._is_complete:
+                self._news.clear()
+                await self._news.wait()
+        await sink.complete()
+        async with asyncio.timeout(10.0):
+            await self._client.wait_stopped(producer)
+        count: int = await self._client.ask(monitor, lambda r: GetAlerts(reply_to=r), timeout=5.0)
+        return count == len(self.alerts)
 
 
 class Pipeline:
@@ -58,15 +114,13 @@ class Pipeline:
         self.sensors: int = args.producers
         self.arrived: dict[str, int] = {}
         self.repeated = 0
-        self.alerts = 0
+        self.feed = AlertFeed(client, reporter)
         self.delays: list[float] = []
-        self.alert_producer: ActorRef[StreamProducerMsg[Alert]]
-        self.alert_sink: SinkRef[Alert]
         self.longest_gap = 0.0
 
     async def run(self) -> bool:
         """Consume everything. Whether all of it has arrived."""
-        await self.connect_alerts()
+        feeding = asyncio.create_task(self.feed.run())
         watching = asyncio.create_task(self.watch_dispatcher())
         try:
             async with asyncio.TaskGroup() as group:
@@ -78,9 +132,13 @@ class Pipeline:
                             name = f"{instance.node}"
                             reading[instance.ref] = group.create_task(self.consume(instance.ref, name))
                     await asyncio.sleep(0.05)
+                for each in reading.values():
+                    each.cancel()
+            self.feed.complete()
+            await feeding
         finally:
             watching.cancel()
-        await self.alert_sink.complete()
+            feeding.cancel()
         return self.is_complete
 
     @property
@@ -92,7 +150,11 @@ class Pipeline:
         consumer = self.client.spawn(stream_consumer(producer, timeout=10.0))
         try:
             source: SourceRef[SensorReading] = await self.client.ask(consumer, lambda r: GetSource(reply_to=r))
+            number: int | None = None
             async for reading in source:
+                if number is not None and reading.number != number + 1:
+                    self.reporter.say("gap", f"{reading.sensor}: {reading.number} came after {number}")
+                number = reading.number
                 await self.take(reading)
         except (StreamError, AskError) as error:
             self.reporter.say("lost", f"the sensor at {where} is lost: {error}", where=where)
@@ -109,8 +171,7 @@ class Pipeline:
         self.delays.append(time.time() - reading.timestamp)
         threshold = THRESHOLDS.get(reading.sensor, 90.0)
         if reading.value > threshold:
-            self.alerts += 1
-            await self.alert_sink.put(Alert(reading.sensor, reading.number, reading.value, threshold))
+            self.feed.add(Alert(reading.sensor, reading.number, reading.value, threshold))
         station = self.client.entity_ref(STATIONS, reading.sensor)
         while True:
             try:
@@ -125,20 +186,6 @@ class Pipeline:
                 f"{painted(reading.sensor, YELLOW)}: {expected + 1} of {self.count} readings, from {reading.node}",
                 arrived=self.arrived,
             )
-
-    async def connect_alerts(self) -> None:
-        """Produce alerts here, and have the monitor of the cluster consume them."""
-        producer = self.alert_producer = self.client.spawn(stream_producer(), "alert-producer")
-        self.alert_sink = await self.client.ask(producer, lambda r: GetSink(reply_to=r), timeout=5.0)
-        for _ in range(300):
-            listing = self.client.lookup(MONITOR)
-            if listing:
-                monitor = next(iter(listing)).ref
-                monitor.tell(ConsumeAlerts(producer=producer))
-                self.reporter.say("monitor", "the alert monitor is connected")
-                return
-            await asyncio.sleep(0.1)
-        raise SystemExit("no alert monitor was found within 30 s; start a node with --alert-monitor")
 
     async def watch_dispatcher(self) -> None:
         """Ask the singleton where it is, again and again, and report when it has moved."""
@@ -160,11 +207,11 @@ class Pipeline:
             await asyncio.sleep(0.05)
 
 
-async def main(args: argparse.Namespace) -> int:
-    reporter = Reporter("client", as_json=args.json)
+async def client(args: argparse.Namespace, reporter: Reporter) -> int:
+    """Consume everything, and report how it went. Returns the exit status: 0 if all of it has arrived."""
     contacts = [(host, int(port)) for host, _, port in (each.rpartition(":") for each in args.contact)]
-    async with ClusterClient(contact_points=contacts, system_name="sensors", secret=args.secret) as client:
-        pipeline = Pipeline(client, reporter, args)
+    async with ClusterClient(contact_points=contacts, system_name="sensors", secret=args.secret) as outside:
+        pipeline = Pipeline(outside, reporter, args)
         begun = time.monotonic()
         async with asyncio.timeout(args.timeout):
             complete = await pipeline.run()
@@ -174,14 +221,12 @@ async def main(args: argparse.Namespace) -> int:
             "result",
             f"{painted('complete', GREEN)}: {sum(pipeline.arrived.values())} readings in {seconds:.1f} s",
             arrived=pipeline.arrived,
-            alerts=pipeline.alerts,
+            alerts=len(pipeline.feed.alerts),
             repeated=pipeline.repeated,
             seconds=seconds,
             median_ms=1000 * delays[len(delays) // 2],
             longest_gap=pipeline.longest_gap,
         )
-        # The last alerts are with the monitor when their producer has ended.
-        await client.wait_stopped(pipeline.alert_producer)
     return 0 if complete else 1
 
 
@@ -205,6 +250,6 @@ if __name__ == "__main__":
     arguments = parser().parse_args()
     logging.basicConfig(level=logging.ERROR if arguments.json else logging.WARNING)
     try:
-        sys.exit(run(main(arguments)))
+        sys.exit(run(client(arguments, Reporter("client", as_json=arguments.json))))
     except ContactError as error:
         sys.exit(f"The client found no cluster: {error}")

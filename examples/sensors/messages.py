@@ -45,6 +45,13 @@ class ConsumeAlerts:
 
 
 @dataclass(frozen=True)
+class GetAlerts:
+    """To the alert monitor: how many alerts are with you?"""
+
+    reply_to: ActorRef[int]
+
+
+@dataclass(frozen=True)
 class Arrived:
     """To a station: the client has all readings up to this number, not included."""
 
@@ -62,4 +69,4 @@ class WhereAreYou:
 
 
 SENSORS: ServiceKey[StreamProducerMsg[SensorReading]] = ServiceKey("sensor")
-MONITOR: ServiceKey[ConsumeAlerts] = ServiceKey("alert-monitor")
+MONITOR: ServiceKey[ConsumeAlerts | GetAlerts] = ServiceKey("alert-monitor")

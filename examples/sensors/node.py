@@ -13,13 +13,13 @@ import os
 import random
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
 from casty_asyncio import (
     Actor,
     ActorSystem,
+    AskError,
     Behaviors,
     Context,
     DistributedSystem,
@@ -42,6 +42,7 @@ from .messages import (
     Alert,
     Arrived,
     ConsumeAlerts,
+    GetAlerts,
     GetArrived,
     SensorReading,
     WhereAreYou,
@@ -50,26 +51,19 @@ from .messages import (
 from .output import RED, YELLOW, Reporter, painted
 
 RANGES = {"temp": (15.0, 45.0), "humidity": (20.0, 95.0), "pressure": (980.0, 1050.0)}
-REPORTERS: list[Reporter] = []
-"""The one of this process, for actors that are made by the framework."""
-
-
-def say(what: str, text: str, **facts: Any) -> None:
-    """Report something from an actor."""
-    for reporter in REPORTERS:
-        reporter.say(what, text, **facts)
 
 
 class Station(Actor[Arrived | GetArrived]):
     """Remembers how many readings of one sensor have arrived. Its state is on two nodes before it answers."""
 
-    def __init__(self, entity_id: str) -> None:
+    def __init__(self, entity_id: str, reporter: Reporter) -> None:
         self.sensor = entity_id
         self.arrived = 0
+        self._reporter = reporter
 
     async def on_start(self) -> None:
         text = f"station {painted(self.sensor, YELLOW)} is here, and knows of {self.arrived} readings"
-        say("station", text, sensor=self.sensor, arrived=self.arrived)
+        self._reporter.say("station", text, sensor=self.sensor, arrived=self.arrived)
 
     async def receive(self, msg: Arrived | GetArrived, ctx: Context) -> None:
         match msg:
@@ -82,8 +76,11 @@ class Station(Actor[Arrived | GetArrived]):
 class Dispatcher(Actor[WhereAreYou]):
     """There is one of it in the whole cluster."""
 
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
     async def on_start(self) -> None:
-        say("dispatcher", "the dispatcher is here")
+        self._reporter.say("dispatcher", "the dispatcher is here")
 
     async def receive(self, msg: WhereAreYou, ctx: Context) -> None:
         system = ctx.system
@@ -91,71 +88,86 @@ class Dispatcher(Actor[WhereAreYou]):
         ctx.reply(system.node_id)
 
 
-def alert_monitor() -> Any:
-    """Consumes the alerts that clients produce."""
+def alert_monitor(reporter: Reporter) -> Any:
+    """Consumes the alerts that clients produce. One that comes again, because a stream broke, counts once."""
+    seen: dict[Alert, None] = {}
 
-    async def receive(ctx: Context, msg: ConsumeAlerts) -> Any:
-        consumer = ctx.spawn(stream_consumer(msg.producer, timeout=30.0))
+    async def count(ctx: Context, producer: Any) -> int:
+        consumer = ctx.spawn(stream_consumer(producer, timeout=30.0))
         source = await ctx.system.ask(consumer, lambda r: GetSource(reply_to=r), timeout=5.0)
-        ctx.pipe_to_self(_count(source), lambda count: count, lambda error: error)
-        return Behaviors.same()
+        async for alert in source:
+            if alert not in seen:
+                seen[alert] = None
+                text = f"{painted('ALERT', RED)} #{len(seen)} {alert.sensor} {alert.value:.1f} > {alert.threshold:.1f}"
+                reporter.say("alert", text, sensor=alert.sensor, number=alert.number)
+        return len(seen)
 
     async def listen(ctx: Context, msg: Any) -> Any:
         match msg:
-            case ConsumeAlerts():
-                return await receive(ctx, msg)
-            case int(count):
-                say("alerts", f"the alerts of a client are complete: {count}", count=count)
+            case ConsumeAlerts(producer):
+                ctx.pipe_to_self(count(ctx, producer), lambda count: count, lambda error: error)
+            case GetAlerts(reply_to):
+                reply_to.tell(len(seen))
+            case int(count_of_all):
+                reporter.say("alerts", f"the alerts of a client are complete: {count_of_all}", count=count_of_all)
             case error:
-                say("alerts-failed", f"the alerts of a client broke off: {error}")
+                reporter.say("alerts-failed", f"the alerts of a client broke off: {error}")
         return Behaviors.same()
 
     return Behaviors.receive(listen)
 
 
-async def _count(source: Any) -> int:
-    count = 0
-    async for alert in source:
-        assert isinstance(alert, Alert)
-        count += 1
-        text = f"{painted('ALERT', RED)} #{count} {alert.sensor} {alert.value:.1f} > {alert.threshold:.1f}"
-        say("alert", text, sensor=alert.sensor, number=alert.number)
-    return count
+async def produce(
+    system: DistributedSystem, stations: Any, sensor: str, count: int, interval: float, reporter: Reporter
+) -> None:
+    """Stream the readings of a sensor, and when the stream breaks, those that have not arrived again."""
+    for attempt in itertools.count():
+        name = f"sensor-{sensor}" if attempt == 0 else f"sensor-{sensor}-{attempt}"
+        try:
+            await stream(system, stations, sensor, count, interval, reporter, name)
+            return
+        except (StreamError, AskError) as error:
+            reporter.say("sensor-left", f"nobody reads sensor {sensor} any more: {error}", sensor=sensor)
+            await asyncio.sleep(0.1)
 
 
-async def produce(system: DistributedSystem, stations: Any, sensor: str, count: int, interval: float) -> None:
+async def stream(
+    system: DistributedSystem,
+    stations: Any,
+    sensor: str,
+    count: int,
+    interval: float,
+    reporter: Reporter,
+    name: str,
+) -> None:
     """Stream the readings of a sensor, from the first one that has not arrived."""
-    producer = system.spawn(Behaviors.discoverable(stream_producer(), key=SENSORS), f"sensor-{sensor}")
-    sink = await system.ask(producer, lambda r: GetSink(reply_to=r), timeout=5.0)
     first = await stations[sensor].ask(GetArrived(), timeout=20.0)
-    say("sensor", f"sensor {painted(sensor, YELLOW)} begins with reading {first}", sensor=sensor, first=first)
+    producer = system.spawn(Behaviors.discoverable(stream_producer(), key=SENSORS), name)
+    sink = await system.ask(producer, lambda r: GetSink(reply_to=r), timeout=5.0)
+    reporter.say("sensor", f"sensor {painted(sensor, YELLOW)} begins with reading {first}", sensor=sensor, first=first)
     # A station that lives on this very node, for now. When the node is killed it is seen on another one.
-    journal = next(name for name in names(sensor) if system.owner_of(STATIONS, name) == system.node_id)
+    own = (name for name in names(sensor) if system.owner_of(STATIONS, name) == system.node_id)
+    journal = next(own, f"{sensor}-journal-0")
     low, high = RANGES.get(sensor, (0.0, 100.0))
     for number in range(first, count):
         # Seeded by its number, so that a reading that is produced again is the same one.
         value = round(random.Random(f"{sensor} {number}").uniform(low, high), 2)
-        try:
-            await sink.put(SensorReading(sensor, number, value, time.time(), system.node_id))
-        except StreamError as error:
-            say("sensor-left", f"nobody reads sensor {sensor} any more: {error}", sensor=sensor)
-            return
+        await sink.put(SensorReading(sensor, number, value, time.time(), system.node_id))
         await asyncio.sleep(interval)
         if (number + 1) % step(count) == 0:
             await stations[journal].send(Arrived(number + 1))
-            say("kept", f"station {journal} knows of {number + 1} readings", count=number + 1)
+            reporter.say("kept", f"station {journal} knows of {number + 1} readings", count=number + 1)
     await sink.complete()
-    say("complete", f"sensor {painted(sensor, YELLOW)} is complete: {count} readings", sensor=sensor)
+    reporter.say("complete", f"sensor {painted(sensor, YELLOW)} is complete: {count} readings", sensor=sensor)
 
 
-def names(sensor: str) -> Iterator[str]:
-    """Names of stations, each of which is somewhere."""
-    return (f"{sensor}-journal-{number}" for number in itertools.count())
+def names(sensor: str) -> list[str]:
+    """Names of stations, so many that some are on every node that has any."""
+    return [f"{sensor}-journal-{number}" for number in range(200)]
 
 
-async def main(args: argparse.Namespace) -> None:
-    node_id = args.node_id or socket.gethostname()
-    REPORTERS.append(reporter := Reporter(node_id, as_json=args.json))
+async def node(args: argparse.Namespace, reporter: Reporter) -> None:
+    """Run a node until it is told to end."""
     advertise = socket.gethostname() if args.host == "auto" else args.host
     system = ActorSystem.distributed(
         args.bind_host,
@@ -163,7 +175,7 @@ async def main(args: argparse.Namespace) -> None:
         advertise=advertise,
         seeds=args.seed,
         name="sensors",
-        node_id=node_id,
+        node_id=reporter.who,
         roles=args.role,
         secret=args.secret,
         # Fast enough to watch, and slow enough for a busy machine.
@@ -182,12 +194,13 @@ async def main(args: argparse.Namespace) -> None:
             num_shards=16,
             replication=ReplicationConfig(factor=3, sync_count=1),
             remember=True,
+            reporter=reporter,
         )
         if "dispatch" in args.role:
-            await system.spawn(Dispatcher, DISPATCHER, singleton=True, role="dispatch")
+            await system.spawn(Dispatcher, DISPATCHER, singleton=True, role="dispatch", reporter=reporter)
         if args.alert_monitor:
-            system.spawn(Behaviors.discoverable(alert_monitor(), key=MONITOR), "alert-monitor")
-        work = asyncio.create_task(produce(system, stations, args.sensor, args.count, args.interval))
+            system.spawn(Behaviors.discoverable(alert_monitor(reporter), key=MONITOR), "alert-monitor")
+        work = asyncio.create_task(produce(system, stations, args.sensor, args.count, args.interval, reporter))
         try:
             await system.serve()
         finally:
@@ -222,4 +235,4 @@ def parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     arguments = parser().parse_args()
     logging.basicConfig(level=logging.ERROR if arguments.json else logging.WARNING)
-    run(main(arguments))
+    run(node(arguments, Reporter(arguments.node_id or socket.gethostname(), as_json=arguments.json)))

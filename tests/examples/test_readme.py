@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import casty_asyncio
+import casty_sim
+import examples.bank.__main__
 import examples.sensors.__main__
 from casty_asyncio import CastyError
 from casty_asyncio import __main__ as command_line
@@ -53,7 +55,9 @@ def test_the_commands_for_a_fresh_machine_stand_where_they_are_looked_for() -> N
 
 def simulator() -> argparse.ArgumentParser:
     """What the command line of the simulator understands."""
-    return options.parser(dict.fromkeys(("list", "run", "replay", "shrink", "mutants"), lambda _: 0))
+    return options.parser(
+        dict.fromkeys(("list", "run", "replay", "shrink", "mutants", "check-determinism"), lambda _: 0)
+    )
 
 
 def test_every_command_is_one_that_its_program_knows() -> None:
@@ -61,6 +65,7 @@ def test_every_command_is_one_that_its_program_knows() -> None:
     parsers = {
         "casty_asyncio": command_line._parser,
         "casty_sim": simulator,
+        "examples.bank": examples.bank.__main__.parser,
         "examples.sensors": examples.sensors.__main__.parser,
     }
     for module, parser in parsers.items():
@@ -77,7 +82,8 @@ def test_every_option_in_code_style_is_one_of_the_command_line(capsys: pytest.Ca
         with pytest.raises(SystemExit):
             parser.parse_args([verb, "--help"])
     known = re.findall(r"--[a-z-]+", capsys.readouterr().out)
-    assert not inline - {*known, "--loop", "--python"}
+    of_tests = re.findall(r'"(--sim-[a-z]+)"', (ROOT / "casty_sim" / "pytest_plugin.py").read_text(encoding="utf-8"))
+    assert not inline - {*known, *of_tests, "--loop", "--python"}
 
 
 def test_every_link_leads_to_something_that_is_there() -> None:
@@ -104,10 +110,10 @@ BUILT_IN_ERRORS = {"ConnectionError", "TimeoutError", "TypeError"}
 
 
 def test_every_public_name_in_code_style_exists() -> None:
-    known = {*casty_asyncio.__all__, "TaskGroup", *BUILT_IN_ERRORS, "Decimal"}
+    known = {*casty_asyncio.__all__, *casty_sim.__all__, "TaskGroup", *BUILT_IN_ERRORS, "Decimal"}
     names = {name for code in IN_CODE_STYLE for name in re.findall(r"(?<![\w.'])[A-Z][A-Za-z]+[a-z]\b", code)}
     assert names >= {"Behaviors", "ActorFailedError", "SinkRef", "Mailbox"}
-    assert not names - known - {"Account", "Msg", "Player", "Scheduler", "True"}
+    assert not names - known - {"Account", "Msg", "Player", "Scheduler", "True", "False"}
 
 
 def test_every_method_in_code_style_exists() -> None:

@@ -68,6 +68,8 @@ def imported(folder: Path) -> set[str]:
     todo, found = [folder], set[str]()
     while todo:
         for path in todo.pop().rglob("*.py"):
+            if path == FOLDER / "simulated.py":
+                continue  # It is no program of the image.
             for each in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 modules = [each.module or ""] if isinstance(each, ast.ImportFrom) and not each.level else []
                 modules += [alias.name for alias in each.names] if isinstance(each, ast.Import) else []

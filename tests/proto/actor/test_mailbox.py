@@ -213,6 +213,18 @@ def test_unstash_with_nothing_else_waiting() -> None:
     assert taken(bench, a) == [1]
 
 
+def test_what_is_put_back_comes_first_whatever_the_mailbox_holds() -> None:
+    bench = Bench()
+    a = bench.start("a", mailbox=Mailbox(2))
+    assert bench.engine.put_back(a, []) is None
+    bench.begin(a, 1)
+    bench.tell(a, 4, 5)
+    assert bench.engine.put_back(a, [2, 3]) is None
+    assert taken(bench, a) == [2, 3, 4, 5]
+    assert bench.engine.put_back(a, [6]) is READY
+    assert (bench.engine.take(a), bench.engine.take(a)) == (6, IDLE)
+
+
 def test_a_stash_holds_as_many_messages_as_the_mailbox() -> None:
     bench = Bench()
     a = bench.start("a", mailbox=Mailbox(2))
