@@ -171,7 +171,8 @@ def _shrink(options: argparse.Namespace) -> int:
     best = shrink(scenario, tape, settings, seconds=options.seconds, progress=progress)
     line.clear()
     print(f"{best.tries} tries: {best.settings.nodes} nodes, {best.settings.safety_ns / SECOND:.1f} s under faults,")
-    print(f"{best.choices} choices that are not the plainest; faults: {best.outcome.plan or 'none'}")
+    count = "" if best.outcome.faults < 0 else f"{best.outcome.faults}, of "
+    print(f"{best.choices} choices that are not the plainest; faults: {count}{best.outcome.plan or 'none'}")
     print(f"breaks {best.outcome.problem}")
     path = options.save or Path(f"{options.scenario.replace(':', '.')}-{best.seed}.tape")
     best.tape().save(path, _about(options, best.settings, best.outcome), best.numbers)

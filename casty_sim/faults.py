@@ -46,6 +46,10 @@ TIMELY = ("crash", "pause", "isolate", "one way", "clog")
 """What may strike a host at a delicate moment, as far as the run has it on."""
 
 
+STANDING = ("loss", "tail", "duplicate", "bandwidth", "slow disk", "failing disk")
+"""What is wrong with links and disks all the time, as far as the run has it on."""
+
+
 @frozen
 class FaultOptions:
     """What a scenario allows. Lengths of time in nanoseconds."""
@@ -74,6 +78,13 @@ class FaultPlan:
     """How often something strikes at a delicate moment."""
     log: list[str] = field(factory=list)
     """What was done, in order, for people."""
+    struck: int = 0
+    """How many faults have struck."""
+
+    @property
+    def faults(self) -> int:
+        """How many there were: those that have struck, and those of links and disks that were on all the time."""
+        return self.struck + sum(kind in STANDING for kind in self.enabled)
 
     def words(self) -> str:
         """The kinds that are on."""
@@ -122,7 +133,10 @@ class Nemesis:
         self._hosts = list(hosts)
         self._plan = plan
         self._options = options
-        self._stream = world.tape.stream("faults")
+        self._when = world.tape.stream("faults")
+        self._stream = self._when
+        """That of the fault that strikes at the moment. Each has its own, so that one can be left out of a tape, and
+        all others stay as they are."""
         self._over = False
         self._acts: dict[str, Callable[[Host], None]] = {
             "crash": self._crash,
@@ -139,6 +153,7 @@ class Nemesis:
         self._menu = [kind for kind in plan.enabled if kind in self._acts]
         self._timely = [kind for kind in self._menu if kind in TIMELY]
         self._timely_stream = world.tape.stream("timely")
+        self._strikes = 0
 
     def begin(self) -> None:
         """Break the standing things now, and go on breaking others until `end`."""
@@ -162,7 +177,7 @@ class Nemesis:
         self._over = True
         world.on_moment = None
         spared = dict.fromkeys(host.name for host in core)
-        self._note(f"the core is healed: {', '.join(spared)}")
+        self._note(f"the core is healed: {', '.join(spared)}", strikes=False)
         network = world.network
         network.default = link
         others = [host for host in self._hosts if host.name not in spared]
@@ -183,27 +198,42 @@ class Nemesis:
         if self._over or not self._menu:
             return
         # The plainest choice, 0.0, is the longest wait: a tape of zeros must be quiet, and must end.
-        wait = int(2 * (1.0 - self._stream.raw()) * self._options.every_ns) + 1
+        wait = int(2 * (1.0 - self._when.raw()) * self._options.every_ns) + 1
         self._world.after(wait, self._strike)
 
     def _strike(self) -> None:
         if self._over:
             return
-        kind = self._stream.pick(["nothing", *self._menu])
+        stream = self._begin_fault()
+        kind = stream.pick(["nothing", *self._menu])
         if kind != "nothing":
-            self._acts[kind](self._stream.pick(self._hosts))
+            self._acts[kind](stream.pick(self._hosts))
         self._next()
+
+    def _begin_fault(self) -> Stream:
+        self._strikes += 1
+        self._stream = self._world.tape.stream(f"fault/{self._strikes}")
+        return self._stream
 
     def _on_stopped(self, host: Host) -> None:
         self._world.reach("a failed write stopped a host")
+        self._stream = self._when
         self._later(host.start)
 
     def _on_moment(self, host: Host) -> None:
         """The host does something delicate. Strike now, or in the next milliseconds, while it is still at it."""
-        if self._timely_stream.chance(self._plan.timely):
-            kind = self._timely_stream.pick(self._timely)
-            wait = int(self._timely_stream.raw() ** 2 * 5 * MILLISECOND)
-            self._world.after(wait, lambda: None if self._over else self._acts[kind](host))
+        if not self._timely_stream.chance(self._plan.timely):
+            return
+        stream = self._begin_fault()
+        kind = stream.pick(["nothing", *self._timely])
+        wait = int(stream.raw() ** 2 * 5 * MILLISECOND)
+
+        def strike() -> None:
+            if not self._over and kind != "nothing":
+                self._stream = stream
+                self._acts[kind](host)
+
+        self._world.after(wait, strike)
 
     def _duration(self) -> Nanoseconds:
         """How long a fault lasts. Short ones are as interesting as long ones, and most are short."""
@@ -213,7 +243,8 @@ class Nemesis:
         """Undo a fault after a while. In the liveness phase only what concerns the core has been undone already."""
         self._world.after(self._duration(), undo)
 
-    def _note(self, text: str) -> None:
+    def _note(self, text: str, *, strikes: bool = True) -> None:
+        self._plan.struck += strikes
         self._plan.log.append(f"{self._world.now / SECOND:9.4f}  {text}")
         self._world.trace.note(self._world.now, "", "fault", text)
 
@@ -254,7 +285,7 @@ class Nemesis:
 
         def mend() -> None:
             if not self._over:
-                self._note(f"over: {text}")
+                self._note(f"over: {text}", strikes=False)
             for way in ways:
                 network.mend(*way)
 

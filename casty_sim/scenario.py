@@ -52,7 +52,9 @@ class Outcome:
     """How long after the last fault all was well again; -1 where the scenario does not say."""
     reached: dict[str, int] = field(factory=dict)
     plan: str = ""
-    """The faults that were on."""
+    """The kinds of faults that were on."""
+    faults: int = -1
+    """How many faults there were; -1 where the scenario does not say."""
     rule: str = ""
     """What was broken; empty when all is well."""
     problem: str = ""

@@ -3,22 +3,38 @@
 A run is its tape, and 0.0 is the plainest choice, so shrinking is trying smaller tapes: whole streams emptied, ends cut
 off, blocks set to zero; and smaller settings. A candidate counts when the same rule is broken. What is found is a tape
 again, which replays like any other.
+
+What is tried first is what says most to a reader. Time after the failure goes first, since that costs one try. A world
+with fewer hosts is another world, in which the same tape means something else: so the same rule is looked for under a
+few other seeds as well. Then all streams of one kind go, such as those of the network. Then faults are left out, each
+of which has a stream of its own (`fault/3`): halves of them first, then single ones. Then one choice after the other.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from typing import Any
 
 from attrs import define, evolve
 
-from casty_proto.machine import SECOND
+from casty_proto.machine import SECOND, Instant
 
 from .campaign import limited
 from .scenario import Outcome, Scenario, Settings, run
 from .tape import Tape
 from .trace import Trace
+from .world import Violation
+
+LEAST_NODES = 2
+FEW_NODES = 3
+"""What is looked for under other seeds, where the tape of the failure does not do with so few."""
+ELSEWHERE = 0.35
+"""The part of the time that this may take."""
+ELSEWHERE_SEEDS = 2000
+ENOUGH = 3
+"""So many failures with few hosts are compared."""
 
 type Numbers = dict[str, list[float]]
 
@@ -41,6 +57,12 @@ class Shrunk:
     def choices(self) -> int:
         """How many choices are not the plainest."""
         return sum(value != 0.0 for values in self.numbers.values() for value in values)
+
+    @property
+    def size(self) -> tuple[float, ...]:
+        """What is to become small, the most important first."""
+        total = sum(map(sum, self.numbers.values()))
+        return (self.settings.nodes, self.outcome.faults, self.choices, self.settings.safety_ns, total)
 
 
 class NotReproducible(RuntimeError):
@@ -69,51 +91,110 @@ def shrink(
     return search.best
 
 
+class _Until(Trace):
+    """Keeps nothing, and ends a run that takes too long."""
+
+    def __init__(self, last: Instant) -> None:
+        super().__init__(digest=False)
+        self._last = last
+
+    def event(self, at: Instant, host: int, kind: int, payload: Any) -> None:
+        if at > self._last:
+            raise Violation("in time", "it has not failed in time")
+
+
 class _Search:
     def __init__(
         self, scenario: Scenario, best: Shrunk, until: float, progress: Callable[[Shrunk], None] | None
     ) -> None:
         self.scenario = scenario
         self.best = best
+        self._first_settings = best.settings
         self._until = until
         self._progress = progress
 
     def run(self) -> None:
         """Go over everything again and again, until a whole round finds nothing, or the time is up."""
+        self._settings()
+        self._elsewhere()
         improved = True
         while improved and not self._late():
-            improved = any([self._settings(), self._streams(), self._ends(), self._blocks()])
+            improved = any(
+                [
+                    self._settings(),
+                    self._kinds(),
+                    self._faults(),
+                    self._plan(),
+                    self._streams(),
+                    self._ends(),
+                    self._blocks(),
+                ]
+            )
+            self._rounded()
 
     def _late(self) -> bool:
         return time.monotonic() >= self._until
 
     def _try(self, numbers: Numbers, settings: Settings) -> bool:
+        return self._try_tape(Tape(self.best.seed, played=numbers, edited=True, record=True), settings)
+
+    def _try_tape(self, tape: Tape, settings: Settings, *, smaller: bool = True) -> bool:
         if self._late():
             return False
         self.best.tries += 1
-        tape = Tape(self.best.seed, played=numbers, edited=True, record=True)
         with limited():
-            outcome = run(self.scenario, tape, settings, Trace(digest=False))
+            outcome = run(self.scenario, tape, settings, _Until(self._last_instant()))
         if outcome.rule != self.best.outcome.rule:
             return False
         # What was not drawn is gone, and what was drawn beyond the end is zero.
         kept = {label: values for label, values in tape.recorded().items() if any(values)}
-        self.best = Shrunk(self.best.seed, kept, settings, outcome, self.best.tries)
+        found = Shrunk(tape.seed, kept, settings, outcome, self.best.tries)
+        # One choice less may lead to others, and back again.
+        if smaller and found.size >= self.best.size:
+            return False
+        self.best = found
         if self._progress is not None:
             self._progress(self.best)
         return True
 
+    def _last_instant(self) -> Instant:
+        """A candidate that fails much later is no simpler, and most of the time would go into those that never fail."""
+        return self.best.outcome.simulated_ns * 5 // 4 + SECOND
+
     def _settings(self) -> bool:
-        return any([self._fewer_nodes(), self._less_time()])
+        return any([self._until_it_fails(), self._fewer_nodes(), self._less_time()])
+
+    def _until_it_fails(self) -> bool:
+        """No faults after what was found: it was found when the run ended."""
+        settings, ended = self.best.settings, self.best.outcome.simulated_ns
+        return ended + 1 < settings.safety_ns and self._try(self.best.numbers, evolve(settings, safety_ns=ended + 1))
 
     def _fewer_nodes(self) -> bool:
         found = False
-        while self.best.settings.nodes > 2:
+        while self.best.settings.nodes > LEAST_NODES:
             fewer = evolve(self.best.settings, nodes=self.best.settings.nodes - 1)
             if not self._try(self.best.numbers, fewer):
                 return found
             found = True
         return found
+
+    def _elsewhere(self) -> bool:
+        """The same rule under other seeds, with fewer hosts, and the fewest faults of those that were found."""
+        began, found = time.monotonic(), 0
+        until = began + (self._until - began) * ELSEWHERE
+        whole, wanted = self._first_settings, self.best.outcome.rule
+        for seed in range(ELSEWHERE_SEEDS):
+            nodes = self.best.settings.nodes
+            if time.monotonic() >= until or nodes < FEW_NODES or (nodes == FEW_NODES and found >= ENOUGH):
+                break
+            settings = evolve(whole, nodes=min(nodes, FEW_NODES))
+            before = self.best
+            if self._try_tape(Tape(seed, record=True), settings, smaller=False):
+                assert self.best.outcome.rule == wanted
+                found += 1
+                if before.settings.nodes <= settings.nodes and before.outcome.faults <= self.best.outcome.faults:
+                    self.best, before.tries = before, self.best.tries
+        return found > 0
 
     def _less_time(self) -> bool:
         found = False
@@ -123,6 +204,49 @@ class _Search:
                 return found
             found = True
         return found
+
+    def _without(self, labels: Iterable[str]) -> bool:
+        gone = dict.fromkeys(labels)
+        numbers = {label: values for label, values in self.best.numbers.items() if label not in gone}
+        return len(numbers) < len(self.best.numbers) and self._try(numbers, self.best.settings)
+
+    def _faults(self) -> bool:
+        """Whole faults, the latest first: halves of them, quarters, and so on."""
+        found = False
+        labels = [label for label in self.best.numbers if label.startswith("fault/")]
+        labels.sort(key=lambda label: -int(label.partition("/")[2]))
+        for first, last in _spans(len(labels)):
+            found |= self._without(labels[first:last])
+        return found
+
+    def _kinds(self) -> bool:
+        """All streams of one kind, such as those of the network."""
+        found = False
+        kinds = dict.fromkeys(label.partition("/")[0] for label in self.best.numbers)
+        for kind in kinds:
+            if kind != "fault":
+                found |= self._without([label for label in self.best.numbers if label.partition("/")[0] == kind])
+        return found
+
+    def _plan(self) -> bool:
+        """One choice of what is on in the run after the other."""
+        found = False
+        for place in range(len(self.best.numbers.get("plan", ()))):
+            values = list(self.best.numbers.get("plan", ()))
+            if place < len(values) and values[place]:
+                values[place] = 0.0
+                found |= self._try({**self.best.numbers, "plan": values}, self.best.settings)
+        return found
+
+    def _rounded(self) -> None:
+        """Numbers that are easier to read, where it does not matter."""
+        for digits in (1, 2, 4):
+            numbers = {label: _cut(values, digits) for label, values in self.best.numbers.items()}
+            if numbers == self.best.numbers or self._try(numbers, self.best.settings):
+                return
+        for label, values in list(self.best.numbers.items()):
+            if (shorter := _cut(values, 2)) != values:
+                self._try({**self.best.numbers, label: shorter}, self.best.settings)
 
     def _streams(self) -> bool:
         """Whole streams."""
@@ -157,6 +281,12 @@ class _Search:
                 if self._late():
                     return found
         return found
+
+
+def _cut(values: list[float], digits: int) -> list[float]:
+    """The same with so many digits, or a little less. What is not 0.0 stays so."""
+    unit = 10**digits
+    return [value and max(1, int(value * unit)) / unit for value in values]
 
 
 def _spans(length: int) -> Iterator[tuple[int, int]]:

@@ -386,6 +386,7 @@ class AppClusterScenario(Scenario):
         finally:
             if trace.timeline is not None:
                 record(trace.timeline, cluster.history, cluster.finding, lambda each: str(each.client))
+            outcome.faults = sim.plan.faults
             outcome.events = world.events
             outcome.simulated_ns = world.now
 

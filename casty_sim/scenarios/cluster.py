@@ -391,6 +391,7 @@ class ClusterScenario(Scenario):
         finally:
             if trace.timeline is not None:
                 cluster.keep_history(trace.timeline)
+            outcome.faults = cluster.plan.faults
             outcome.events = world.events
             outcome.simulated_ns = world.now
 

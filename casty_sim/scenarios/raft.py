@@ -194,6 +194,7 @@ class RaftScenario(Scenario):
         finally:
             if trace.timeline is not None:
                 record(trace.timeline, cluster.history(), cluster.finding)
+            outcome.faults = cluster.plan.faults
             outcome.events = world.events
             outcome.simulated_ns = world.now
 

@@ -360,6 +360,7 @@ class SwimScenario(Scenario):
             self._check_liveness(cluster, plan.link)
             world.digest_states()
         finally:
+            outcome.faults = plan.faults
             outcome.events = world.events
             outcome.simulated_ns = world.now
 

@@ -91,6 +91,7 @@ class Simulation(Scenario):
         except Exception as error:
             raise Broken(*self._broken(error), error, self.file) from error
         finally:
+            outcome.faults = sim.plan.faults
             outcome.events = world.events
             outcome.simulated_ns = world.now
 

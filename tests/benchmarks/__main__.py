@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from . import cluster, local, nodes, nodes_many, nodes_times, raft, remote, shard, simloop, swim, wire
+from . import cluster, local, nodes, nodes_many, nodes_times, raft, remote, shard, shrinking, simloop, swim, wire
 from .harness import Figure, Result, measure, table
 
 SUITES: dict[str, list[Figure]] = {
@@ -31,6 +31,8 @@ def main() -> int:
         return nodes_many.main(sys.argv[2:])
     if sys.argv[1:2] == ["nodes-times"]:
         return nodes_times.main(sys.argv[2:])
+    if sys.argv[1:2] == ["shrinking"]:
+        return shrinking.main(sys.argv[2:])
     if sys.argv[1:2] == ["swim"]:
         return swim.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)

@@ -37,7 +37,7 @@ QUOTA = 40
 
 def test_a_campaign_of_applications_finds_nothing_and_reaches_what_it_should() -> None:
     scenario = SCENARIOS["app-cluster"]
-    summary = campaign(scenario, range(8), Settings())
+    summary = campaign(scenario, range(5), Settings())
     assert not summary.failures, summary.failures[0].problem
     usual = (
         "a node left",

@@ -139,7 +139,7 @@ def test_a_failure_is_printed_first_with_commands_that_can_be_typed_in(
 
 
 def test_a_trace_shows_who_says_what_to_whom_and_what_becomes_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["replay", "raft", "3", "--trace"]) == 0
+    assert main(["replay", "raft", "4", "--trace"]) == 0
     out = capsys.readouterr().out
     assert " to n2, +0." in out
     assert "LOST" in out

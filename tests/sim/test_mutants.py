@@ -46,7 +46,7 @@ IN_APPLICATIONS = {
     "AppHandlesTwice": "at most once",
     "ShipsBeforeHandlersEnd": "hand-over",
     "AnswersBeforeDurable": "durability",
-    "AsksAgainBlindly": "at most once",
+    "AsksAgainBlindly": "not handled",
     "KeepsWhatItRefused": "at most once",
 }
 
