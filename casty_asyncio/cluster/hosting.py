@@ -11,6 +11,8 @@ Rules
     or, for the message in hand, that nobody knows. Handlers that run are cancelled. What nobody waits for stays: it is
     handled when the shard is resumed, and becomes dead letters when it is dropped.
  4. The actors of a shard stop when it is dropped. If it is resumed instead, they go on.
+ 5. In one turn of the loop shards are closed, and actors of dropped ones stopped, only up to `SLICE` entities, or one
+    shard: where much moves at once, others have something to do as well.
 """
 
 from __future__ import annotations
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 PATIENCE = 1.0
 """How long, in seconds, a shard that is to be closed waits for answers about what its handlers have left."""
 
+SLICE = 256
+"""How many entities take a few milliseconds to be encoded, or to be stopped."""
+
 
 class Hosting:
     """The shards of one node."""
@@ -61,6 +66,10 @@ class Hosting:
         """When the lease ends, as it stood when it was looked at; it may last longer by now."""
         self._arrivals = 0
         self._soon: deque[Callable[[], None]] = deque()
+        self._to_close: deque[Shard] = deque()
+        self._to_stop: deque[Entity] = deque()
+        self._is_slicing = False
+        """Whether the next of these are dealt with in the next turn of the loop."""
 
     def host(self, recipe: Recipe, guardian: LocalRef[Any]) -> HostedRegion:
         """Entities of this region can be here from now on."""
@@ -77,6 +86,26 @@ class Hosting:
         waiting, self._soon = self._soon, deque()
         for what in waiting:
             what()
+
+    def _slice_soon(self) -> None:
+        if not self._is_slicing and (self._to_close or self._to_stop):
+            self._is_slicing = True
+            self.runtime.loop.call_soon(self._slice)
+
+    def _slice(self) -> None:
+        """Rule 5."""
+        self._is_slicing = False
+        left = SLICE
+        while self._to_close and left > 0:
+            shard = self._to_close.popleft()
+            left -= 1 + len(shard.entities) + len(shard.states)
+            self.shard_changed(shard)
+        while self._to_stop and left > 0:
+            ref = self._to_stop.popleft().ref
+            left -= 1
+            if ref is not None and ref._cell.phase < Phase.STOPPING:
+                self.runtime.feed(Stop(ref._cell))
+        self._slice_soon()
 
     # -- what the node says --------------------------------------------------------------------------------------------
 
@@ -112,7 +141,8 @@ class Hosting:
         shard.life = Life.CLOSING
         shard.is_impatient = False
         self.runtime.clock.set_at(_Impatience(self, shard), self.member.now() + nanoseconds(PATIENCE))
-        self.soon(lambda: self.shard_changed(shard))
+        self._to_close.append(shard)
+        self._slice_soon()
 
     def halt(self, effect: events.HaltShard) -> None:
         """Do nothing more."""
@@ -339,10 +369,11 @@ class Hosting:
                 entity.turn.lose()
             ref = entity.ref
             if ref is not None and ref._cell.phase < Phase.STOPPING:
-                if entity.is_running:
+                if entity.is_running or entity.name == SINGLETON_ID:
                     entity.stop()
                 else:
-                    self.runtime.feed(Stop(ref._cell))
+                    self._to_stop.append(entity)
+        self._slice_soon()
 
 
 class _Impatience:

@@ -75,6 +75,7 @@ from .checks import NodeKey
 from .core import STALE, Core
 from .handover import NAME, Handover, decode_handover, encode_handover, is_entity
 from .keeping import Keeping
+from .knocking import Knocking
 from .messages import Routed
 from .outcomes import ShardsMoved
 from .plans import Plans
@@ -103,6 +104,7 @@ class Owning:
         "_holder",
         "_homes",
         "_keeping",
+        "_knocking",
         "_life_index",
         "_plans",
         "_predecessors",
@@ -119,6 +121,7 @@ class Owning:
         self._keeping = Keeping(
             core, plans, rng, lambda: self._holder.holds(core.now), self._on_recovered, self._on_superseded
         )
+        self._knocking = Knocking()
         self._receivers: dict[Spot, Receiver] = {}
         """Of the shards that have been open in their present epochs."""
         self._spots: dict[Spot, int] = {}
@@ -333,6 +336,8 @@ class Owning:
             return
         receiver = self._receivers.get(spot)
         if receiver is None or self.owns(region, shard, core.now) is None:
+            if self._homes.phase_of(*spot) in (Phase.FILLING, Phase.HALTED):
+                self._knocking.keep(spot, peer, body)
             return
         if type(body) is Hello:
             welcome = receiver.on_hello(peer, body)
@@ -423,6 +428,7 @@ class Owning:
         self._holder.invariants()
         self._homes.invariants()
         self._keeping.invariants()
+        self._knocking.invariants()
         for spot, epoch in self._spots.items():
             phase = self._homes.phase_of(*spot)
             assert phase is not None, f"{spot} is owned at {epoch}, and nobody sees to it"
@@ -503,7 +509,13 @@ class Owning:
         contents = self._contents.pop(spot, None)
         if contents is None:
             self._core.out.append(events.ResumeShard(region, shard, epoch))
-            return
+        else:
+            self._open_with(spot, epoch, contents)
+        for peer, body in self._knocking.take(spot):
+            self.on_routed(peer, region, shard, body)
+
+    def _open_with(self, spot: Spot, epoch: int, contents: _Contents) -> None:
+        region, shard = spot
         handover = contents.handover
         waiting = () if handover is None else handover.waiting
         known = self._core.state.region(region)
@@ -517,6 +529,7 @@ class Owning:
         opened = self._receivers.pop(spot, None) is not None
         unopened = self._contents.pop(spot, None) is not None
         self._keeping.disown(spot)
+        self._knocking.take(spot)
         if opened and not unopened:
             self._core.out.append(events.DropShard(region, shard, epoch))
 

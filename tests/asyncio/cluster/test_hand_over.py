@@ -242,3 +242,34 @@ async def test_an_owner_that_lost_its_lease_cancels_its_handlers_and_says_that_n
         lanes.send = quiet  # type: ignore[method-assign]
         assert (await within(waiting))[-1] == "next"
         assert hosting_of(owner).shards is not None
+
+
+async def test_hosting_rule_5_much_that_moves_at_once_is_closed_and_stopped_in_slices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = 5
+    monkeypatch.setattr("casty_asyncio.cluster.hosting.SLICE", most)
+    async with cluster(1) as [first]:
+        things = await hosted(first)
+        names = ids_of_all_shards(first, each=8)
+        for entity_id in names:
+            assert await within(things[entity_id].ask(Add(1))) == 1
+        hosting = hosting_of(first)
+        slice_of = hosting._slice
+        closed: list[int] = []
+        stopped: list[int] = []
+
+        def counting_slice() -> None:
+            before = (len(hosting._to_close), len(hosting._to_stop))
+            slice_of()
+            closed.append(before[0] - len(hosting._to_close))
+            stopped.append(before[1] - len(hosting._to_stop))
+
+        monkeypatch.setattr(hosting, "_slice", counting_slice)
+        async with node("node-2", first) as second:
+            await hosted(second)
+            await all_open([first, second], "things")
+            await until(lambda: sum(closed) and not hosting._to_stop)
+            assert (max(closed), max(stopped)) == (1, most)
+            for entity_id in names:
+                assert await within(things[entity_id].ask(Get())) == 1

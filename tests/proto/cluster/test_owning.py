@@ -8,6 +8,7 @@ from casty_proto.cluster import Applied, Assign, Gift, Leave, MarkDown, ShardsMo
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.core import STALE
 from casty_proto.cluster.handover import NAME, Handover, encode_handover
+from casty_proto.cluster.knocking import BYTES_MOST, MOST, Knocking
 from casty_proto.cluster.messages import Routed
 from casty_proto.machine import SECOND, Rejected
 from casty_proto.replica import messages as replica
@@ -139,6 +140,59 @@ def test_a_write_that_nobody_backs_up_is_durable_at_once() -> None:
     bench.owning.on_handled(ev.Handled("r", bench.home, epoch, "e", None, "d"))
     assert take(bench.core) == [ev.Durable("d")]
     assert bench.owning.state_of("r", bench.home, "e") is None
+
+
+# Messages for shards that are not open yet ---------------------------------------------------------------------------
+
+
+def test_what_comes_before_the_shard_is_open_is_heard_in_order_when_it_is() -> None:
+    bench = Bench()
+    epoch = bench.give("a.1", bench.home)
+    for body in (Post(epoch, 1, 1, (b"x",)), Post(epoch, 1, 2, (b"y",)), Post(epoch, 1, 1, (b"x",))):
+        bench.routed(body)
+    bench.routed(Post(epoch, 1, 1, (b"z",)), "d.1")
+    bench.lease()
+    opened, *heard = [one for one in take(bench.core) if not isinstance(one, ev.Send)]
+    assert isinstance(opened, ev.OpenShard)
+    assert heard == [
+        ev.Deliver("r", bench.home, epoch, "c.1", (b"x",)),
+        ev.Deliver("r", bench.home, epoch, "c.1", (b"y",)),
+        ev.Deliver("r", bench.home, epoch, "d.1", (b"z",)),
+    ]
+
+
+def test_what_comes_while_the_lease_is_late_is_heard_with_the_next_one() -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    bench.core.now += LEASE
+    bench.owning.expire()
+    bench.owning.wake()
+    bench.routed(Post(epoch, 1, 1, (b"x",)))
+    bench.lease()
+    heard = [one for one in take(bench.core) if not isinstance(one, ev.Send)]
+    assert heard == [ev.ResumeShard("r", bench.home, epoch), ev.Deliver("r", bench.home, epoch, "c.1", (b"x",))]
+
+
+def test_what_came_for_a_shard_that_was_never_opened_is_forgotten_with_it() -> None:
+    bench = Bench()
+    epoch = bench.give("a.1", bench.home)
+    bench.routed(Post(epoch, 1, 1, (b"x",)))
+    bench.give("c.1", bench.home, forced=True)
+    bench.lease()
+    assert not any(isinstance(one, ev.Deliver) for one in take(bench.core))
+    assert bench.owning._knocking.take(("r", bench.home)) == []
+
+
+def test_no_more_is_kept_for_shards_that_are_not_open_than_there_is_room_for() -> None:
+    spot, knocking = ("r", 1), Knocking()
+    for number in range(MOST + 5):
+        knocking.keep(spot, "c.1", Post(1, 1, number, (b"x",)))
+    knocking.invariants()
+    assert len(knocking.take(spot)) == MOST
+    for number in range(5):
+        knocking.keep(spot, "c.1", Post(1, 1, number, (bytes(BYTES_MOST // 4),)))
+    knocking.invariants()
+    assert len(knocking.take(spot)) == 4
 
 
 # Messages of other epochs --------------------------------------------------------------------------------------------
