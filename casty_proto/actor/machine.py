@@ -26,10 +26,11 @@ The rules that tests prove, each by its number:
 
 The direct lane
 ---------------
-`deliver`, `notify`, `take`, `stash` and `unstash` are plain methods beside `handle`, because they are called once
-for every message, and building an event and a tuple of effects for each of them would halve the speed. They touch one
-cell, need no clock, and return their only effect: `deliver` and `notify` return `READY`, an `Undelivered`, or `None`.
-While `cell.put` is not `None`, calling it with a message is the same as `deliver`, and has no effect to carry out.
+`deliver`, `notify`, `take`, `withdraw`, `stash` and `unstash` are plain methods beside `handle`, because they are
+called once for every message, and building an event and a tuple of effects for each of them would halve the speed. They
+touch one cell, need no clock, and return their only effect: `deliver` and `notify` return `READY`, an `Undelivered`, or
+`None`. While `cell.put` is not `None`, calling it with a message is the same as `deliver`, and has no effect to carry
+out.
 """
 
 from __future__ import annotations
@@ -200,6 +201,19 @@ class ActorMachine(Restarting):
         it need not be made ready.
         """
         return self._unstash(cell)
+
+    def withdraw(self, cell: Cell, kind: type) -> list[Any]:
+        """Take the messages of exactly this class out of the mailbox, in their order. What is in hand stays there."""
+        queue = cell.queue
+        if not queue:
+            return []
+        withdrawn = [item for item in queue if type(item) is kind]
+        if withdrawn:
+            # It stays the same queue: `cell.put` leads into it.
+            left = [item for item in queue if type(item) is not kind]
+            queue.clear()
+            queue.extend(left)
+        return withdrawn
 
     def _overflow(self, cell: Cell, queue: deque[Any], item: Any) -> Undelivered | None:
         if len(queue) - cell.notices < cell.limit:
