@@ -196,7 +196,7 @@ class Body(ABC):
         context = self.context
         context._sender = context._ask = None
         ask = item if type(item) is Ask else opened(item)[2]
-        if ask is None:
+        if not isinstance(ask, Ask):
             return
         if ask.future.done():
             # It may lead to the handle, which leads to the ask: no circle.

@@ -2,8 +2,8 @@
 
 Rules
 -----
- 1. An entity handles one message of its region at a time. The others wait here, as they came, and go with the shard. As
-    many may wait as its mailbox has room for.
+ 1. An entity handles one message of its region at a time. The others wait, as they came, and go with the shard: here,
+    and some of them in the mailbox (rule 10). As many may wait as its mailbox has room for.
  2. Before a handler begins, and when it has ended, the node is asked whether it may act. If not, whoever asked is told
     that nothing was done, or that nobody knows; the entity is stopped.
  3. The state of an entity of a replicated type is taken when a handler has ended, if it is another one than before.
@@ -18,48 +18,37 @@ Rules
  9. What an entity is told by its own timers, by what it piped to itself, or by its children has no other place than
     this actor. What comes while nothing may begin is kept, and handled first when the shard is resumed. When the actor
     stops it becomes dead letters.
+10. Of a type of which nothing is kept, and whose mailboxes are not limited, what nobody waits for goes to the mailbox
+    of a running actor at once, as long as nothing waits here that came before. It is taken back as soon as the shard is
+    not open any more, or the lease is over; so what was not begun still goes with the shard, in its order. An ask goes
+    when all of these have been begun, and they wait while the actor has one.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.actor import (
-    READY,
-    Behavior,
-    Cell,
-    Envelope,
-    Layers,
-    MailboxOverflowStrategy,
-    Phase,
-    Reason,
-    Stop,
-    Undelivered,
-)
+from casty_proto.actor import READY, Cell, Envelope, MailboxOverflowStrategy, Phase, Reason, Stop, Undelivered
 from casty_proto.cluster import events
 
-from ..actor import Actor, ClassBody
-from ..behavior_body import BehaviorBody
-from ..body import Body
 from ..errors import ActorFailedError, MailboxFullError, NotHandledError, ReplicationError, described
 from .items import EntityAnswer, Form
 from .names import SINGLETON_ID, name_of
 from .shards import Life
-from .turns import Turn
+from .turns import Told, Turn
 
 if TYPE_CHECKING:
+    from ..body import Body
     from ..refs import LocalRef
-    from ..runtime import Runtime
     from .hosting import Hosting
     from .shards import Shard
 
 _ATTEMPTS_MAX = 2
-_STOPPING = int(Phase.STOPPING)
+_STOPPING, _RUNNING = int(Phase.STOPPING), int(Phase.RUNNING)
+_AHEAD_MAX = 256
+"""How many messages of its region an actor has in its mailbox. What it tells itself comes after these."""
 
 
 class Entity:
@@ -72,6 +61,7 @@ class Entity:
         "_last_write",
         "_saving",
         "_unsent",
+        "ahead",
         "body",
         "name",
         "ref",
@@ -93,9 +83,11 @@ class Entity:
         self.ref: LocalRef[Any] | None = None
         """Its actor, while there is one."""
         self.body: Body | None = None
-        self.turn: Turn | None = None
-        """The message that its actor has."""
-        self.waiting: deque[Turn] | None = None
+        self.turn: Turn | Told | None = None
+        """The message that its actor has: one in its mailbox, or in hand; of what it was told the one in hand."""
+        self.ahead = 0
+        """How much of what it was told is in its mailbox."""
+        self.waiting: deque[Turn | Told] | None = None
         self._saving = 0
         """How many writes are under way."""
         self._last_write: _Write | None = None
@@ -115,12 +107,12 @@ class Entity:
     @property
     def is_busy(self) -> bool:
         """Whether something is under way, or waits."""
-        return self.turn is not None or bool(self.waiting) or self._saving > 0 or self._held is not None
+        return self.is_running or bool(self.waiting) or self._saving > 0 or self._held is not None
 
     @property
     def is_running(self) -> bool:
         """Whether its actor has a message."""
-        return self.turn is not None
+        return self.turn is not None or self.ahead > 0
 
     @property
     def is_saving(self) -> bool:
@@ -132,7 +124,7 @@ class Entity:
     def take(self, turn: Turn, *, has_waited: bool) -> None:
         """A message has come. One that `has_waited` with the owner before was let in there."""
         turn.entity = self
-        if self.turn is None and not self.waiting:
+        if self.turn is None and not self.ahead and not self.waiting:
             self._begin(turn)
         else:
             if self.waiting is None:
@@ -142,27 +134,88 @@ class Entity:
                 self._overflow(turn, self.waiting, mailbox.overflow)
             else:
                 self.waiting.append(turn)
-            if self.turn is None:
+            if self.turn is None and not self.ahead:
                 self.go_on()
 
-    def _overflow(self, turn: Turn, waiting: deque[Turn], strategy: MailboxOverflowStrategy) -> None:
+    def hear(self, told: Told) -> None:
+        """A message has come that nobody waits for (rule 10)."""
+        ref = self.ref
+        if not self.waiting and ref is not None and self._hears_more(cell := ref._cell):
+            put = cell.put
+            if put is None:
+                self._hand_over(told, cell)
+            else:
+                self.ahead += 1
+                put(told)
+            return
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(told)
+        if self.turn is None and not self.ahead:
+            self.go_on()
+
+    def _hears_more(self, cell: Cell) -> bool:
+        """Whether its actor may be given what it was told, behind what it has."""
+        if cell.phase != _RUNNING or self.shard.life is not Life.OPEN or self.ahead >= _AHEAD_MAX:
+            return False
+        return type(self.turn) is not Turn
+
+    def _hand_over(self, told: Told, cell: Cell) -> None:
+        """Put a message into the mailbox. It has room, and takes messages."""
+        self.ahead += 1
+        runtime = self._hosting.runtime
+        outcome = runtime.deliver(cell, told)
+        if outcome is READY:
+            runtime.make_ready(cell)
+        elif outcome is not None:
+            runtime.undelivered(outcome)
+
+    def take_back(self) -> None:
+        """Let those that are in the mailbox and were not begun wait here again."""
+        if not self.ahead or self.ref is None:
+            return
+        self.ahead = 0
+        back: list[Told] = self._hosting.runtime.machine.withdraw(self.ref._cell, Told)
+        for told in back:
+            told.attempts = 0
+        if back:
+            if self.waiting is None:
+                self.waiting = deque()
+            self.waiting.extendleft(reversed(back))
+
+    def lost(self, told: Told) -> None:
+        """It becomes a dead letter."""
+        self._hosting.lost(told, told.message, Reason.STOPPED)
+
+    def _overflow(self, turn: Turn, waiting: deque[Turn | Told], strategy: MailboxOverflowStrategy) -> None:
         """One of those that wait is one too many."""
         reason = Reason.OVERFLOW
         if strategy is MailboxOverflowStrategy.reject:
             reason = Reason.REJECTED
         elif strategy is MailboxOverflowStrategy.drop_oldest:
             waiting.append(turn)
-            turn = waiting.popleft()
+            oldest = waiting.popleft()
+            assert type(oldest) is Turn, "this mailbox is limited"
+            turn = oldest
         if turn.form is Form.TELL:
             self._hosting.lost(turn, turn.ask.message, reason)
-        turn.fail(MailboxFullError(f"{turn.ask.kind()} was not handled by {self.path}: {reason}"))
+        turn.fail(MailboxFullError(f"{turn.kind()} was not handled by {self.path}: {reason}"))
 
     def go_on(self) -> None:
-        """Give the actor its next message, if it may have one."""
-        if self.turn is None and self.waiting:
-            self._begin(self.waiting.popleft())
+        """Give the actor its next message, if it may have one, and all that may go with it."""
+        waiting = self.waiting
+        if not waiting or self.turn is not None or self.ahead:
+            return
+        self._begin(waiting.popleft())
+        # What follows may go with a message that was told, and stays behind any other.
+        while waiting and type(told := waiting[0]) is Told and self.ref is not None:
+            cell = self.ref._cell
+            if not self._hears_more(cell):
+                return
+            waiting.popleft()
+            self._hand_over(told, cell)
 
-    def _begin(self, turn: Turn) -> None:
+    def _begin(self, turn: Turn | Told) -> None:
         shard, hosting = self.shard, self._hosting
         cell: Cell | None = None
         # Where there is an actor, it is asked when the handler begins whether the node may act.
@@ -177,8 +230,17 @@ class Entity:
         if cell is None:
             self._wait_first(turn)
             return
+        if isinstance(turn, Told):
+            if cell.phase != _RUNNING:
+                turn.attempts += 1
+            self._hand_over(turn, cell)
+        else:
+            self._hand(turn, cell)
+
+    def _hand(self, turn: Turn, cell: Cell) -> None:
+        """The same for a message that goes alone, into a mailbox that may be full."""
         self.turn = turn
-        runtime = hosting.runtime
+        runtime, hosting = self._hosting.runtime, self._hosting
         outcome = runtime.deliver(cell, turn.ask)
         if outcome is READY:
             runtime.make_ready(cell)
@@ -190,7 +252,7 @@ class Entity:
                     hosting.lost(turn, turn.ask.message, Reason.REJECTED)
                 turn.ask.fail(error)
 
-    def _cell(self, turn: Turn) -> Cell | None:
+    def _cell(self, turn: Turn | Told) -> Cell | None:
         """Its actor, which is made. `None` where that is impossible."""
         try:
             self.ref = self._hosting.spawn(self)
@@ -226,6 +288,21 @@ class Entity:
         self._hosting.soon(self.go_on)
         return True
 
+    def tries_ahead_again(self, told: Told) -> bool:
+        """The same for what it was told. What was behind another one does not count as an attempt."""
+        self.ahead -= 1
+        if self.shard.life is Life.DROPPED or told.attempts >= _ATTEMPTS_MAX:
+            return False
+        # They are reported in their order, and some that came later may wait already.
+        waiting = self.waiting
+        if waiting is None:
+            waiting = self.waiting = deque()
+        place = next((at for at, other in enumerate(waiting) if other.arrival > told.arrival), len(waiting))
+        waiting.insert(place, told)
+        if not self.ahead:
+            self._hosting.soon(self.go_on)
+        return True
+
     def passes_over(self, turn: Turn) -> None:
         """Its actor does not get this: the mailbox is full of what it tells itself."""
         if self.turn is turn:
@@ -233,7 +310,7 @@ class Entity:
             self._hosting.soon(self.go_on)
             self._hosting.soon(lambda: self._hosting.shard_changed(self.shard))
 
-    def _wait_first(self, turn: Turn) -> None:
+    def _wait_first(self, turn: Turn | Told) -> None:
         if self.waiting is None:
             self.waiting = deque()
         self.waiting.appendleft(turn)
@@ -251,6 +328,21 @@ class Entity:
                 turn.end_silently()
                 context = body.context
                 context._ask, context._sender = None, turn.sender
+        return True
+
+    def begins_told(self, told: Told) -> bool:
+        """The same for a message that nobody waits for (rule 10)."""
+        if self.shard.life is not Life.OPEN or not self._hosting.may_act():
+            self.take_back()
+            if self.shard.life is Life.DROPPED:
+                told.refuse(NotHandledError(f"{self.path} did not handle {told.kind()}: its shard has moved"))
+            else:
+                self._wait_first(told)
+                self._hosting.shard_changed(self.shard)
+            return False
+        self.ahead -= 1
+        self.turn = told
+        told.has_begun = True
         return True
 
     def _refuse(self, turn: Turn | None, body: Body, message: Any) -> None:
@@ -312,12 +404,12 @@ class Entity:
             self.go_on()
             hosting.shard_changed(shard)
 
-    def ends_silently(self, turn: Turn, body: Body) -> None:
+    def ends_silently(self, turn: Turn | Told, body: Body) -> None:
         """The same for a message to which nobody wants an answer, in a shard where nothing is kept."""
         if self.turn is turn:
             self.turn = None
-            if self.waiting:
-                self._begin(self.waiting.popleft())
+            if self.waiting and not self.ahead:
+                self.go_on()
         body.context._sender = None
         if self.shard.life is Life.CLOSING:
             self._hosting.shard_changed(self.shard)
@@ -431,13 +523,13 @@ class Entity:
                 worker.task.cancel()
         runtime.feed(Stop(ref._cell))
 
-    def refuse_all(self, error_of: Callable[[Turn], Exception]) -> None:
+    def refuse_all(self, error_of: Callable[[Turn | Told], Exception]) -> None:
         """Nothing that waits is handled here."""
         waiting, self.waiting = self.waiting, None
         for turn in waiting or ():
             turn.refuse(error_of(turn))
 
-    def refuse_asks(self, error_of: Callable[[Turn], Exception]) -> None:
+    def refuse_asks(self, error_of: Callable[[Turn | Told], Exception]) -> None:
         """The same for those that somebody waits for."""
         waiting, self.waiting = self.waiting, None
         for turn in waiting or ():
@@ -470,95 +562,3 @@ class _Write:
     def answered(self, result: Any) -> None:
         """The node does not own the shard."""
         self._entity.saved_by(self, ReplicationError(f"{self._entity.path}: {result.reason}"))
-
-
-# The actors of entities ----------------------------------------------------------------------------------------------
-
-
-class EntityClassBody(ClassBody):
-    """Runs an entity that is an instance of an `Actor` class."""
-
-    __slots__ = ("_entity", "_restore")
-
-    def __init__(
-        self, runtime: Runtime, cls: type[Actor[Any]], kwargs: dict[str, Any], entity: Entity, restore: Any
-    ) -> None:
-        super().__init__(runtime, cls, kwargs)
-        self._entity = entity
-        self._restore = restore
-
-    async def start(self, error: Exception | None) -> None:
-        if self._instance is None:
-            self._instance = self._cls(**(self._kwargs or {}))
-        entity = self._entity
-        data = entity.saved
-        # A state that is not kept is that of the move by which the entity came, and no good for a restart.
-        if data is not None and (error is None or entity.shard.region.recipe.is_kept):
-            self._restore(self._instance, data)
-        await super().start(error)
-
-    def install(self, handler: Callable[..., Any]) -> None:
-        super().install(partial(_guard, self, self._entity, handler))
-
-    @property
-    def instance(self) -> Actor[Any] | None:
-        """The present one."""
-        return self._instance
-
-    def ended(self, error: Exception | None) -> None:
-        super().ended(error)
-        self._entity.gone()
-
-
-class EntityBehaviorBody(BehaviorBody):
-    """Runs an entity that is a behavior."""
-
-    __slots__ = ("_entity",)
-
-    def __init__(self, runtime: Runtime, layers: Layers, entity: Entity) -> None:
-        super().__init__(runtime, layers)
-        self._entity = entity
-
-    def install(self, handler: Callable[..., Any]) -> None:
-        super().install(partial(_guard, self, self._entity, handler))
-
-    def ended(self, error: Exception | None) -> None:
-        super().ended(error)
-        self._entity.gone()
-
-
-def _guard(body: Body, entity: Entity, handler: Callable[..., Any], first: Any, second: Any) -> Any:
-    """Call a handler, and see to what comes before and after it."""
-    ask = body.context._ask
-    future: object = None if ask is None else ask.future
-    turn = future if type(future) is Turn else None
-    if not entity.begins(turn, body, second if body.context_first else first):
-        return None
-    try:
-        result = handler(first, second)
-    except BaseException:
-        entity.ends(turn, body, failed=True)
-        raise
-    if turn is not None and turn.form is Form.TELL and entity.shard.leaves_nothing and type(result) is CoroutineType:
-        return _finish_silently(body, entity, turn, result)
-    if type(result) is CoroutineType or (not isinstance(result, Behavior) and inspect.isawaitable(result)):
-        return _finish(body, entity, turn, result)
-    entity.ends(turn, body, failed=False)
-    return result
-
-
-async def _finish_silently(body: Body, entity: Entity, turn: Turn, result: Any) -> Any:
-    try:
-        return await result
-    finally:
-        entity.ends_silently(turn, body)
-
-
-async def _finish(body: Body, entity: Entity, turn: Turn | None, result: Any) -> Any:
-    try:
-        result = await result
-    except BaseException:
-        entity.ends(turn, body, failed=True)
-        raise
-    entity.ends(turn, body, failed=False)
-    return result

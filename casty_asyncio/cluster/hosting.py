@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any
 from casty_proto.actor import Phase, Reason, Stop
 from casty_proto.cluster import events
 from casty_proto.cluster.records import RegionKind
-from casty_proto.machine import Instant, nanoseconds
+from casty_proto.machine import SECOND, Instant, nanoseconds
 
 from ..errors import AskError, NotHandledError
-from ..refs import LocalRef
-from .entities import Entity, EntityClassBody
+from ..refs import ActorRef, LocalRef
+from .bodies import EntityClassBody
+from .entities import Entity
 from .items import DecodeError, EntityAnswer, Form, Items
 from .lines import one_line
 from .member import Member
@@ -36,7 +37,7 @@ from .names import SINGLETON_ID, name_of
 from .recipes import Recipe
 from .refs import EntityRef
 from .shards import HostedRegion, Life, Shard
-from .turns import Turn
+from .turns import Told, Turn
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
@@ -61,10 +62,11 @@ class Hosting:
         """Makes the ref of an entity, for dead letters."""
         self.done = EntityAnswer(items.state(None, None))
         """What is said to whoever only wants to know that it was done."""
-        self._clock = runtime.clock
+        self._time = runtime.loop.time
         self._leased_until: Instant = 0
         """When the lease ends, as it stood when it was looked at; it may last longer by now."""
         self._arrivals = 0
+        self._bound = _Bound(self)
         self._soon: deque[Callable[[], None]] = deque()
         self._to_close: deque[Shard] = deque()
         self._to_stop: deque[Entity] = deque()
@@ -140,6 +142,8 @@ class Hosting:
             return
         shard.life = Life.CLOSING
         shard.is_impatient = False
+        for entity in shard.entities.values():
+            entity.take_back()
         self.runtime.clock.set_at(_Impatience(self, shard), self.member.now() + nanoseconds(PATIENCE))
         self._to_close.append(shard)
         self._slice_soon()
@@ -152,10 +156,11 @@ class Hosting:
         shard.life = Life.HALTED
         reason = effect.reason
 
-        def error_of(turn: Turn) -> Exception:
-            return NotHandledError(f"{turn.path} did not handle {turn.ask.kind()}: {reason}")
+        def error_of(turn: Turn | Told) -> Exception:
+            return NotHandledError(f"{turn.path} did not handle {turn.kind()}: {reason}")
 
         for entity in list(shard.entities.values()):
+            entity.take_back()
             turn = entity.turn
             if turn is not None:
                 if turn.has_begun:
@@ -208,21 +213,33 @@ class Hosting:
         return shard if shard is not None and shard.epoch == effect.epoch else None
 
     def _take(self, shard: Shard, items: tuple[bytes, ...], *, have_waited: bool) -> None:
+        bound, read, entities, hands_ahead = self._bound, self.items.read, shard.entities, shard.hands_ahead
         for data in items:
-            self._arrivals += 1
-            turn = Turn(self, data, self._arrivals)
+            self._arrivals = arrival = self._arrivals + 1
+            bound.turn = None
             try:
-                name, turn.form, turn.sender, turn.handle, message = self.items.read(data, turn.ask)
-                if name not in shard.entities and not shard.region.has(name, shard.number):
+                name, form, sender, handle, message = read(data, bound)
+                entity = entities.get(name)
+                if entity is None and not shard.region.has(name, shard.number):
                     raise ValueError("its entity does not belong to this shard")
             except (DecodeError, ValueError, TypeError) as error:
-                self._undecodable(shard, turn, error)
+                self._undecodable(shard, Turn(self, data, arrival), error)
                 continue
-            if turn.form is Form.RECEIPT:
-                turn.form = Form.TELL
+            if entity is None:
+                entity = self._entity(shard, name)
+            if form is Form.RECEIPT:
+                form = Form.TELL
                 self.member.lanes.is_hurried = True
-            turn.ask.message = message
-            (shard.entities.get(name) or self._entity(shard, name)).take(turn, has_waited=have_waited)
+            turn = self._bound.turn
+            if form is Form.TELL and turn is None and hands_ahead:
+                entity.hear(Told(entity, data, arrival, sender, message))
+                continue
+            if turn is None:
+                turn = Turn(self, data, arrival)
+            turn.data, turn.arrival = data, arrival
+            turn.form, turn.sender, turn.handle, turn.ask.message = form, sender, handle, message
+            entity.take(turn, has_waited=have_waited)
+        bound.turn = None
 
     def renewed(self, turn: Turn) -> Turn:
         """The same message once more, of which nothing was done yet. The turn before is over; nobody is told."""
@@ -243,7 +260,7 @@ class Hosting:
             self.lost(turn, turn.data, Reason.UNDECODABLE)
         turn.fail(AskError(text))
 
-    def lost(self, turn: Turn, message: object, reason: Reason) -> None:
+    def lost(self, turn: Turn | Told, message: object, reason: Reason) -> None:
         """A message was not handled, and nobody waits who could be told."""
         entity = turn.entity
         self.runtime.dead_letter(self.ref_of(entity.shard.region.name, entity.name), message, reason, turn.sender)
@@ -307,7 +324,8 @@ class Hosting:
         anything else happens. Only time passes by itself. For the same reason a lease lasts until it would end when it
         was asked for last: one that ends earlier halts all shards.
         """
-        if self._clock.now() < self._leased_until:
+        # The clock of this system counts so, and rounds down.
+        if self._time() * SECOND + 0.5 < self._leased_until:
             return True
         member = self.member
         until = member.node.leased_until
@@ -330,7 +348,7 @@ class Hosting:
             return
         shard.life = Life.CLOSED
         states: list[tuple[str, bytes]] = []
-        waiting: list[Turn] = []
+        waiting: list[Turn | Told] = []
         for entity in shard.entities.values():
             waiting += entity.waiting or ()
             if not shard.region.recipe.is_kept and (state := self._state_now(entity)) is not None:
@@ -357,10 +375,11 @@ class Hosting:
         """Its actors stop."""
         was, shard.life = shard.life, Life.DROPPED
 
-        def error_of(turn: Turn) -> Exception:
-            return NotHandledError(f"{turn.path} did not handle {turn.ask.kind()}: its shard has moved")
+        def error_of(turn: Turn | Told) -> Exception:
+            return NotHandledError(f"{turn.path} did not handle {turn.kind()}: its shard has moved")
 
         for entity in list(shard.entities.values()):
+            entity.take_back()
             if was is Life.CLOSED:
                 entity.waiting = None  # It went with the shard.
             else:
@@ -389,3 +408,19 @@ class _Impatience:
         """It has waited long enough for what is being kept."""
         self._shard.is_impatient = True
         self._hosting.shard_changed(self._shard)
+
+
+class _Bound:
+    """The ask that a message is bound to while it is read. Most messages have nothing in them that leads to it."""
+
+    __slots__ = ("_hosting", "turn")
+
+    def __init__(self, hosting: Hosting) -> None:
+        self._hosting = hosting
+        self.turn: Turn | None = None
+
+    def handle(self) -> ActorRef[Any]:
+        """The handle by which the message that is being read is answered."""
+        if self.turn is None:
+            self.turn = Turn(self._hosting, b"", 0)
+        return self.turn.ask.handle()

@@ -22,12 +22,12 @@ from casty_proto.wire import DecodeError, EncodeError, ItemDecoder, ItemEncoder
 from casty_proto.wire.encoder import ANNOUNCED
 from casty_proto.wire.frame import HEADER, HEADER_SIZE
 
-from ..asks import Ask
 from ..errors import NotSendableError
 from ..refs import ActorRef
 from ..remote.failures import failure_of, failure_parts
 
 if TYPE_CHECKING:
+    from ..remote.ref_codec import Answerable
     from ..remote.remoting import Remoting
     from .asking import EntityAsk
     from .entities import Entity
@@ -107,7 +107,7 @@ class Items:
         """Nobody can answer an ask any more."""
         self._refs.take_back(ask.number)
 
-    def read(self, data: bytes, ask: Ask | None) -> Item:
+    def read(self, data: bytes, ask: Answerable | None) -> Item:
         """A message. A handle of the ask in it is bound to `ask`. Raises `DecodeError`, or `ValueError` for no item."""
         refs = self._refs
         refs.answering = ask

@@ -195,7 +195,12 @@ class Member:
     def on_due(self, now: Instant) -> None:
         """The deadline has come."""
         self._due = None
-        self.feed(Wake())
+        # What it leads to goes out now, and does not wake the loop once more.
+        self.lanes.will_flush = True
+        try:
+            self.feed(Wake())
+        finally:
+            self.lanes.flush()
 
     # -- the disk ------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ from ..body import Body
 from ..errors import NotAnActorError, UsageError
 from ..spawning import Blueprint
 from ..supervision import SupervisorConfig, policy_of_class
-from .entities import Entity, EntityBehaviorBody, EntityClassBody
+from .bodies import EntityBehaviorBody, EntityClassBody
+from .entities import Entity
 from .items import Items
 
 if TYPE_CHECKING:

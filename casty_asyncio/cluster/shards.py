@@ -53,6 +53,7 @@ class Shard:
         "comes_back",
         "entities",
         "epoch",
+        "hands_ahead",
         "is_impatient",
         "leaves_nothing",
         "life",
@@ -70,6 +71,8 @@ class Shard:
         self.life = Life.OPEN
         self.leaves_nothing = not region.recipe.is_kept and not region.recipe.rests
         """Whether nobody has to be told that a handler has ended for which nobody waits."""
+        self.hands_ahead = self.leaves_nothing and region.recipe.mailbox.capacity is None
+        """Whether what nobody waits for goes to the mailboxes at once, and not one message at a time."""
         self.entities: dict[str, Entity] = {}
         self.states = states
         """Of the entities that have not been needed here yet."""

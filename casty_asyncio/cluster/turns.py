@@ -14,6 +14,7 @@ from casty_proto.actor import Reason
 
 from ..asks import OVER, Ask, over
 from ..errors import ActorFailedError, ActorStoppedError, NotSendableError, OutcomeUnknownError
+from ..mail import Parcel
 from ..refs import ActorRef
 from .answers import give_answer
 from .items import EntityAnswer, Form
@@ -64,6 +65,10 @@ class Turn:
     def path(self) -> str:
         """Whose message it is, for texts."""
         return self.entity.path
+
+    def kind(self) -> str:
+        """The name of the class of the message."""
+        return self.ask.kind()
 
     # -- as a future ---------------------------------------------------------------------------------------------------
 
@@ -138,3 +143,50 @@ class Turn:
         handle, self.handle = self.handle, None
         if handle is not None:
             give_answer(self._hosting.runtime, handle, answer)
+
+
+class Told(Parcel):
+    """A message that nobody waits for, in a shard where nothing is kept: all that a `Turn` need not be.
+
+    It waits in the mailbox itself, with others before and behind it, until its handler begins; and can be taken back
+    from there (`entities.py`, rule 10).
+    """
+
+    __slots__ = ("arrival", "attempts", "data", "entity", "has_begun", "is_refused")
+
+    form = Form.TELL
+
+    def __init__(self, entity: Entity, data: bytes, arrival: int, sender: ActorRef[Any] | None, message: Any) -> None:
+        self.entity = entity
+        self.data = data
+        self.arrival = arrival
+        self.sender = sender
+        self.message = message
+        self.has_begun = self.is_refused = False
+        self.attempts = 0
+        """How many actors had it that had not started when they got it."""
+
+    @property
+    def path(self) -> str:
+        """Whose message it is, for texts."""
+        return self.entity.path
+
+    def kind(self) -> str:
+        """The name of the class of the message."""
+        return type(self.message).__name__
+
+    def done(self) -> bool:
+        """Whether it was said what becomes of it."""
+        return self.is_refused
+
+    def refuse(self, error: Exception) -> None:
+        """It is not handled, and becomes a dead letter."""
+        self.is_refused = True
+        self.entity.lost(self)
+
+    def lose(self) -> None:
+        """Its handler had begun, and nobody waits for what becomes of it."""
+
+    def fail_undelivered(self, reason: Reason) -> bool:
+        """Its actor has stopped before it began. Whether it is lost: another one may be there soon."""
+        return not self.has_begun and not self.entity.tries_ahead_again(self)

@@ -37,13 +37,21 @@ class Placeless(Protocol):
         ...
 
 
+class Answerable(Protocol):
+    """What a message is read for, when it may have the handle of its own ask in it."""
+
+    def handle(self) -> ActorRef[Any]:
+        """The handle."""
+        ...
+
+
 class RefCodec:
     """Encodes and decodes refs for one system."""
 
     def __init__(self, remoting: Remoting) -> None:
         self.asking: Ask | None = None
         """The ask whose message is being encoded."""
-        self.answering: Ask | None = None
+        self.answering: Answerable | None = None
         """The ask whose message is being decoded."""
         self.placeless: Placeless | None = None
         """What knows refs that have no place, where there is a cluster."""

@@ -26,10 +26,10 @@ The rules that tests prove, each by its number:
 
 The direct lane
 ---------------
-`deliver`, `notify`, `take`, `stash`, `unstash` and `put_back` are plain methods beside `handle`, because they are
-called for every message, and building an event and a tuple of effects for each of them would halve the speed. They
-touch one cell, need no clock, and return their only effect: `deliver` returns `READY`, an `Undelivered`, or `None`,
-and so do `notify` and `put_back`.
+`deliver`, `notify`, `take`, `withdraw`, `stash`, `unstash` and `put_back` are plain methods beside `handle`, because
+they are called for every message, and building an event and a tuple of effects for each of them would halve the speed.
+They touch one cell, need no clock, and return their only effect: `deliver` returns `READY`, an `Undelivered`, or
+`None`, and so do `notify` and `put_back`.
 While `cell.put` is not `None`, calling it with a message is the same as `deliver`, and has no effect to carry out.
 """
 
@@ -218,6 +218,19 @@ class ActorMachine(Restarting):
             return None
         cell.held = True
         return READY
+
+    def withdraw(self, cell: Cell, kind: type) -> list[Any]:
+        """Take the messages of exactly this class out of the mailbox, in their order. What is in hand stays there."""
+        queue = cell.queue
+        if not queue:
+            return []
+        withdrawn = [item for item in queue if type(item) is kind]
+        if withdrawn:
+            # It stays the same queue: `cell.put` leads into it.
+            left = [item for item in queue if type(item) is not kind]
+            queue.clear()
+            queue.extend(left)
+        return withdrawn
 
     def _overflow(self, cell: Cell, queue: deque[Any], item: Any) -> Undelivered | None:
         if len(queue) - cell.notices < cell.limit:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from casty_asyncio import ClusterError, ReplicationConfig
+from casty_asyncio.cluster.bodies import EntityClassBody
 from casty_asyncio.cluster.cluster import Cluster
-from casty_asyncio.cluster.entities import EntityClassBody
 from casty_asyncio.cluster.hosting import Hosting
 from casty_asyncio.cluster.names import SINGLETON_ID
 from casty_asyncio.cluster.system import DistributedSystem

@@ -406,3 +406,20 @@ async def test_an_ask_through_a_node_that_has_ended_ends_at_once() -> None:
             await things["a"].ask(Add(1))
         with pytest.raises(NotHandledError):
             await things["a"].send(Add(1))
+
+
+async def test_what_a_deadline_leads_to_is_written_at_once() -> None:
+    async with cluster(2) as systems:
+        leader = next(each for each in systems if each.is_leader)
+        member, lanes = inside_of(leader).member, inside_of(leader).lanes
+        ring, left = member.on_due, []
+
+        def on_due(now: int) -> None:
+            before = lanes.sent
+            ring(now)
+            if lanes.sent > before:
+                left.append((len(lanes._dirty), lanes.will_flush))
+
+        member.on_due = on_due  # type: ignore[method-assign]
+        await until(lambda: len(left) > 3)
+        assert set(left) == {(0, False)}

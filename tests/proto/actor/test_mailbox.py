@@ -393,3 +393,34 @@ def test_a_notice_of_an_end_waits_like_a_message() -> None:
     bench.run(a)
     assert bench.engine.deliver(watcher, 2) is not READY
     assert taken(bench, watcher) == [1, Notice(a), 2]
+
+
+# -- taking back -------------------------------------------------------------------------------------------------------
+
+
+def test_messages_of_a_class_are_taken_back_in_their_order_and_the_others_stay() -> None:
+    bench = Bench()
+    a = bench.start("a")
+    bench.tell(a, 1, "x", 2, True, "y", 3)
+    put = a.put
+    assert bench.engine.withdraw(a, str) == ["x", "y"]
+    bench.engine.invariants()
+    assert a.put is put, "the way into the mailbox is the same"
+    assert put is not None
+    put(4)
+    assert bench.engine.withdraw(a, int) == [1, 2, 3, 4]
+    assert bench.engine.withdraw(a, int) == []
+    assert bench.engine.take(a) is True
+    assert bench.engine.take(a) is IDLE
+
+
+def test_nothing_is_taken_back_from_an_actor_that_has_nothing() -> None:
+    bench = Bench()
+    a = bench.start("a")
+    assert bench.engine.withdraw(a, str) == []
+    bench.tell(a, "x")
+    assert bench.engine.withdraw(a, str) == ["x"]
+    assert bench.take(a) is IDLE
+    assert a.queue is None
+    bench.stop(a)
+    assert bench.engine.withdraw(a, str) == []

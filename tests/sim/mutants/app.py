@@ -11,7 +11,7 @@ from casty_asyncio.cluster.entities import Entity
 from casty_asyncio.cluster.hosting import Hosting
 from casty_asyncio.cluster.items import EntityAnswer
 from casty_asyncio.cluster.shards import Life, Shard
-from casty_asyncio.cluster.turns import Turn
+from casty_asyncio.cluster.turns import Told, Turn
 from casty_asyncio.errors import OutcomeUnknownError
 from casty_proto.cluster import events
 from casty_sim.mutants import Mutant, planter
@@ -122,8 +122,9 @@ class BeginsUnasked(WatchedDriver):
 class _KeepsRefused(Entity):
     __slots__ = ()
 
-    def refuse_asks(self, error_of: Callable[[Turn], Exception]) -> None:
-        kept = [self._hosting.renewed_copy(turn) for turn in self.waiting or ()]  # type: ignore[attr-defined]
+    def refuse_asks(self, error_of: Callable[[Turn | Told], Exception]) -> None:
+        waiting = [turn for turn in self.waiting or () if type(turn) is Turn]
+        kept = [self._hosting.renewed_copy(turn) for turn in waiting]  # type: ignore[attr-defined]
         super().refuse_asks(error_of)
         for turn in kept:
             self._wait_first(turn)
