@@ -15,7 +15,7 @@ from examples.sensors.simulated import test_everything_arrives as sensors
 from .programs import execute
 
 
-@pytest.mark.parametrize(("simulated", "seeds"), [(bank, range(5)), (sensors, range(4))], ids=["bank", "sensors"])
+@pytest.mark.parametrize(("simulated", "seeds"), [(bank, range(3)), (sensors, range(3))], ids=["bank", "sensors"])
 def test_a_handful_of_seeds(simulated: Simulated, seeds: range) -> None:
     summary = simulated.campaign(seeds)
     assert not summary.failures, summary.failures[0].problem
