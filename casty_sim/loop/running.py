@@ -83,6 +83,8 @@ def simulation(world: World) -> Iterator[None]:
         return
     if _world is not None:
         raise RuntimeError("another simulated world is running: one at a time runs in a process")
+    # Not in the middle of a run: an import that writes its bytecode takes other steps than one that finds it.
+    from ..stack import stack as _  # noqa: F401
     from ..traps import trapped
 
     _world, _thread = world, threading.get_ident()

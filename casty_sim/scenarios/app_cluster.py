@@ -7,6 +7,8 @@ connections, handshakes, lanes, files, event loops, actors. A client outside of 
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -312,6 +314,8 @@ class AppCluster:
         """The run is over."""
         for life in self._all_lives:
             life.forget()
+        self._lives.clear()
+        self.sim._failure = None
         self.sim.dispose()
 
     async def review(self) -> None:
@@ -365,11 +369,21 @@ class AppClusterScenario(Scenario):
         return cluster
 
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
+        try:
+            found = self._play(tape, settings, trace, outcome)
+        finally:
+            # Nothing holds the programs any more, and what they still say at their end is of no interest.
+            hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+            gc.collect()
+            sys.unraisablehook = hook
+        if found is not None:
+            raise found
+
+    def _play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> Violation | None:
         cluster = self.build(tape, settings, trace)
         sim, world = cluster.sim, cluster.world
         outcome.reached = world.reached
         outcome.plan = sim.plan.words()
-        found: Violation | None = None
         try:
             with captured(world), running.simulation(world):
                 try:
@@ -377,18 +391,17 @@ class AppClusterScenario(Scenario):
                     world.digest_states()
                 except Violation as violation:
                     # Whatever it was found in the middle of must not live on with it.
-                    found = violation.with_traceback(None)
-                    found.__context__ = None
+                    violation.__context__ = None
+                    return violation.with_traceback(None)
                 finally:
                     cluster.dispose()
-            if found is not None:
-                raise found
         finally:
             if trace.timeline is not None:
                 record(trace.timeline, cluster.history, cluster.finding, lambda each: str(each.client))
             outcome.faults = sim.plan.faults
             outcome.events = world.events
             outcome.simulated_ns = world.now
+        return None
 
     async def go(self, cluster: AppCluster, outcome: Outcome) -> None:
         """The run, as the host sees it that is outside of the cluster."""

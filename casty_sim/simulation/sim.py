@@ -326,6 +326,8 @@ class Sim:
                 while self._lives:
                     self._lives.pop().dispose()
                 self.world.heap.clear()
+                for host in self.world.hosts.values():
+                    host._put_off.clear()
                 for node in (*self._nodes.values(), self._test):
                     node.process = node.host.program = node.role = node.app = None
                 gc.collect()
