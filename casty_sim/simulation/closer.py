@@ -39,7 +39,7 @@ def look_closer(simulated: Simulated, seed: int, folder: Path, seconds: float) -
     timeline = Timeline()
     outcome = run(simulated.scenario, tape, settings, Trace(timeline=timeline))
     try:
-        lines += _written(simulated, folder, tape, settings, outcome, timeline)
+        lines += _written(simulated, folder / _file_name(simulated, seed), tape, settings, outcome, timeline)
     except OSError as error:
         lines.append(f"  no report could be written: {error}")
     return lines
@@ -53,15 +53,19 @@ def _smaller(best: Shrunk) -> str:
 
 
 def _written(
-    simulated: Simulated, folder: Path, tape: Tape, settings: Settings, outcome: Outcome, timeline: Timeline
+    simulated: Simulated, stem: Path, tape: Tape, settings: Settings, outcome: Outcome, timeline: Timeline
 ) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{simulated.scenario.function}-{tape.seed}".replace(".", "-").replace("<", "").replace(">", "")
-    tape_file, page_file = folder / f"{name}.tape", folder / f"{name}.html"
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    tape_file, page_file = stem.with_suffix(".tape"), stem.with_suffix(".html")
     about: dict[str, Any] = {"scenario": simulated.scenario.name, "rule": outcome.rule, "settings": asdict(settings)}
     tape.save(tape_file, about)
     page_file.write_text(page(timeline, _about(simulated, settings, outcome, tape_file)), encoding="utf-8")
     return [f"  report: {page_file}", f"  tape, for --sim-tape: {tape_file}"]
+
+
+def _file_name(simulated: Simulated, seed: int) -> str:
+    """Of the seed that has failed: a smaller run may be one of another seed."""
+    return f"{simulated.scenario.function}-{seed}".replace(".", "-").replace("<", "").replace(">", "")
 
 
 def _about(simulated: Simulated, settings: Settings, outcome: Outcome, tape: Path) -> About:
