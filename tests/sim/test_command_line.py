@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shlex
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +215,17 @@ def test_a_tape_whose_failure_is_gone_says_so(tmp_path: Path, capsys: pytest.Cap
 
 def test_an_interrupt_prints_what_was_found_so_far() -> None:
     command = [sys.executable, "-m", "casty_sim", "run", "raft", "--seeds", "100000", "--jobs", "1"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(2.0)
+    terminal, its_end = pty.openpty()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=its_end, text=True) as process:
+        os.close(its_end)
+        # On a terminal it shows how far it has come: now it is at work.
+        err = os.read(terminal, 4096)
         os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        with suppress(OSError):  # That is how a terminal ends of which the other side is closed.
+            while more := os.read(terminal, 4096):
+                err += more
+        out, _ = process.communicate(timeout=30)
+    os.close(terminal)
     assert process.returncode == 130, err
     assert "interrupted after" in out
-    assert "Traceback" not in err
+    assert b"Traceback" not in err
