@@ -21,7 +21,7 @@ from .options import Refused, parser, scenario_of, settings_of
 from .scenario import Outcome, Scenario, Settings, run
 from .scenarios import SCENARIOS
 from .shrink import NotReproducible, Shrunk, shrink
-from .tape import Tape, TapeError
+from .tape import Tape, TapeError, same_scenario
 from .timeline import Timeline
 from .trace import Trace
 
@@ -112,7 +112,7 @@ def _what(options: argparse.Namespace) -> tuple[Tape, Settings, dict[str, Any]]:
     if not Path(options.what).exists():
         raise Refused(f"{options.what} is neither a seed, which is a whole number, nor the file of a tape")
     tape, about = Tape.load(Path(options.what))
-    if about.get("scenario", options.scenario) != options.scenario:
+    if not same_scenario(about.get("scenario", options.scenario), options.scenario):
         raise Refused(f"{options.what} is a tape of the scenario {about['scenario']}, not of {options.scenario}")
     if about.get("mutant", options.mutant) != options.mutant:
         raise Refused(f"{options.what} was saved with --mutant {about['mutant']!r}")

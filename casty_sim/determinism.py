@@ -69,6 +69,10 @@ class Difference:
         lines.append(f"  the first difference is event {self.number}; before it:")
         lines += [f"    {line}" for line in self.before] or ["    nothing"]
         lines += [f"  once:  {self.events[0] or 'no more events'}", f"  again: {self.events[1] or 'no more events'}"]
+        lines.append(
+            "  what often makes one: the order of a set, id() or hash(), and what a module keeps from an earlier run; "
+            "see casty_sim/BOUNDARY.md"
+        )
         return "\n".join(lines)
 
 

@@ -86,14 +86,20 @@ def _named(options: argparse.Namespace) -> Scenario:
     name = options.scenario
     if ":" in name:
         module, _, attribute = name.partition(":")
+        if module.endswith(".py"):
+            dotted = ".".join(Path(module).with_suffix("").parts)
+            raise Refused(f"{name} is a file: give the module that it is, as in {dotted}:{attribute.lstrip(':')}")
         try:
             found = getattr(import_module(module), attribute)
             # A test that was made with `simulate` has its scenario with it.
-            made = getattr(found, "scenario", None) or found()
+            made = getattr(found, "scenario", None) or (found() if isinstance(found, type) else found)
         except (ImportError, AttributeError, TypeError) as error:
             raise Refused(f"{name} is no scenario that can be made: {error}") from error
         if not isinstance(made, Scenario):
-            raise Refused(f"{name} is no scenario: it must be a subclass of casty_sim.scenario.Scenario")
+            raise Refused(
+                f"{name} is no scenario: it must be a test made with simulate, or a subclass of "
+                "casty_sim.scenario.Scenario"
+            )
         return made
     if name not in SCENARIOS:
         raise Refused(f"there is no scenario {name!r}; there are {WHICH}")

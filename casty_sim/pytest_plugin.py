@@ -7,8 +7,10 @@ again, a report to look at in a browser, and the tape of the smallest run that w
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from .campaign import Summary
     from .scenario import Outcome
     from .simulation import Simulated
+    from .tape import Tape
     from .trace import Trace
 
 SHRINK_SECONDS = 20.0
@@ -49,26 +52,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of {least} or more, not {text!r}")
+    return int(text)
+
+
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(f"must be 1 or more, not {value}")
-    return value
+    return _whole(text, 1)
 
 
 def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError(f"must be 0 or more, not {value}")
-    return value
+    return _whole(text, 0)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to count."""
+    """Begin to count. Raises `UsageError` for options that make no sense together, and for what is no tape."""
     config.stash[_summaries] = []
-    one = config.getoption("sim_seed") is not None or config.getoption("sim_tape") is not None
-    if config.getoption("sim_trace") and not one:
+    which = [name for name in ("seeds", "seed", "tape") if config.getoption(f"sim_{name}") is not None]
+    if len(which) > 1:
+        raise pytest.UsageError(f"--sim-{which[0]} and --sim-{which[1]} both say what to run: give one of them")
+    if config.getoption("sim_trace") and which not in (["seed"], ["tape"]):
         raise pytest.UsageError("--sim-trace prints one run: say which, with --sim-seed or --sim-tape")
+    if which == ["tape"]:
+        _load(config)
+
+
+def _load(config: pytest.Config) -> tuple[Tape, dict[str, Any]]:
+    """The tape that is to be run, and what is known of it. It is read anew for each test, since a run uses it up."""
+    from .tape import Tape, TapeError
+
+    path = Path(config.getoption("sim_tape"))
+    try:
+        tape, about = Tape.load(path)
+    except TapeError as error:
+        raise pytest.UsageError(f"--sim-tape: {error}") from error
+    if "scenario" not in about or "settings" not in about:
+        raise pytest.UsageError(f"--sim-tape: {path} does not say which test it is of")
+    return tape, about
 
 
 @pytest.hookimpl(wrapper=True)
@@ -94,24 +115,32 @@ class SimulatedItem(pytest.Item):
         super().__init__(**more)
         self.simulated = simulated
 
+    @property
+    def target(self) -> str:
+        """What pytest is given to run this test alone, from the directory in which it runs now."""
+        path, (_, separator, name) = self.path, self.nodeid.partition("::")
+        with suppress(ValueError):
+            path = path.relative_to(Path.cwd())
+        return f"{path}{separator}{name}"
+
     def runtest(self) -> None:
         """Run the seeds. Raises `SimulationFailedError`."""
         seed, tape = self.config.getoption("sim_seed"), self.config.getoption("sim_tape")
         if tape is not None:
-            self._run_tape(Path(tape))
+            self._run_tape()
         elif seed is not None:
             self._run_one(lambda trace: self.simulated.run(seed, trace=trace))
         else:
             self._run_many()
 
-    def _run_tape(self, path: Path) -> None:
+    def _run_tape(self) -> None:
         from .scenario import Settings, run
-        from .tape import Tape
+        from .tape import same_scenario
 
-        tape, about = Tape.load(path)
+        tape, about = _load(self.config)
         scenario = self.simulated.scenario
-        if about.get("scenario") != scenario.name:
-            pytest.skip(f"{path} is a tape of {about.get('scenario')}")
+        if not same_scenario(about["scenario"], scenario.name):
+            pytest.skip(f"the tape is one of {about['scenario']}")
         self._run_one(lambda trace: run(scenario, tape, Settings(**about["settings"]), trace), closer=False)
 
     def _run_one(self, play: Callable[[Trace], Outcome], *, closer: bool = True) -> None:
@@ -128,7 +157,7 @@ class SimulatedItem(pytest.Item):
             # Also where a test is well, and whatever is captured: somebody has asked for it.
             self.config.get_terminal_writer().line(f"\n{trace.text()}")
         if outcome.failed:
-            text = failed(self.simulated.scenario, outcome)
+            text = failed(self.simulated.scenario, outcome, self.target)
             raise SimulationFailedError(self._closer(text, outcome.seed) if closer else text, summary)
 
     def _run_many(self) -> None:
@@ -140,7 +169,9 @@ class SimulatedItem(pytest.Item):
         self._report(summary)
         if summary.failures:
             first = summary.failures[0]
-            raise SimulationFailedError(self._closer(failed(self.simulated.scenario, first), first.seed), summary)
+            raise SimulationFailedError(
+                self._closer(failed(self.simulated.scenario, first, self.target), first.seed), summary
+            )
 
     def _report(self, summary: Summary) -> None:
         from .simulation.words import summarised
@@ -153,7 +184,7 @@ class SimulatedItem(pytest.Item):
         from .simulation.closer import look_closer
 
         folder = Path(self.config.getoption("sim_report"))
-        lines = look_closer(self.simulated, seed, folder, float(self.config.getoption("sim_shrink")))
+        lines = look_closer(self.simulated, seed, folder, float(self.config.getoption("sim_shrink")), self.target)
         head, separator, rest = text.partition("\n\n")
         return "\n".join([head, *lines]) + separator + rest
 
@@ -173,8 +204,12 @@ class SimulatedItem(pytest.Item):
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """One line for all of them."""
-    found = terminalreporter.config.stash.get(_summaries, [])
+    config = terminalreporter.config
+    found, tape = config.stash.get(_summaries, []), config.getoption("sim_tape")
     if not found:
+        if tape is not None and any(terminalreporter.stats.values()):
+            terminalreporter.section("simulation")
+            terminalreporter.write_line(f"nothing was run: {tape} is a tape of {_load(config)[1]['scenario']}")
         return
     terminalreporter.section("simulation")
     for line in _lines(found):

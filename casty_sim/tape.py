@@ -195,6 +195,12 @@ def write_tape(path: Path, seed: int, numbers: dict[str, list[float]], about: di
     path.write_text(head[:-2] + ',\n "streams": {\n' + ",\n".join(lines) + "\n }\n}\n", encoding="utf-8")
 
 
+def same_scenario(one: str, other: str) -> bool:
+    """Whether two names of scenarios can be those of the same. A module of tests is `tests.test_it` by command, and may
+    be `test_it` for pytest."""
+    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
+
+
 def read_tape(path: Path) -> tuple[int, dict[str, list[float]], bool, dict[str, Any]]:
     """Read what `write_tape` wrote. Raises `TapeError` with the reason."""
     try:

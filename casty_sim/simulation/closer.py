@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .simulate import Simulated
 
 
-def look_closer(simulated: Simulated, seed: int, folder: Path, seconds: float) -> list[str]:
+def look_closer(simulated: Simulated, seed: int, folder: Path, seconds: float, target: str = "") -> list[str]:
     """Shrink a failure for about so many seconds, and write its tape and its report into a folder. Returns lines for
-    people. Where a file cannot be written, a line says so."""
+    people. Where a file cannot be written, a line says so. For `target` see `words.again`."""
     settings = simulated.options.settings()
     lines: list[str] = []
     best: Shrunk | None = None
@@ -39,7 +39,12 @@ def look_closer(simulated: Simulated, seed: int, folder: Path, seconds: float) -
     timeline = Timeline()
     outcome = run(simulated.scenario, tape, settings, Trace(timeline=timeline))
     try:
-        lines += _written(simulated, folder / _file_name(simulated, seed), tape, settings, outcome, timeline)
+        stem = folder / _file_name(simulated, seed, target)
+        tape_file = _save(simulated, stem, tape, settings, outcome)
+        page_file = stem.with_suffix(".html")
+        about = _about(simulated, settings, outcome, again(simulated.scenario, f"--sim-tape {tape_file}", target))
+        page_file.write_text(page(timeline, about), encoding="utf-8")
+        lines += [f"  report: {page_file}", f"  tape, for --sim-tape: {tape_file}"]
     except OSError as error:
         lines.append(f"  no report could be written: {error}")
     return lines
@@ -52,23 +57,21 @@ def _smaller(best: Shrunk) -> str:
     )
 
 
-def _written(
-    simulated: Simulated, stem: Path, tape: Tape, settings: Settings, outcome: Outcome, timeline: Timeline
-) -> list[str]:
+def _save(simulated: Simulated, stem: Path, tape: Tape, settings: Settings, outcome: Outcome) -> Path:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    tape_file, page_file = stem.with_suffix(".tape"), stem.with_suffix(".html")
+    tape_file = stem.with_suffix(".tape")
     about: dict[str, Any] = {"scenario": simulated.scenario.name, "rule": outcome.rule, "settings": asdict(settings)}
     tape.save(tape_file, about)
-    page_file.write_text(page(timeline, _about(simulated, settings, outcome, tape_file)), encoding="utf-8")
-    return [f"  report: {page_file}", f"  tape, for --sim-tape: {tape_file}"]
+    return tape_file
 
 
-def _file_name(simulated: Simulated, seed: int) -> str:
+def _file_name(simulated: Simulated, seed: int, target: str) -> str:
     """Of the seed that has failed: a smaller run may be one of another seed."""
-    return f"{simulated.scenario.function}-{seed}".replace(".", "-").replace("<", "").replace(">", "")
+    name = target.partition("::")[2].replace("::", ".") or simulated.scenario.function
+    return f"{name}-{seed}".replace(".", "-").replace("<", "").replace(">", "")
 
 
-def _about(simulated: Simulated, settings: Settings, outcome: Outcome, tape: Path) -> About:
+def _about(simulated: Simulated, settings: Settings, outcome: Outcome, command: str) -> About:
     facts = {
         "scenario": simulated.scenario.name,
         "seed": str(outcome.seed),
@@ -80,4 +83,4 @@ def _about(simulated: Simulated, settings: Settings, outcome: Outcome, tape: Pat
         "version": versions(),
     }
     title = f"{simulated.scenario.function}, seed {outcome.seed}"
-    return About(title, facts, again(simulated.scenario, f"--sim-tape {tape}"), outcome.traceback)
+    return About(title, facts, command, outcome.traceback)

@@ -377,7 +377,8 @@ class Sim:
         elif self._failure is None:
             if not isinstance(error, Exception):
                 # What is raised in a host ends that host, and must not end the process that simulates it.
-                error = RuntimeError(f"the program ended by {describe(error)}")
+                ended = RuntimeError(f"the program ended by {describe(error)}")
+                error = ended.with_traceback(error.__traceback__)
             if not isinstance(error, NotSimulatedError):
                 error.add_note(f"This ended the program of {node.id} at {self.clock:.3f} s of the simulation.")
             self._failure = error

@@ -105,6 +105,10 @@ class Simulation(Scenario):
         return f"{type(error).__name__} in {where}", f"{line}{text}"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if "<locals>" in self.function:
+            raise TypeError(
+                f"{self.function} was made in a function, where another process cannot find it: use one job"
+            )
         return _found, (self.module, self.file, self.function, self.options)
 
 
@@ -177,7 +181,10 @@ class Simulated:
         stop_at_first: bool = True,
         progress: Callable[[Summary], None] | None = None,
     ) -> Summary:
-        """Run many seeds, by default those that the test asks for. Never raises for what the test finds."""
+        """Run many seeds, by default those that the test asks for. Never raises for what the test finds.
+
+        With several jobs the processes import the script that calls it, as those of `multiprocessing` do: it must call
+        it below `if __name__ == "__main__"`. Raises `TypeError` with several jobs for a test made in a function."""
         chosen = range(self.options.seeds) if seeds is None else seeds
         return campaign(
             self.scenario, chosen, self.options.settings(), jobs=jobs, stop_at_first=stop_at_first, progress=progress
@@ -219,6 +226,13 @@ def simulate(
     def decorate(test: Test) -> Simulated:
         if not inspect.iscoroutinefunction(test):
             raise TypeError(f"{test!r} is no coroutine function: write `async def`")
+        try:
+            inspect.signature(test).bind(None)
+        except TypeError as error:
+            raise TypeError(
+                f"{test.__qualname__} is given the Sim and nothing else, no `self` and no fixtures ({error}): "
+                "write `async def test_...(sim: Sim)` outside of a class, and make what it needs in it"
+            ) from None
         return Simulated(test, options)
 
     return decorate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,23 +14,26 @@ from ..scenario import Outcome
 from .simulate import Simulation
 
 
-def failed(scenario: Simulation, outcome: Outcome) -> str:
-    """A seed that failed: what was broken, under what, and the command that does it again."""
+def failed(scenario: Simulation, outcome: Outcome, target: str = "") -> str:
+    """A seed that failed: what was broken, under what, and the command that does it again. For `target` see `again`."""
     options = scenario.options
     lines = [
         f"seed {outcome.seed} of {scenario.function} broke {outcome.problem}",
         f"  after {outcome.simulated_ns / SECOND:.3f} simulated seconds, {outcome.events} events",
         f"  nodes: {options.nodes}; faults of this seed: {outcome.plan or 'none'}",
         f"  {versions()}, digest {outcome.digest}",
-        f"  again: {again(scenario, f'--sim-seed {outcome.seed}')} --sim-trace",
+        f"  again: {again(scenario, f'--sim-seed {outcome.seed}', target)} --sim-trace",
     ]
     if outcome.traceback:
         lines += ["", outcome.traceback.rstrip()]
     return "\n".join(lines)
 
 
-def again(scenario: Simulation, what: str) -> str:
-    """The command that runs a seed or a tape again."""
+def again(scenario: Simulation, what: str, target: str = "") -> str:
+    """The command that runs a seed or a tape again. `target` is what pytest calls the test, where it runs there: one
+    that a function has made has another name in its module than it was written with."""
+    if target:
+        return f"python -m pytest {shlex.quote(target)} {what}"
     path = Path(scenario.file)
     with suppress(ValueError):
         path = path.relative_to(Path.cwd())

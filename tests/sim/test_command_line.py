@@ -94,7 +94,9 @@ def test_a_number_that_makes_no_sense_is_refused_before_anything_runs(
     [
         ("run rafts", "there is no scenario 'rafts'; there are raft, swim"),
         ("run no.module:Thing", "no scenario that can be made"),
-        ("run casty_sim.tape:TapeError", "must be a subclass of"),
+        ("run tests/test_it.py::test_it", "is a file: give the module that it is, as in tests.test_it:test_it"),
+        ("run os:getcwd", "is no scenario: it must be a test made with simulate"),
+        ("run casty_sim.tape:TapeError", "or a subclass of casty_sim.scenario.Scenario"),
         ("run raft --mutant Nobody", "no mutant 'Nobody' of raft"),
         ("replay raft 1.5", "neither a seed"),
         ("mutants --only zzz", "no mutant of tests.sim.mutants has 'zzz'"),

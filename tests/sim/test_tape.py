@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casty_sim.tape import Stream, Tape, TapeError
+from casty_sim.tape import Stream, Tape, TapeError, same_scenario
 
 
 def draws(tape: Tape, label: str, count: int) -> list[float]:
@@ -119,3 +119,18 @@ def test_what_is_no_tape_is_refused_with_the_reason(tmp_path: Path, text: str, p
     path.write_text(text)
     with pytest.raises(TapeError, match=problem):
         Tape.load(path)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("raft", "raft", True),
+        ("test_it:test_a", "tests.test_it:test_a", True),
+        ("tests.test_it:test_a", "test_it:test_a", True),
+        ("test_it:test_a", "tests.test_it:test_b", False),
+        ("test_it:test_a", "tests.not_test_it:test_a", False),
+        ("cluster", "app-cluster", False),
+    ],
+)
+def test_a_tape_belongs_to_a_test_by_whichever_name_its_module_was_imported(one: str, other: str, same: bool) -> None:
+    assert same_scenario(one, other) == same

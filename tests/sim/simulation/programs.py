@@ -74,3 +74,8 @@ async def by_hash(sim: Sim) -> None:
     await asyncio.sleep(0.1)
     await ask("n1", "first")
     await ask("n1", str(hash("a text") % 1000))
+
+
+async def takes_more(sim: Sim, tmp_path: str) -> None:
+    """No test: nobody gives it a second argument."""
+    sim.reach(tmp_path)

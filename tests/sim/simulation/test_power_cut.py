@@ -334,6 +334,7 @@ def test_sys_exit_ends_the_program_with_its_finally_and_not_the_simulation(where
     assert seen == ["finally"]
     assert outcome.failed == bool(status)
     assert not status or "SystemExit" in outcome.problem
+    assert not status or where == "callback" or "in leave\n" in outcome.traceback, "it says where"
 
 
 def test_a_program_that_is_cancelled_fails_the_test() -> None:

@@ -64,6 +64,7 @@ def test_hypothesis_may_choose_the_seed(seed: int) -> None:
         (lambda: simulate(duration=0), "duration"),
         (lambda: Faults.only("earthquake"), "there is no kind of fault 'earthquake'; there are loss,"),
         (lambda: simulate()(lambda sim: None), "no coroutine function"),  # type: ignore[arg-type, return-value]
+        (lambda: simulate()(programs.takes_more), "given the Sim and nothing else.*'tmp_path'"),  # type: ignore[arg-type]
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_runs(call: object, text: str) -> None:
@@ -91,6 +92,7 @@ def test_what_depends_on_the_process_is_found_and_the_first_event_pointed_at() -
     assert first.events[0] != first.events[1]
     assert first.before, "what was the same before is shown"
     assert "is not deterministic" in first.words()
+    assert "the order of a set" in first.words()
     assert any("runs" in line for line in first.before), "callbacks are events as well"
     # The second question is the first that differs, and its bytes are in the event.
     assert "first" not in first.events[0]
@@ -101,6 +103,17 @@ def test_what_depends_on_the_process_is_found_and_the_first_event_pointed_at() -
 
 WELL = """
 from tests.sim.simulation.programs import answers as test_answers
+"""
+MADE = """
+from casty_sim import simulate
+
+def made():
+    @simulate(seeds=1, nodes=1)
+    async def test(sim):
+        assert sim.clock > 0.0, "nothing was done"
+    return test
+
+test_made = made()
 """
 BROKEN = """
 from tests.sim.simulation.programs import never_down as test_never_down
@@ -125,6 +138,21 @@ def test_a_failing_seed_fails_the_item_with_its_report_and_tape(pytester: pytest
     again = pytester.runpytest("--sim-tape", str(tape), "--sim-trace")
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["*crash*power cut*"])
+    other = pytester.makepyfile(test_other=WELL)
+    nothing = pytester.runpytest(str(other), "--sim-tape", str(tape))
+    nothing.assert_outcomes(skipped=1)
+    nothing.stdout.fnmatch_lines([f"nothing was run: {tape} is a tape of *:never_down"])
+
+
+def test_a_test_that_a_function_made_is_called_what_pytest_calls_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=MADE)
+    result = pytester.runpytest("--sim-shrink", "0")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*again: python -m pytest test_it.py::test_made --sim-seed 0 --sim-trace", "*report: *test_made-0.html"]
+    )
+    spread = pytester.runpytest("--sim-jobs", "2")
+    spread.stdout.fnmatch_lines(["*TypeError: * was made in a function*use one job"])
 
 
 def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:
@@ -134,8 +162,18 @@ def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*n1*start*start 1*"])
 
 
-def test_a_trace_without_a_seed_is_refused(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--sim-trace"], "*--sim-trace prints one run: say which*"),
+        (["--sim-seeds", "0"], "*--sim-seeds: must be a whole number of 1 or more, not '0'*"),
+        (["--sim-seed", "one"], "*--sim-seed: must be a whole number of 0 or more, not 'one'*"),
+        (["--sim-seed", "1", "--sim-seeds", "2"], "*--sim-seeds and --sim-seed both say what to run*"),
+        (["--sim-tape", "no.tape"], "*--sim-tape: no.tape cannot be read as a tape*"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(pytester: pytest.Pytester, options: list[str], text: str) -> None:
     pytester.makepyfile(test_it=WELL)
-    result = pytester.runpytest("--sim-trace")
+    result = pytester.runpytest(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--sim-trace prints one run: say which*"])
+    result.stderr.fnmatch_lines([text])
