@@ -28,6 +28,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +69,8 @@ class FileDisk(Disk):
         self._name = name
         self.may_fail: Callable[[], bool] = _always
         """Whether the world can bear it right now that a write fails."""
+        self.tell: Callable[[Callable[[], str]], object] = _ignore
+        """Hears what a power cut has done to each file that was not synced, in words."""
         self._choices = choices
         self._root: Path | None = None
         self._synced: dict[str, Synced] = {}
@@ -183,6 +186,7 @@ class FileDisk(Disk):
                 _restore(path, known.content)
             elif what == "torn":
                 _restore(path, known.torn(now, self._choices))
+            self.tell(partial(_fate, os.path.relpath(path, self.root), known.content, now, path))
 
     def wipe(self) -> None:
         """All files are gone."""
@@ -281,6 +285,19 @@ class SimCursor(sqlite3.Cursor):
 
 def _always() -> bool:
     return True
+
+
+def _ignore(_: Callable[[], str]) -> None:
+    """Nobody wants to know."""
+
+
+def _fate(name: str, synced: bytes | None, written: bytes, path: str) -> str:
+    """What a power cut has made of a file, in words."""
+    left = _content(path)
+    size = "it is gone" if left is None else f"{len(left)} bytes are left"
+    what = "all of it stays" if left == written else f"back as it was, {size}" if left == synced else f"torn, {size}"
+    before = 0 if synced is None else len(synced)
+    return f"{name}: {len(written)} bytes, not synced since there were {before}; {what}"
 
 
 def _content(path: str) -> bytes | None:

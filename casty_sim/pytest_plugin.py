@@ -157,7 +157,8 @@ class SimulatedItem(pytest.Item):
             # Also where a test is well, and whatever is captured: somebody has asked for it.
             self.config.get_terminal_writer().line(f"\n{trace.text()}")
         if outcome.failed:
-            text = failed(self.simulated.scenario, outcome, self.target)
+            what = f"--sim-seed {outcome.seed}" if closer else f"--sim-tape {self.config.getoption('sim_tape')}"
+            text = failed(self.simulated.scenario, outcome, self.target, what)
             raise SimulationFailedError(self._closer(text, outcome.seed) if closer else text, summary)
 
     def _run_many(self) -> None:

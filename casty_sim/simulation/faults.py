@@ -33,8 +33,10 @@ class Faults:
     longest: float = field(default=3.0, validator=ge(0.0))
     """The longest that a fault lasts before it is put right."""
     down_at_once: int | None = None
-    """How many nodes may be lost at once, with what they had in memory: by default as many as leave a majority. What is
-    acknowledged must survive that: with `sync_count=1` let it be 1. See `losses` for when a loss is over."""
+    """How many nodes may be lost at once, with what they had in memory: by default as many as leave a majority: of
+    one node or two that is none, and no node is lost then. What is acknowledged must survive that: with `sync_count=1`
+    let it be 1, and leave out "wipe" where the only copy is on the disk of one node. See `losses` for when a loss is
+    over."""
     recovery: float = field(default=5.0, validator=ge(0.0))
     """For how long nodes that have started again must have been up until a loss is over, where they are no nodes of a
     cluster, of which one could see it."""

@@ -80,7 +80,8 @@ class Sim:
 
     def _add_host(self, name: str) -> Host:
         host = self.world.add_host(name, lambda: self._make(name))
-        host.disk = FileDisk(name, host.stream("files"), self.world.disk_profile)
+        host.disk = disk = FileDisk(name, host.stream("files"), self.world.disk_profile)
+        disk.tell = lambda text: self.world.trace.note(self.world.now, name, "disk", text)
         self._names.add(name)
         self.world.network.shape(name, name, LOOPBACK)
         return host

@@ -14,15 +14,16 @@ from ..scenario import Outcome
 from .simulate import Simulation
 
 
-def failed(scenario: Simulation, outcome: Outcome, target: str = "") -> str:
-    """A seed that failed: what was broken, under what, and the command that does it again. For `target` see `again`."""
+def failed(scenario: Simulation, outcome: Outcome, target: str = "", what: str = "") -> str:
+    """A run that failed: what was broken, under what, and the command that does it again. For `target` see `again`;
+    `what` are the options that say which run it was, by default the one of its seed."""
     options = scenario.options
     lines = [
         f"seed {outcome.seed} of {scenario.function} broke {outcome.problem}",
         f"  after {outcome.simulated_ns / SECOND:.3f} simulated seconds, {outcome.events} events",
         f"  nodes: {options.nodes}; faults of this seed: {outcome.plan or 'none'}",
         f"  {versions()}, digest {outcome.digest}",
-        f"  again: {again(scenario, f'--sim-seed {outcome.seed}', target)} --sim-trace",
+        f"  again: {again(scenario, what or f'--sim-seed {outcome.seed}', target)} --sim-trace",
     ]
     if outcome.traceback:
         lines += ["", outcome.traceback.rstrip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,7 @@ import pytest
 
 from casty_sim.scenario import Outcome
 from casty_sim.simulation import Faults, Sim, SimNode, simulate
+from casty_sim.trace import Trace
 
 from . import programs
 from .programs import ask, diary, echo
@@ -61,6 +63,38 @@ def test_a_crash_runs_no_finally_and_takes_what_was_not_synced_or_leaves_it() ->
         run(crashes, seed=seed)
     # Rule 2 of the disk: back, as it is, or torn.
     assert {"", "life 1\n"} < set(found)
+
+
+def test_the_trace_says_what_a_power_cut_has_made_of_files_that_were_not_synced() -> None:
+    async def writes(node: SimNode) -> None:
+        with (node.disk / "log").open("wb") as file:
+            file.write(b"kept")
+            file.flush()
+            os.fsync(file)
+            file.write(b" or not")
+            file.flush()
+            await asyncio.sleep(10)
+
+    async def crashes(sim: Sim) -> None:
+        node = sim.start("n1", writes)
+        await asyncio.sleep(1)
+        sim.crash("n1")
+        left.append(len((node.disk / "log").read_bytes()))
+
+    left: list[int] = []
+    said: set[str] = set()
+    for seed in range(12):
+        trace = Trace(keep=True)
+        simulate(nodes=1, faults=Faults.none())(crashes).run(seed, trace=trace)
+        said.add(text := next(line.text for line in trace.lines or [] if line.kind == "disk"))
+        assert text.startswith("log: 11 bytes, not synced since there were 4; ")
+        assert f"{left[-1]} bytes are left" in text or text.endswith("; all of it stays")
+    assert {4, 11} < set(left), "some are torn"
+    assert {text.rpartition("; ")[2].partition(",")[0] for text in said} == {
+        "all of it stays",
+        "back as it was",
+        "torn",
+    }
 
 
 def test_a_killed_program_runs_no_finally_and_its_files_and_refusals_stay() -> None:

@@ -138,6 +138,7 @@ def test_a_failing_seed_fails_the_item_with_its_report_and_tape(pytester: pytest
     again = pytester.runpytest("--sim-tape", str(tape), "--sim-trace")
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["*crash*power cut*"])
+    again.stdout.fnmatch_lines([f"*again: python -m pytest test_it.py::test_never_down --sim-tape {tape} --sim-trace"])
     other = pytester.makepyfile(test_other=WELL)
     nothing = pytester.runpytest(str(other), "--sim-tape", str(tape))
     nothing.assert_outcomes(skipped=1)
