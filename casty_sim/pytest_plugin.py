@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 SHRINK_SECONDS = 20.0
 FOLDER = ".casty-sim"
 
-_summaries = pytest.StashKey[list[tuple[str, "Summary"]]]()
+_summaries = pytest.StashKey[list[tuple[str, "Summary", list[str]]]]()
+"""Each test by its name, what came of it, and the states to which no seed of several came."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -177,7 +178,8 @@ class SimulatedItem(pytest.Item):
     def _report(self, summary: Summary) -> None:
         from .simulation.words import summarised
 
-        self.config.stash[_summaries].append((self.nodeid, summary))
+        never = summary.never(self.simulated.options.reach) if summary.seeds > 1 and not summary.failures else []
+        self.config.stash[_summaries].append((self.nodeid, summary, never))
         self.add_report_section("call", "simulation", summarised(self.simulated.scenario, summary))
 
     def _closer(self, text: str, seed: int) -> str:
@@ -217,9 +219,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(line)
 
 
-def _lines(found: Iterable[tuple[str, Summary]]) -> list[str]:
+def _lines(found: Iterable[tuple[str, Summary, list[str]]]) -> list[str]:
     lines = []
-    for name, summary in found:
+    for name, summary, never in found:
         verdict = f"seed {summary.failures[0].seed} FAILED" if summary.failures else "all is well"
         lines.append(f"{name}: {summary.seeds} seeds, {summary.seeds_per_second:.1f}/s, {verdict}")
+        lines += [f"  never reached: {state}" for state in never]
     return lines

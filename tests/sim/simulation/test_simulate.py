@@ -104,6 +104,13 @@ def test_what_depends_on_the_process_is_found_and_the_first_event_pointed_at() -
 WELL = """
 from tests.sim.simulation.programs import answers as test_answers
 """
+REACHES = """
+from casty_sim import simulate
+
+@simulate(seeds=2, nodes=1, reach=("here", "there"))
+async def test_reaches(sim):
+    sim.reach("here")
+"""
 MADE = """
 from casty_sim import simulate
 
@@ -125,6 +132,15 @@ def test_a_simulated_test_is_one_item_with_a_line_in_the_summary(pytester: pytes
     result = pytester.runpytest("--sim-seeds", "2")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*= simulation =*", "test_it.py::test_answers: 2 seeds, */s, all is well"])
+
+
+def test_a_state_that_no_seed_came_to_is_named_though_all_is_well(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=REACHES)
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["test_it.py::test_reaches: 2 seeds, *", "  never reached: there"])
+    result.stdout.no_fnmatch_line("*never reached: here")
+    assert "never reached" not in pytester.runpytest("--sim-seed", "1").stdout.str(), "of one run nobody expects all"
 
 
 def test_a_failing_seed_fails_the_item_with_its_report_and_tape(pytester: pytest.Pytester) -> None:
