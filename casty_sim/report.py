@@ -59,8 +59,11 @@ def words(summary: Summary, scenario: Scenario, options: Namespace, *, interrupt
         lines += ["", failure(outcome, options)]
     if len(failures) > FAILURES_SHOWN:
         lines.append(f"\nand {len(failures) - FAILURES_SHOWN} more")
-    lines += ["", "reached in how many runs:"]
-    lines += [f"  {summary.reached.get(state, 0):>6}  {state}" for state in scenario.states]
+    # Those that the scenario names, in its order, and then what else there was.
+    states = [*scenario.states, *[state for state in summary.reached if state not in scenario.states]]
+    if states:
+        lines += ["", "reached in how many runs:"]
+        lines += [f"  {summary.reached.get(state, 0):>6}  {state}" for state in states]
     if seeds >= options.seeds and summary.never(scenario.states):
         lines.append("some states were never reached: try more seeds, or ask why")
     return "\n".join(lines)

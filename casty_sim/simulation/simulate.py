@@ -168,7 +168,10 @@ class Simulated:
         return Summary(self.scenario.name)
 
     def run(self, seed: int, *, trace: Trace | None = None, nodes: int | None = None) -> Outcome:
-        """One run. Never raises for what the test finds: the outcome says it."""
+        """One run. Never raises for what the test finds: the outcome says it. Raises `ValueError` for a seed below 0,
+        which no command could run again."""
+        if seed < 0:
+            raise ValueError(f"a seed is a whole number of 0 or more, and not {seed!r}")
         settings = self.options.settings()
         settings = settings if nodes is None else evolve(settings, nodes=nodes)
         return run(self.scenario, Tape(seed), settings, trace)

@@ -231,3 +231,9 @@ def test_an_interrupt_prints_what_was_found_so_far() -> None:
     assert process.returncode == 130, err
     assert "interrupted after" in out
     assert b"Traceback" not in err
+
+
+def test_states_are_counted_whether_a_test_has_named_them_before_or_not(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, state in (("answers", "answered"), ("names_nothing", "seen")):
+        assert main(["run", f"tests.sim.simulation.programs:{name}", "--seeds", "2", "--jobs", "1"]) == 0
+        assert f"reached in how many runs:\n       2  {state}\n" in capsys.readouterr().out

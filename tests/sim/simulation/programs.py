@@ -76,6 +76,12 @@ async def by_hash(sim: Sim) -> None:
     await ask("n1", str(hash("a text") % 1000))
 
 
+@simulate(seeds=2, nodes=1, faults=Faults.none())
+async def names_nothing(sim: Sim) -> None:
+    """Comes to a state that it has not named before."""
+    sim.reach("seen")
+
+
 async def takes_more(sim: Sim, tmp_path: str) -> None:
     """No test: nobody gives it a second argument."""
     sim.reach(tmp_path)

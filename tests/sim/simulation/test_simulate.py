@@ -59,6 +59,7 @@ def test_hypothesis_may_choose_the_seed(seed: int) -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
+        (lambda: programs.answers.run(-1), "a seed is a whole number of 0 or more, and not -1"),
         (lambda: simulate(seeds=0), "seeds"),
         (lambda: simulate(nodes=0), "nodes"),
         (lambda: simulate(duration=0), "duration"),
