@@ -30,8 +30,8 @@ class Absent:
 
 
 _SOCKETS = Absent(
-    "the network under it is one of connections, which transports carry",
-    "Use create_connection, create_server, or the streams of asyncio",
+    "the simulated network carries the connections of asyncio's transports, and nothing else",
+    "Use create_connection, create_server, or the streams of asyncio; give a client that blocks a stand-in",
 )
 _PIPES = Absent(
     "what is at the other end of a pipe is outside of the world", "Give the program its input as an argument"
@@ -49,7 +49,8 @@ _SIGNALS = Absent(
 )
 
 OUTSIDE = Absent(
-    "a host has a disk of its own, and shares no files with others", "Use a path below the disk of the host"
+    "a host has a disk of its own, and shares no files with others",
+    "Use a path below the disk of the host, `node.disk`",
 )
 
 LOOP: dict[str, Absent] = {
