@@ -198,7 +198,10 @@ def _are_entries(_: object, attribute: Any, entries: object) -> None:
 
 @value
 class Tells:
-    """Several messages for one shard, in their order. They travel together, which costs much less than one by one."""
+    """Several messages for one shard, in their order. They travel together, which costs much less than one by one.
+
+    `entries` are at least one, each an `Entry`: the item, the request, and whether `Done` is to be said.
+    """
 
     region: str = field(validator=_TEXT)
     shard: int = field(validator=_WHOLE)

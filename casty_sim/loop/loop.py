@@ -410,6 +410,7 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
         kept = [entry for entry in self._timers if getattr(entry[2]._callback, "__self__", None) is stack]
         self._buried += [tasks, open_ones, list(self._ready), self._timers]
         self._ready.clear()
+        heapify(kept)
         self._timers = kept
         self._is_buried = True
 

