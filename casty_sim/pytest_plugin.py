@@ -66,8 +66,11 @@ def _seed(text: str) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to count."""
     config.stash[_summaries] = []
-    one = config.getoption("sim_seed") is not None or config.getoption("sim_tape") is not None
-    if config.getoption("sim_trace") and not one:
+    options = ("--sim-seed", "--sim-tape", "--sim-seeds")
+    given = [each for each in options if config.getoption(each[2:].replace("-", "_")) is not None]
+    if len(given) > 1:
+        raise pytest.UsageError(f"{' and '.join(given)} say each what to run: give one of them")
+    if config.getoption("sim_trace") and given not in (["--sim-seed"], ["--sim-tape"]):
         raise pytest.UsageError("--sim-trace prints one run: say which, with --sim-seed or --sim-tape")
 
 
@@ -93,6 +96,13 @@ class SimulatedItem(pytest.Item):
     def __init__(self, *, simulated: Simulated, **more: Any) -> None:
         super().__init__(**more)
         self.simulated = simulated
+        for mark in getattr(simulated, "pytestmark", ()):
+            if mark.name == "usefixtures":
+                raise pytest.Collector.CollectError(
+                    f"{self.name} is simulated, and pytest.mark.{mark.name} has no effect on that: a simulated test "
+                    "has one argument, its Sim"
+                )
+            self.add_marker(getattr(pytest.mark, mark.name).with_args(*mark.args, **mark.kwargs))
 
     def runtest(self) -> None:
         """Run the seeds. Raises `SimulationFailedError`."""
@@ -112,9 +122,10 @@ class SimulatedItem(pytest.Item):
         scenario = self.simulated.scenario
         if about.get("scenario") != scenario.name:
             pytest.skip(f"{path} is a tape of {about.get('scenario')}")
-        self._run_one(lambda trace: run(scenario, tape, Settings(**about["settings"]), trace), closer=False)
+        settings = Settings(**about["settings"])
+        self._run_one(lambda trace: run(scenario, tape, settings, trace), tape=path, nodes=settings.nodes)
 
-    def _run_one(self, play: Callable[[Trace], Outcome], *, closer: bool = True) -> None:
+    def _run_one(self, play: Callable[[Trace], Outcome], *, tape: Path | None = None, nodes: int | None = None) -> None:
         from .simulation.simulate import SimulationFailedError
         from .simulation.words import failed
         from .trace import Trace
@@ -128,8 +139,9 @@ class SimulatedItem(pytest.Item):
             # Also where a test is well, and whatever is captured: somebody has asked for it.
             self.config.get_terminal_writer().line(f"\n{trace.text()}")
         if outcome.failed:
-            text = failed(self.simulated.scenario, outcome)
-            raise SimulationFailedError(self._closer(text, outcome.seed) if closer else text, summary)
+            what = "" if tape is None else f"--sim-tape {tape}"
+            text = failed(self.simulated.scenario, outcome, nodes=nodes, what=what)
+            raise SimulationFailedError(self._closer(text, outcome.seed) if tape is None else text, summary)
 
     def _run_many(self) -> None:
         from .simulation.simulate import SimulationFailedError

@@ -26,7 +26,7 @@ from ..world import Host, Violation, World
 from .faults import Faults
 from .history import History
 from .losses import Losses
-from .node import App, SimNode, describe
+from .node import PORT, App, SimNode, describe
 from .process import Process
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Sim:
         self._losses = Losses(started, nanoseconds(self.faults.recovery), options.down_at_once)
         for host in hosts:
             cast(FileDisk, host.disk).may_fail = lambda host=host: self._may_lose(host)  # type: ignore[misc]
-        self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose, self._may_wipe)
+        self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose, self._may_lose)
         self._calm = world.network.default
         self._unleashed = False
         world.on_crash = self._on_crash
@@ -136,7 +136,8 @@ class Sim:
         return node
 
     def crash(self, target: Target) -> None:
-        """Cut the power of a node: no `finally` runs, nobody is told, unsynced writes are gone. It stays down.
+        """Cut the power of a node: no `finally` runs, nobody is told, unsynced writes are gone. It stays down
+        until `restart`. A no-op when it is down.
 
         A node that does it to itself comes to the end of its present step, and loses what it writes until then."""
         node = self.node(target)
@@ -147,14 +148,16 @@ class Sim:
             node.host.crash()
 
     def kill(self, target: Target) -> None:
-        """Kill the program of a node, as SIGKILL does: connections are closed, files keep what was written."""
+        """Kill the program of a node, as SIGKILL does: connections are closed, files keep what was written. Raises
+        `RuntimeError` when it does not run."""
         process = self._running(target)
         process.kill()
         self._losses.lost(self.node(target).id)
         self._trace(target, "kill")
 
     def terminate(self, target: Target, number: int = signal.SIGTERM) -> None:
-        """Send a node a signal. One that its program does not handle kills it."""
+        """Send a node a signal. One that its program does not handle kills it. Raises `RuntimeError` when the program
+        does not run."""
         node = self.node(target)
         process = self._running(node)
         self._trace(node, f"signal {number}")
@@ -164,7 +167,8 @@ class Sim:
         node.host.look_at_alarm()
 
     def restart(self, target: Target) -> SimNode:
-        """Start a node again that is down, or has ended, with the application that it had. Raises `RuntimeError`."""
+        """Start a node again that is down, or has ended, with the application that it had. Raises `RuntimeError`
+        when it runs, or was never started."""
         node = self.node(target)
         if node.app is None or node.up:
             raise RuntimeError(f"{node.id} {'runs already' if node.up else 'was never started'}")
@@ -234,7 +238,7 @@ class Sim:
     # -- faults --------------------------------------------------------------------------------------------------------
 
     def unleash(self) -> None:
-        """Let the faults that this seed has drawn begin. A no-op when they have."""
+        """Let the faults that this seed has drawn begin. A no-op when they have, and after `heal`."""
         if not self._unleashed and self.faults.kinds:
             self._unleashed = True
             self._nemesis.begin()
@@ -253,10 +257,6 @@ class Sim:
         """Whether a node may lose what it has in memory, or its disk: as long as others have it."""
         return self._losses.may_lose(self._nodes[host.name])
 
-    def _may_wipe(self, lost: Host) -> bool:
-        """The same where its disk is lost as well."""
-        return self._may_lose(lost)
-
     # -- clients -------------------------------------------------------------------------------------------------------
 
     def client(
@@ -266,15 +266,14 @@ class Sim:
         those of `contacts`. `options` are those of `ClusterClient`."""
         from casty_asyncio import ClusterClient
 
-        from .node import PORT
-
         points = [(self.node(each).id, PORT) for each in (self.nodes if contacts is None else contacts)]
         return ClusterClient(contact_points=points, system_name=system_name, **options)
 
     async def call_on[T](self, node: SimNode, work: Callable[[], Awaitable[T]]) -> T:
         """`SimNode.call`."""
         process = self._running(node)
-        here = asyncio.get_running_loop()
+        here = running.current
+        assert here is not None, "awaited by a program of the simulation"
         answer: asyncio.Future[T] = here.create_future()
 
         async def run() -> None:
@@ -289,7 +288,7 @@ class Sim:
 
         def tell(settle: Callable[[Any], None], value: Any) -> None:
             here.call_soon(lambda: None if answer.done() else settle(value))
-            self._test.host.look_at_alarm()
+            here.host.look_at_alarm()
 
         process.loop.create_task(run())
         node.host.look_at_alarm()
@@ -298,11 +297,12 @@ class Sim:
     # -- running -------------------------------------------------------------------------------------------------------
 
     def run(self, test: Callable[[Sim], Awaitable[object]], limit: float) -> None:
-        """Run the test to its end. Raises what it raises, or `Violation`."""
+        """Run the test to its end, for at most `limit` simulated seconds. Raises what it raises, what a program of a
+        node raises that is not to be restarted, or `Violation` where the test does not end."""
         self._test.app = lambda _: test(self)
         self._losses.watch()
-        self._test.host.start()
         try:
+            self._test.host.start()
             self.world.run(nanoseconds(limit))
         finally:
             self._losses.end()
@@ -377,7 +377,8 @@ class Sim:
         elif self._failure is None:
             if not isinstance(error, Exception):
                 # What is raised in a host ends that host, and must not end the process that simulates it.
-                error = RuntimeError(f"the program ended by {describe(error)}")
+                ended = RuntimeError(f"the program ended by {describe(error)}")
+                error = ended.with_traceback(error.__traceback__)
             if not isinstance(error, NotSimulatedError):
                 error.add_note(f"This ended the program of {node.id} at {self.clock:.3f} s of the simulation.")
             self._failure = error

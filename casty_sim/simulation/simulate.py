@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from traceback import extract_tb, format_exception
 from typing import Any
@@ -88,7 +88,10 @@ class Simulation(Scenario):
                     sim.dispose()
         except Violation:
             raise
-        except Exception as error:
+        except BaseException as error:
+            # What pytest fails a test with is no `Exception`, and nor is what cancels it.
+            if _is_for_the_runner(error):
+                raise
             raise Broken(*self._broken(error), error, self.file) from error
         finally:
             outcome.faults = sim.plan.faults
@@ -106,6 +109,13 @@ class Simulation(Scenario):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _found, (self.module, self.file, self.function, self.options)
+
+
+def _is_for_the_runner(error: BaseException) -> bool:
+    """Whether it ends, or skips, all seeds: it does not say that one has failed."""
+    outcomes = sys.modules.get("_pytest.outcomes")
+    kinds = () if outcomes is None else (outcomes.Skipped, outcomes.Exit)
+    return isinstance(error, (KeyboardInterrupt, *kinds))
 
 
 class Broken(Violation):
@@ -164,7 +174,8 @@ class Simulated:
         return Summary(self.scenario.name)
 
     def run(self, seed: int, *, trace: Trace | None = None, nodes: int | None = None) -> Outcome:
-        """One run. Never raises for what the test finds: the outcome says it."""
+        """One run of this seed, with `nodes` in place of those that the test asks for. Never raises for what the test
+        finds: the outcome says it."""
         settings = self.options.settings()
         settings = settings if nodes is None else evolve(settings, nodes=nodes)
         return run(self.scenario, Tape(seed), settings, trace)
@@ -200,18 +211,20 @@ def simulate(
     faults: Faults | None = None,
     duration: float = 10.0,
     limit: float = 600.0,
-    reach: tuple[str, ...] = (),
+    reach: Iterable[str] = (),
 ) -> Callable[[Test], Simulated]:
     """Make a test of a coroutine function that is given a `Sim`. It runs once for each seed.
 
-    `nodes` is how many nodes there are, `faults` what may go wrong (by default everything), `duration` for how many
-    simulated seconds, which the test finds in `Sim.duration`, and `limit` when a run that has not ended is taken for
-    one that never will. `reach` names states, each of which some seed should come to (`Sim.reach`). Raises `ValueError`
-    or `TypeError` for what makes no sense.
+    `nodes` is how many nodes there are, `faults` what may go wrong (by default `Faults.swarm()`), `duration` for how
+    many simulated seconds, which the test finds in `Sim.duration`, and `limit` after how many simulated seconds a run
+    that has not ended is taken for one that never will. `reach` names states, each of which some seed should come to
+    (`Sim.reach`). Raises `ValueError` or `TypeError` for what makes no sense.
 
         @simulate(seeds=200, nodes=5, faults=Faults.swarm())
         async def test_no_money_is_lost(sim: Sim) -> None: ...
     """
+    if isinstance(reach, str):
+        raise TypeError(f"reach is to be a tuple of names, not {reach!r}")
     options = Options(
         seeds, nodes, Faults.swarm() if faults is None else faults, float(duration), float(limit), tuple(reach)
     )
@@ -219,6 +232,11 @@ def simulate(
     def decorate(test: Test) -> Simulated:
         if not inspect.iscoroutinefunction(test):
             raise TypeError(f"{test!r} is no coroutine function: write `async def`")
+        try:
+            inspect.signature(test).bind(None)
+        except TypeError as error:
+            text = f"{test.__qualname__} is to take one argument, a `Sim`, and no fixtures or `self`: {error}"
+            raise TypeError(text) from None
         return Simulated(test, options)
 
     return decorate

@@ -13,15 +13,16 @@ from ..scenario import Outcome
 from .simulate import Simulation
 
 
-def failed(scenario: Simulation, outcome: Outcome) -> str:
-    """A seed that failed: what was broken, under what, and the command that does it again."""
-    options = scenario.options
+def failed(scenario: Simulation, outcome: Outcome, *, nodes: int | None = None, what: str = "") -> str:
+    """A seed that failed: what was broken, under what, and the command that does it again. `nodes` where they were not
+    as many as the test asks for, and `what` is to be run where that is not the seed."""
+    nodes = scenario.options.nodes if nodes is None else nodes
     lines = [
         f"seed {outcome.seed} of {scenario.function} broke {outcome.problem}",
         f"  after {outcome.simulated_ns / SECOND:.3f} simulated seconds, {outcome.events} events",
-        f"  nodes: {options.nodes}; faults of this seed: {outcome.plan or 'none'}",
+        f"  nodes: {nodes}; faults of this seed: {outcome.plan or 'none'}",
         f"  {versions()}, digest {outcome.digest}",
-        f"  again: {again(scenario, f'--sim-seed {outcome.seed}')} --sim-trace",
+        f"  again: {again(scenario, what or f'--sim-seed {outcome.seed}')} --sim-trace",
     ]
     if outcome.traceback:
         lines += ["", outcome.traceback.rstrip()]

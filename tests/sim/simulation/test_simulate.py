@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casty_sim.determinism import Difference, check
-from casty_sim.simulation import Faults, SimulationFailedError, simulate
+from casty_sim.simulation import Faults, Sim, SimulationFailedError, simulate
 from casty_sim.simulation.closer import look_closer
 from casty_sim.tape import Tape
 
@@ -56,6 +57,10 @@ def test_hypothesis_may_choose_the_seed(seed: int) -> None:
     assert not programs.answers.run(seed).failed
 
 
+async def wants_more(sim: Sim, tmp_path: Path) -> None:
+    await asyncio.sleep(1)
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -63,6 +68,10 @@ def test_hypothesis_may_choose_the_seed(seed: int) -> None:
         (lambda: simulate(nodes=0), "nodes"),
         (lambda: simulate(duration=0), "duration"),
         (lambda: Faults.only("earthquake"), "there is no kind of fault 'earthquake'; there are loss,"),
+        (lambda: Faults(down_at_once=-1), "down_at_once"),
+        (lambda: Faults(drift=1.0), "drift"),
+        (lambda: simulate(reach="leader"), "a tuple of names, not 'leader'"),
+        (lambda: simulate()(wants_more), "wants_more is to take one argument, a `Sim`, and no fixtures"),  # type: ignore[arg-type]
         (lambda: simulate()(lambda sim: None), "no coroutine function"),  # type: ignore[arg-type, return-value]
     ],
 )
@@ -125,6 +134,9 @@ def test_a_failing_seed_fails_the_item_with_its_report_and_tape(pytester: pytest
     again = pytester.runpytest("--sim-tape", str(tape), "--sim-trace")
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["*crash*power cut*"])
+    # Of the tape, and not of the seed with what the test asks for.
+    again.stdout.fnmatch_lines([f"*nodes: {Tape.load(tape)[1]['settings']['nodes']};*"])
+    again.stdout.fnmatch_lines([f"*--sim-tape {tape} --sim-trace*"])
 
 
 def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:
@@ -139,3 +151,42 @@ def test_a_trace_without_a_seed_is_refused(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest("--sim-trace")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--sim-trace prints one run: say which*"])
+
+
+def test_two_options_that_say_what_to_run_are_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=WELL)
+    result = pytester.runpytest("--sim-seed", "1", "--sim-tape", "some.tape")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--sim-seed and --sim-tape say each what to run*"])
+
+
+MARKED = """
+import pytest
+from tests.sim.simulation.programs import answers, never_down
+
+test_answers = pytest.mark.slow(answers)
+test_never_down = pytest.mark.skip(reason="not today")(never_down)
+"""
+FIXTURES = """
+import pytest
+from casty_sim import simulate
+
+@pytest.mark.usefixtures("tmp_path")
+@simulate()
+async def test_files(sim):
+    assert sim.nodes
+"""
+
+
+def test_marks_of_pytest_are_obeyed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=MARKED)
+    pytester.makeini("[pytest]\nmarkers = slow")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1, skipped=1)
+    pytester.runpytest_subprocess("-m", "slow").assert_outcomes(passed=1, deselected=1)
+
+
+def test_marks_that_have_no_effect_are_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=FIXTURES)
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*test_files is simulated, and pytest.mark.usefixtures has no effect*"])
