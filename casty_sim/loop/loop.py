@@ -184,6 +184,9 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
     ) -> SimTimer:
         """Call it at an instant on the clock of the host."""
         timer = SimTimer(at / 1e9, callback, args, self, context)
+        if self._is_buried and getattr(callback, "__self__", None) is not self._stack:
+            self._buried.append(timer)
+            return timer
         self._seq = seq = self._seq + 1
         heappush(self._timers, (at, seq, timer))
         return timer
