@@ -143,11 +143,13 @@ def _sync(call: Callable[[], object]) -> Callable[[], Awaitable[None]]:
 CALLS: dict[str, list[Callable[[], Awaitable[None]]]] = {
     "ssl=": [_connect_with_tls, _serve_with_tls],
     "multiprocessing": [_sync(lambda: multiprocessing.Process(target=print).start())],
-    "os.fork": [_sync(lambda: os.fork())],
-    "os.kill": [_kill],
+    "os.fork": [_sync(lambda: os.fork()), _sync(lambda: os.forkpty())],
+    "os.kill": [_kill, _sync(lambda: os.killpg(1, 0))],
     "signal.signal": [_handle_signals, _sync(lambda: signal.alarm(1))],
     "subprocess.Popen": [
         _sync(lambda: subprocess.Popen(["true"])),
+        _sync(lambda: os.posix_spawn("/bin/true", ["true"], {})),
+        _sync(lambda: os.posix_spawnp("true", ["true"], {})),
         _sync(lambda: subprocess.run(["true"], check=True)),
         _sync(lambda: os.system("true")),
     ],
