@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casty_sim.determinism import Difference, check
+from casty_sim import determinism
+from casty_sim.determinism import CheckError, Difference, check
 from casty_sim.simulation import Faults, Sim, SimulationFailedError, simulate
 from casty_sim.simulation.closer import look_closer
 from casty_sim.tape import Tape
@@ -104,6 +105,34 @@ def test_what_depends_on_the_process_is_found_and_the_first_event_pointed_at() -
     # The second question is the first that differs, and its bytes are in the event.
     assert "first" not in first.events[0]
     assert first.number > 10
+
+
+@pytest.mark.parametrize(
+    ("python", "text"),
+    [
+        ("#!/bin/sh\nexit 3", "that was to run seeds \\[0\\] ended with 3"),
+        ("#!/bin/sh\necho well", "ended without their digests:\nwell"),
+        ("#!/bin/sh\nexec sleep 20", "has not ended after 0.2 s"),
+        ("", "could not be started"),
+    ],
+)
+def test_a_process_that_says_nothing_of_its_seeds_is_an_error_with_the_reason(
+    python: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(determinism, "CHUNK_SECONDS", 0.2 if "sleep" in python else 60.0)
+    path = tmp_path / "python"
+    path.write_text(python)
+    path.chmod(0o700 if python else 0o600)
+    order = {"seeds": [0]}
+    with pytest.raises(CheckError, match=text):
+        determinism._run(order, 0, str(path))
+
+
+def test_a_program_may_print_whatever_it_wants_also_at_its_exit(tmp_path: Path) -> None:
+    path = tmp_path / "python"
+    path.write_text('#!/bin/sh\necho hello\necho \'digests of seeds: {"0": "ab"}\'\necho goodbye')
+    path.chmod(0o700)
+    assert determinism._run({"seeds": [0]}, 0, str(path)) == {"0": "ab"}
 
 
 # -- pytest ------------------------------------------------------------------------------------------------------------
