@@ -80,6 +80,9 @@ def pytest_pycollect_makeitem(
 ) -> Generator[None, Any, Any]:
     """A simulated test is an item of its own kind."""
     made = yield
+    if isinstance(obj, staticmethod):
+        # In a class: there is no object that it could be a method of.
+        obj = obj.__func__
     if _is_simulated(obj) and collector.funcnamefilter(name):
         return SimulatedItem.from_parent(collector, name=name, simulated=obj)
     return made

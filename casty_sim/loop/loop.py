@@ -199,6 +199,15 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
             heapify(self._timers)
             self._forgotten = 0
 
+    def fingerprint(self) -> tuple[int, ...]:
+        """How far it has come, for a digest: the same in every process."""
+        return (self.steps, self._number, len(self._timers), len(self._ready))
+
+    def invariants(self) -> None:
+        """Raises `AssertionError` where the timers are no heap."""
+        timers = self._timers
+        assert not timers or timers[0][:2] == min(entry[:2] for entry in timers), "the earliest timer is the first"
+
     # -- turns ---------------------------------------------------------------------------------------------------------
 
     def deadline(self) -> Instant | None:

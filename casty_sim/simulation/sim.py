@@ -327,7 +327,7 @@ class Sim:
                     self._lives.pop().dispose()
                 self.world.heap.clear()
                 for host in self.world.hosts.values():
-                    host._put_off.clear()
+                    host.forget_put_off()
                 for node in (*self._nodes.values(), self._test):
                     node.process = node.host.program = node.role = node.app = None
                 gc.collect()

@@ -59,7 +59,7 @@ class Simulation(Scenario):
 
     def __init__(self, test: Test, options: Options) -> None:
         self._test = test
-        self._set(options)
+        self.take(options)
         self.module = test.__module__
         self.file = inspect.getsourcefile(test) or ""
         self.line = inspect.getsourcelines(test)[1] - 1
@@ -68,7 +68,8 @@ class Simulation(Scenario):
         self.help = (inspect.getdoc(test) or "").partition("\n")[0]
         self.states = options.reach
 
-    def _set(self, options: Options) -> None:
+    def take(self, options: Options) -> None:
+        """Run with these from now on."""
         self.options = options
         self.defaults = options.settings()
         self.seeds = options.seeds
@@ -150,7 +151,7 @@ def _found(module: str, file: str, function: str, options: Options) -> Simulatio
     for name in function.split("."):
         found = getattr(found, name)
     scenario: Simulation = found.scenario
-    scenario._set(options)
+    scenario.take(options)
     return scenario
 
 
@@ -235,7 +236,8 @@ def simulate(
         try:
             inspect.signature(test).bind(None)
         except TypeError as error:
-            text = f"{test.__qualname__} is to take one argument, a `Sim`, and no fixtures or `self`: {error}"
+            text = f"{test.__qualname__} is to take one argument, a `Sim`, and no fixtures: {error}"
+            text += ". In a class, make it a @staticmethod" if "self" in inspect.signature(test).parameters else ""
             raise TypeError(text) from None
         return Simulated(test, options)
 

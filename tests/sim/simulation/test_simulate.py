@@ -196,6 +196,15 @@ from tests.sim.simulation.programs import answers, never_down
 test_answers = pytest.mark.slow(answers)
 test_never_down = pytest.mark.skip(reason="not today")(never_down)
 """
+IN_A_CLASS = """
+from casty_sim import Faults, simulate
+
+class TestShop:
+    @staticmethod
+    @simulate(seeds=2, nodes=1, faults=Faults.none())
+    async def test_opens(sim):
+        assert sim.nodes == ("n1",)
+"""
 FIXTURES = """
 import pytest
 from casty_sim import simulate
@@ -219,3 +228,10 @@ def test_marks_that_have_no_effect_are_refused(pytester: pytest.Pytester) -> Non
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*test_files is simulated, and pytest.mark.usefixtures has no effect*"])
+
+
+def test_a_simulated_test_may_be_in_a_class(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=IN_A_CLASS)
+    result = pytester.runpytest("--sim-jobs", "2")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["test_it.py::TestShop::test_opens: 2 seeds, *"])
