@@ -109,6 +109,11 @@ class Simulation(Scenario):
         return f"{type(error).__name__} in {where}", f"{line}{text}"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if "<locals>" in self.function:
+            raise TypeError(
+                f"{self.function} is made within a function, where no other process finds it: move it to its module, "
+                "or run it in one process"
+            )
         return _found, (self.module, self.file, self.function, self.options)
 
 

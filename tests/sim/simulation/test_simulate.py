@@ -52,6 +52,16 @@ def test_seeds_may_be_spread_over_processes() -> None:
     assert (summary.seeds, summary.failures) == (4, [])
 
 
+def test_a_test_within_a_function_runs_in_one_process_only_and_says_why() -> None:
+    async def inside(sim: Sim) -> None:
+        await asyncio.sleep(1)
+
+    simulated = simulate(nodes=1, faults=Faults.none())(inside)
+    assert simulated.campaign(range(2)).seeds == 2
+    with pytest.raises(TypeError, match="is made within a function, where no other process finds it"):
+        simulated.campaign(range(4), jobs=2)
+
+
 @settings(max_examples=5)
 @given(st.integers(0, 1000))
 def test_hypothesis_may_choose_the_seed(seed: int) -> None:
@@ -80,6 +90,17 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(call: object, text:
     assert callable(call)
     with pytest.raises((ValueError, TypeError), match=text):
         call()
+
+
+def test_a_closer_look_says_where_it_can_write_nothing(tmp_path: Path) -> None:
+    seed = next(seed for seed in range(20) if programs.never_down.run(seed).failed)
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    assert "no report could be written" in look_closer(programs.never_down, seed, taken, 0.0)[-1]
+
+
+def test_a_closer_look_at_what_does_not_fail_again_says_so(tmp_path: Path) -> None:
+    assert "it did NOT fail" in look_closer(programs.answers, 0, tmp_path, 1.0)[0]
 
 
 # -- determinism -------------------------------------------------------------------------------------------------------
