@@ -124,7 +124,8 @@ class Sim:
         It is called again whenever the node starts again after a crash. An exception that it lets out fails the test,
         with two exceptions: one of `restart_on`, after which the node starts again a second later, as under an
         orchestrator; and any in a life in which its disk has failed or was full, after which the node starts again when
-        that fault is over. Raises `RuntimeError` when the node runs.
+        that fault is over, or, where no drawn faults have begun, with `restart`. Raises `RuntimeError` when the node
+        runs.
         """
         node = self.node(target)
         if node.up:
@@ -188,7 +189,8 @@ class Sim:
         self.node(target).host.pause(nanoseconds(seconds))
 
     def fill_disk(self, target: Target, *, full: bool = True) -> None:
-        """Let a node have no room on its disk, or room again."""
+        """Let a node have no room on its disk, or room again: writes raise `OSError` meanwhile. A program that this has
+        ended is not started again by that."""
         self.node(target).host.disk.full = full
 
     def _running(self, target: Target) -> Process:
@@ -373,7 +375,7 @@ class Sim:
             if self.world.on_stopped is not None:
                 self.world.on_stopped(node.host)
         elif isinstance(error, node.restart_on):
-            self.world.after(nanoseconds(RESTART_SECONDS), node.host.start)
+            self.world.after(nanoseconds(RESTART_SECONDS), lambda: self._start_again(node, process))
         elif self._failure is None:
             if not isinstance(error, Exception):
                 # What is raised in a host ends that host, and must not end the process that simulates it.
@@ -383,6 +385,11 @@ class Sim:
                 error.add_note(f"This ended the program of {node.id} at {self.clock:.3f} s of the simulation.")
             self._failure = error
             self.world.halt()
+
+    def _start_again(self, node: SimNode, ended: Process) -> None:
+        """As an orchestrator does it, unless somebody has started the node, or cut its power, meanwhile."""
+        if node.host.program is ended:
+            node.host.start()
 
     def _trace(self, target: Target, text: str) -> None:
         self.world.trace.note(self.world.now, self.node(target).id, "program", text)

@@ -83,6 +83,25 @@ def test_a_program_that_ends_by_its_full_disk_fails_nothing_and_can_be_restarted
     world(main)
 
 
+def test_a_program_is_started_again_by_the_orchestrator_unless_somebody_has_done_something_else() -> None:
+    async def fails_once(node: SimNode) -> None:
+        if node.lives == 1:
+            raise ConnectionError("not yet")
+
+    async def main(sim: Sim) -> None:
+        ends, crashed = sim.node("n1"), sim.node("n2")
+        for node in (ends, crashed):
+            sim.start(node, fails_once, restart_on=(ConnectionError,))
+        await asyncio.sleep(0.5)
+        sim.restart(ends)
+        sim.crash(crashed)
+        await asyncio.sleep(5)
+        # The second life of the one is over, as it should be; and the other stays down.
+        assert (ends.lives, crashed.lives) == (2, 1)
+
+    world(main)
+
+
 def test_what_was_refused_is_no_part_of_the_history() -> None:
     async def main(sim: Sim) -> None:
         with sim.history.call("a", "key", 1) as call:
