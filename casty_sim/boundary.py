@@ -110,6 +110,10 @@ ELSEWHERE: dict[str, Absent] = {
     "socket.socketpair": _SOCKETS,
     "a Unix socket": _SOCKETS,
     "add_reader of another descriptor": _SOCKETS,
+    "sock= of another socket": Absent(
+        "a socket that was made outside of a host belongs to the machine under the simulation",
+        "Make it in the program of the host, with socket.socket()",
+    ),
     "writing to a file of another disk": OUTSIDE,
 }
 """What raises elsewhere: functions of the standard library, and arguments."""

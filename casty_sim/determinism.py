@@ -39,6 +39,10 @@ SHOWN = 5
 """How many events before the first difference are shown."""
 
 CHUNK_SECONDS = 600.0
+"""After how long such a process is given up."""
+
+DIGESTS = "digests of seeds: "
+"""What the line begins with by which such a process says what it has found."""
 
 KINDS = {DELIVER: "gets", WRITTEN: "has written", ALARM: "wakes", LOCAL: "is called"}
 """What an event of the world is, for people."""
@@ -59,13 +63,16 @@ class Difference:
     events: tuple[str, str] = ("", "")
     """The first event that is another; empty where one of the two runs has no more."""
     number: int = 0
-    """The how manieth event of the run that is."""
+    """Which event of the run that is, from 1; 0 where all are the same."""
 
     def words(self) -> str:
         """For people."""
         lines = [f"seed {self.seed} is not deterministic: digests {self.digests[0]} and {self.digests[1]}"]
         if not any(self.events):
-            return "\n".join([*lines, "  the events are the same, so it is the states of the hosts that differ"])
+            text = (
+                "the events are the same: it is the states of hosts that differ, or what made the difference was gone"
+            )
+            return "\n".join([*lines, f"  {text} when the seed was run again"])
         lines.append(f"  the first difference is event {self.number}; before it:")
         lines += [f"    {line}" for line in self.before] or ["    nothing"]
         lines += [f"  once:  {self.events[0] or 'no more events'}", f"  again: {self.events[1] or 'no more events'}"]
@@ -118,7 +125,7 @@ def _child(order: dict[str, Any]) -> None:
         else:
             found[str(seed)] = run(scenario, Tape(seed), settings).digest
     del kept
-    sys.stdout.write(f"\n{json.dumps(found)}\n")
+    sys.stdout.write(f"\n{DIGESTS}{json.dumps(found)}\n")
 
 
 def _disturb(random: Random) -> list[object]:
@@ -131,18 +138,28 @@ def _disturb(random: Random) -> list[object]:
 
 def _run(order: dict[str, Any], hash_seed: int, python: str = sys.executable) -> dict[str, str]:
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(_paths(python))}
-    done = subprocess.run(
-        [python, "-m", "casty_sim.determinism", json.dumps(order)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=CHUNK_SECONDS,
-        check=False,
-    )
+    what = f"a process that was to run seeds {order['seeds']}"
+    try:
+        done = subprocess.run(
+            [python, "-m", "casty_sim.determinism", json.dumps(order)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=CHUNK_SECONDS,
+            check=False,
+        )
+    except OSError as error:
+        raise CheckError(f"{what} could not be started: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise CheckError(f"{what} has not ended after {CHUNK_SECONDS:g} s: is there a run that never ends?") from error
     if done.returncode:
-        raise CheckError(f"a process that ran seeds {order['seeds']} ended with {done.returncode}:\n{done.stderr}")
-    found: dict[str, str] = json.loads(done.stdout.rstrip().rpartition("\n")[2])
-    return found
+        raise CheckError(f"{what} ended with {done.returncode}:\n{done.stderr}")
+    # A program may print at its exit as well.
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith(DIGESTS):
+            found: dict[str, str] = json.loads(line.removeprefix(DIGESTS))
+            return found
+    raise CheckError(f"{what} ended without their digests:\n{done.stdout[-2000:]}{done.stderr}")
 
 
 def _paths(python: str) -> list[str]:
@@ -162,7 +179,7 @@ def check(
     """Compare seeds, a chunk at a time. Yields the number of seeds that were compared, and differences.
 
     `options` are what `options.scenario_of` finds the scenario by, and `python` is the interpreter of the second
-    process. Raises `CheckError`.
+    process. Raises `CheckError` where a process cannot be started, fails, or does not end within `CHUNK_SECONDS`.
     """
     order = {"options": options, "settings": asdict(settings), "journal": "", "earlier": [], "disturb": 0}
     for first in range(0, len(seeds), CHUNK):
@@ -175,15 +192,16 @@ def check(
             "earlier": [seeds[-1] + 1 + number for number in range(EARLIER)],
             "disturb": random.randrange(1, 2**32),
         }
-        again = _run(other, random.randrange(1, 2**32), python)
+        hash_seed = random.randrange(1, 2**32)
+        again = _run(other, hash_seed, python)
         for seed in chunk:
             if plainly[str(seed)] != again[str(seed)]:
-                yield _looked_at(order, other, seed, (plainly[str(seed)], again[str(seed)]), python)
+                yield _looked_at(order, other, seed, (plainly[str(seed)], again[str(seed)]), hash_seed, python)
         yield len(chunk)
 
 
 def _looked_at(
-    order: dict[str, Any], other: dict[str, Any], seed: int, digests: tuple[str, str], python: str
+    order: dict[str, Any], other: dict[str, Any], seed: int, digests: tuple[str, str], hash_seed: int, python: str
 ) -> Difference:
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name for name in ("once", "again")]
@@ -192,7 +210,7 @@ def _looked_at(
         place = other["seeds"].index(seed)
         earlier = [*other["earlier"], *other["seeds"][:place]]
         again = {**other, "seeds": [seed], "earlier": earlier, "journal": str(paths[1])}
-        _run(again, Random(seed).randrange(1, 2**32), python)
+        _run(again, hash_seed, python)
         return _first_difference(seed, digests, *[path.read_text(encoding="utf-8").splitlines() for path in paths])
 
 

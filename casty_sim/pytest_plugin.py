@@ -99,6 +99,9 @@ def pytest_pycollect_makeitem(
 ) -> Generator[None, Any, Any]:
     """A simulated test is an item of its own kind."""
     made = yield
+    if isinstance(obj, staticmethod):
+        # In a class: there is no object that it could be a method of.
+        obj = obj.__func__
     if _is_simulated(obj) and collector.funcnamefilter(name):
         return SimulatedItem.from_parent(collector, name=name, simulated=obj)
     return made
@@ -115,6 +118,13 @@ class SimulatedItem(pytest.Item):
     def __init__(self, *, simulated: Simulated, **more: Any) -> None:
         super().__init__(**more)
         self.simulated = simulated
+        for mark in getattr(simulated, "pytestmark", ()):
+            if mark.name == "usefixtures":
+                raise pytest.Collector.CollectError(
+                    f"{self.name} is simulated, and pytest.mark.{mark.name} has no effect on that: a simulated test "
+                    "has one argument, its Sim"
+                )
+            self.add_marker(getattr(pytest.mark, mark.name).with_args(*mark.args, **mark.kwargs))
 
     @property
     def target(self) -> str:
@@ -142,9 +152,11 @@ class SimulatedItem(pytest.Item):
         scenario = self.simulated.scenario
         if not same_scenario(about["scenario"], scenario.name):
             pytest.skip(f"the tape is one of {about['scenario']}")
-        self._run_one(lambda trace: run(scenario, tape, Settings(**about["settings"]), trace), closer=False)
+        path = Path(self.config.getoption("sim_tape"))
+        settings = Settings(**about["settings"])
+        self._run_one(lambda trace: run(scenario, tape, settings, trace), tape=path, nodes=settings.nodes)
 
-    def _run_one(self, play: Callable[[Trace], Outcome], *, closer: bool = True) -> None:
+    def _run_one(self, play: Callable[[Trace], Outcome], *, tape: Path | None = None, nodes: int | None = None) -> None:
         from .simulation.simulate import SimulationFailedError
         from .simulation.words import failed
         from .trace import Trace
@@ -158,9 +170,9 @@ class SimulatedItem(pytest.Item):
             # Also where a test is well, and whatever is captured: somebody has asked for it.
             self.config.get_terminal_writer().line(f"\n{trace.text()}")
         if outcome.failed:
-            what = f"--sim-seed {outcome.seed}" if closer else f"--sim-tape {self.config.getoption('sim_tape')}"
-            text = failed(self.simulated.scenario, outcome, self.target, what)
-            raise SimulationFailedError(self._closer(text, outcome.seed) if closer else text, summary)
+            what = f"--sim-seed {outcome.seed}" if tape is None else f"--sim-tape {tape}"
+            text = failed(self.simulated.scenario, outcome, self.target, what, nodes=nodes)
+            raise SimulationFailedError(self._closer(text, outcome.seed) if tape is None else text, summary)
 
     def _run_many(self) -> None:
         from .simulation.simulate import SimulationFailedError

@@ -246,8 +246,12 @@ class Host:
             timeline.down(self.world.now, self.name, "power cut" if not self.is_scrap else "power cut for good")
         self._drop()
         self._paused_until = 0
-        self._put_off.clear()
+        self.forget_put_off()
         self.disk.power_cut()
+
+    def forget_put_off(self) -> None:
+        """What came while the host was paused will not happen."""
+        self._put_off.clear()
 
     def _drop(self) -> None:
         """What there is of a program is gone, and so is what would happen in its life."""

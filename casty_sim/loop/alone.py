@@ -54,8 +54,7 @@ class LoopProgram(Program):
 
     def fingerprint(self) -> Any:
         """How far the loop has come."""
-        loop = self.loop
-        return (loop.steps, loop._number, len(loop._timers), len(loop._ready))
+        return self.loop.fingerprint()
 
     def kind_of(self, message: Any) -> str:
         """What a packet is for."""
@@ -67,8 +66,7 @@ class LoopProgram(Program):
 
     def invariants(self) -> None:
         """A loop that is not closed keeps its timers as a heap."""
-        timers = self.loop._timers
-        assert not timers or timers[0][:2] == min(entry[:2] for entry in timers), "the earliest timer is the first"
+        self.loop.invariants()
 
 
 def alone(loop: SimLoop) -> Host:

@@ -184,6 +184,9 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
     ) -> SimTimer:
         """Call it at an instant on the clock of the host."""
         timer = SimTimer(at / 1e9, callback, args, self, context)
+        if self._is_buried and getattr(callback, "__self__", None) is not self._stack:
+            self._buried.append(timer)
+            return timer
         self._seq = seq = self._seq + 1
         heappush(self._timers, (at, seq, timer))
         return timer
@@ -195,6 +198,15 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
             self._timers = [entry for entry in self._timers if not entry[2]._cancelled]
             heapify(self._timers)
             self._forgotten = 0
+
+    def fingerprint(self) -> tuple[int, ...]:
+        """How far it has come, for a digest: the same in every process."""
+        return (self.steps, self._number, len(self._timers), len(self._ready))
+
+    def invariants(self) -> None:
+        """Raises `AssertionError` where the timers are no heap."""
+        timers = self._timers
+        assert not timers or timers[0][:2] == min(entry[:2] for entry in timers), "the earliest timer is the first"
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 

@@ -116,7 +116,8 @@ class NetworkCalls:
         interleave: int | None = None,
         all_errors: bool = False,
     ) -> tuple[asyncio.Transport, Any]:
-        """Connect, to the first address of the name that answers. Raises `OSError`."""
+        """Connect, to the first address of the name that answers. Raises `OSError`, and `NotSimulatedError` for `ssl`
+        and for a socket that was made outside of a host."""
         if ssl:
             refuse("ssl=")
         if server_hostname is not None:
@@ -187,7 +188,8 @@ class NetworkCalls:
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
     ) -> asyncio.Server:
-        """Listen at all addresses of the host. Raises `OSError`."""
+        """Listen at all addresses of the host. Raises `OSError`, and `NotSimulatedError` for `ssl` and for a socket
+        that was made outside of a host."""
         if ssl:
             refuse("ssl=")
         if sock is not None:
@@ -251,5 +253,5 @@ class NetworkCalls:
 
 def _simulated(sock: Any) -> SimSocket:
     if not isinstance(sock, SimSocket):
-        refuse("add_reader of another descriptor")
+        refuse("sock= of another socket")
     return sock

@@ -87,7 +87,8 @@ class SimNode:
 
     def call[T](self, work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """Run a coroutine function on the event loop of this node, for whoever awaits it elsewhere. It takes no time
-        to get there and back, and is lost with the node: then this never ends. Raises `RuntimeError` when it is down.
+        to get there and back, and is lost with the node: then this never ends. To be awaited by the test, or by another
+        node. Raises what the work raises, and `RuntimeError` when the node is down.
         """
         return self.sim.call_on(self, work)
 

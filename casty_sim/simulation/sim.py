@@ -26,7 +26,7 @@ from ..world import Host, Violation, World
 from .faults import Faults
 from .history import History
 from .losses import Losses
-from .node import App, SimNode, describe
+from .node import PORT, App, SimNode, describe
 from .process import Process
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Sim:
         self._losses = Losses(started, nanoseconds(self.faults.recovery), options.down_at_once)
         for host in hosts:
             cast(FileDisk, host.disk).may_fail = lambda host=host: self._may_lose(host)  # type: ignore[misc]
-        self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose, self._may_wipe)
+        self._nemesis = Nemesis(world, hosts, self._plan, options, self._may_lose, self._may_lose)
         self._calm = world.network.default
         self._unleashed = False
         world.on_crash = self._on_crash
@@ -125,7 +125,8 @@ class Sim:
         It is called again whenever the node starts again after a crash. An exception that it lets out fails the test,
         with two exceptions: one of `restart_on`, after which the node starts again a second later, as under an
         orchestrator; and any in a life in which its disk has failed or was full, after which the node starts again when
-        that fault is over. Raises `RuntimeError` when the node runs.
+        that fault is over, or, where no drawn faults have begun, with `restart`. Raises `RuntimeError` when the node
+        runs.
         """
         node = self.node(target)
         if node.up:
@@ -137,7 +138,8 @@ class Sim:
         return node
 
     def crash(self, target: Target) -> None:
-        """Cut the power of a node: no `finally` runs, nobody is told, unsynced writes are gone. It stays down.
+        """Cut the power of a node: no `finally` runs, nobody is told, unsynced writes are gone. It stays down
+        until `restart`. A no-op when it is down.
 
         A node that does it to itself comes to the end of its present step, and loses what it writes until then."""
         node = self.node(target)
@@ -148,14 +150,16 @@ class Sim:
             node.host.crash()
 
     def kill(self, target: Target) -> None:
-        """Kill the program of a node, as SIGKILL does: connections are closed, files keep what was written."""
+        """Kill the program of a node, as SIGKILL does: connections are closed, files keep what was written. Raises
+        `RuntimeError` when it does not run."""
         process = self._running(target)
         process.kill()
         self._losses.lost(self.node(target).id)
         self._trace(target, "kill")
 
     def terminate(self, target: Target, number: int = signal.SIGTERM) -> None:
-        """Send a node a signal. One that its program does not handle kills it."""
+        """Send a node a signal. One that its program does not handle kills it. Raises `RuntimeError` when the program
+        does not run."""
         node = self.node(target)
         process = self._running(node)
         self._trace(node, f"signal {number}")
@@ -165,7 +169,8 @@ class Sim:
         node.host.look_at_alarm()
 
     def restart(self, target: Target) -> SimNode:
-        """Start a node again that is down, or has ended, with the application that it had. Raises `RuntimeError`."""
+        """Start a node again that is down, or has ended, with the application that it had. Raises `RuntimeError`
+        when it runs, or was never started."""
         node = self.node(target)
         if node.app is None or node.up:
             raise RuntimeError(f"{node.id} {'runs already' if node.up else 'was never started'}")
@@ -185,7 +190,8 @@ class Sim:
         self.node(target).host.pause(nanoseconds(seconds))
 
     def fill_disk(self, target: Target, *, full: bool = True) -> None:
-        """Let a node have no room on its disk, or room again."""
+        """Let a node have no room on its disk, or room again: writes raise `OSError` meanwhile. A program that this has
+        ended is not started again by that."""
         self.node(target).host.disk.full = full
 
     def _running(self, target: Target) -> Process:
@@ -235,7 +241,7 @@ class Sim:
     # -- faults --------------------------------------------------------------------------------------------------------
 
     def unleash(self) -> None:
-        """Let the faults that this seed has drawn begin. A no-op when they have."""
+        """Let the faults that this seed has drawn begin. A no-op when they have, and after `heal`."""
         if not self._unleashed and self.faults.kinds:
             self._unleashed = True
             self._nemesis.begin()
@@ -254,10 +260,6 @@ class Sim:
         """Whether a node may lose what it has in memory, or its disk: as long as others have it."""
         return self._losses.may_lose(self._nodes[host.name])
 
-    def _may_wipe(self, lost: Host) -> bool:
-        """The same where its disk is lost as well."""
-        return self._may_lose(lost)
-
     # -- clients -------------------------------------------------------------------------------------------------------
 
     def client(
@@ -267,15 +269,14 @@ class Sim:
         those of `contacts`. `options` are those of `ClusterClient`."""
         from casty_asyncio import ClusterClient
 
-        from .node import PORT
-
         points = [(self.node(each).id, PORT) for each in (self.nodes if contacts is None else contacts)]
         return ClusterClient(contact_points=points, system_name=system_name, **options)
 
     async def call_on[T](self, node: SimNode, work: Callable[[], Awaitable[T]]) -> T:
         """`SimNode.call`."""
         process = self._running(node)
-        here = asyncio.get_running_loop()
+        here = running.current
+        assert here is not None, "awaited by a program of the simulation"
         answer: asyncio.Future[T] = here.create_future()
 
         async def run() -> None:
@@ -290,7 +291,7 @@ class Sim:
 
         def tell(settle: Callable[[Any], None], value: Any) -> None:
             here.call_soon(lambda: None if answer.done() else settle(value))
-            self._test.host.look_at_alarm()
+            here.host.look_at_alarm()
 
         process.loop.create_task(run())
         node.host.look_at_alarm()
@@ -299,11 +300,12 @@ class Sim:
     # -- running -------------------------------------------------------------------------------------------------------
 
     def run(self, test: Callable[[Sim], Awaitable[object]], limit: float) -> None:
-        """Run the test to its end. Raises what it raises, or `Violation`."""
+        """Run the test to its end, for at most `limit` simulated seconds. Raises what it raises, what a program of a
+        node raises that is not to be restarted, or `Violation` where the test does not end."""
         self._test.app = lambda _: test(self)
         self._losses.watch()
-        self._test.host.start()
         try:
+            self._test.host.start()
             self.world.run(nanoseconds(limit))
         finally:
             self._losses.end()
@@ -328,7 +330,7 @@ class Sim:
                     self._lives.pop().dispose()
                 self.world.heap.clear()
                 for host in self.world.hosts.values():
-                    host._put_off.clear()
+                    host.forget_put_off()
                 for node in (*self._nodes.values(), self._test):
                     node.process = node.host.program = node.role = node.app = None
                 gc.collect()
@@ -374,7 +376,7 @@ class Sim:
             if self.world.on_stopped is not None:
                 self.world.on_stopped(node.host)
         elif isinstance(error, node.restart_on):
-            self.world.after(nanoseconds(RESTART_SECONDS), node.host.start)
+            self.world.after(nanoseconds(RESTART_SECONDS), lambda: self._start_again(node, process))
         elif self._failure is None:
             if not isinstance(error, Exception):
                 # What is raised in a host ends that host, and must not end the process that simulates it.
@@ -384,6 +386,11 @@ class Sim:
                 error.add_note(f"This ended the program of {node.id} at {self.clock:.3f} s of the simulation.")
             self._failure = error
             self.world.halt()
+
+    def _start_again(self, node: SimNode, ended: Process) -> None:
+        """As an orchestrator does it, unless somebody has started the node, or cut its power, meanwhile."""
+        if node.host.program is ended:
+            node.host.start()
 
     def _trace(self, target: Target, text: str) -> None:
         self.world.trace.note(self.world.now, self.node(target).id, "program", text)

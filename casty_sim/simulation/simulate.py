@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from traceback import extract_tb, format_exception
 from typing import Any
@@ -59,7 +59,7 @@ class Simulation(Scenario):
 
     def __init__(self, test: Test, options: Options) -> None:
         self._test = test
-        self._set(options)
+        self.take(options)
         self.module = test.__module__
         self.file = inspect.getsourcefile(test) or ""
         self.line = inspect.getsourcelines(test)[1] - 1
@@ -68,7 +68,8 @@ class Simulation(Scenario):
         self.help = (inspect.getdoc(test) or "").partition("\n")[0]
         self.states = options.reach
 
-    def _set(self, options: Options) -> None:
+    def take(self, options: Options) -> None:
+        """Run with these from now on."""
         self.options = options
         self.defaults = options.settings()
         self.seeds = options.seeds
@@ -88,7 +89,10 @@ class Simulation(Scenario):
                     sim.dispose()
         except Violation:
             raise
-        except Exception as error:
+        except BaseException as error:
+            # What pytest fails a test with is no `Exception`, and nor is what cancels it.
+            if _is_for_the_runner(error):
+                raise
             raise Broken(*self._broken(error), error, self.file) from error
         finally:
             outcome.faults = sim.plan.faults
@@ -110,6 +114,13 @@ class Simulation(Scenario):
                 f"{self.function} was made in a function, where another process cannot find it: use one job"
             )
         return _found, (self.module, self.file, self.function, self.options)
+
+
+def _is_for_the_runner(error: BaseException) -> bool:
+    """Whether it ends, or skips, all seeds: it does not say that one has failed."""
+    outcomes = sys.modules.get("_pytest.outcomes")
+    kinds = () if outcomes is None else (outcomes.Skipped, outcomes.Exit)
+    return isinstance(error, (KeyboardInterrupt, *kinds))
 
 
 class Broken(Violation):
@@ -144,7 +155,7 @@ def _found(module: str, file: str, function: str, options: Options) -> Simulatio
     for name in function.split("."):
         found = getattr(found, name)
     scenario: Simulation = found.scenario
-    scenario._set(options)
+    scenario.take(options)
     return scenario
 
 
@@ -168,8 +179,8 @@ class Simulated:
         return Summary(self.scenario.name)
 
     def run(self, seed: int, *, trace: Trace | None = None, nodes: int | None = None) -> Outcome:
-        """One run. Never raises for what the test finds: the outcome says it. Raises `ValueError` for a seed below 0,
-        which no command could run again."""
+        """One run of this seed, with `nodes` in place of those that the test asks for. Never raises for what the test
+        finds: the outcome says it. Raises `ValueError` for a seed below 0, which no command could run again."""
         if seed < 0:
             raise ValueError(f"a seed is a whole number of 0 or more, and not {seed!r}")
         settings = self.options.settings()
@@ -210,18 +221,20 @@ def simulate(
     faults: Faults | None = None,
     duration: float = 10.0,
     limit: float = 600.0,
-    reach: tuple[str, ...] = (),
+    reach: Iterable[str] = (),
 ) -> Callable[[Test], Simulated]:
     """Make a test of a coroutine function that is given a `Sim`. It runs once for each seed.
 
-    `nodes` is how many nodes there are, `faults` what may go wrong (by default everything), `duration` for how many
-    simulated seconds, which the test finds in `Sim.duration`, and `limit` when a run that has not ended is taken for
-    one that never will. `reach` names states, each of which some seed should come to (`Sim.reach`). Raises `ValueError`
-    or `TypeError` for what makes no sense.
+    `nodes` is how many nodes there are, `faults` what may go wrong (by default `Faults.swarm()`), `duration` for how
+    many simulated seconds, which the test finds in `Sim.duration`, and `limit` after how many simulated seconds a run
+    that has not ended is taken for one that never will. `reach` names states, each of which some seed should come to
+    (`Sim.reach`). Raises `ValueError` or `TypeError` for what makes no sense.
 
         @simulate(seeds=200, nodes=5, faults=Faults.swarm())
         async def test_no_money_is_lost(sim: Sim) -> None: ...
     """
+    if isinstance(reach, str):
+        raise TypeError(f"reach is to be a tuple of names, not {reach!r}")
     options = Options(
         seeds, nodes, Faults.swarm() if faults is None else faults, float(duration), float(limit), tuple(reach)
     )
@@ -233,8 +246,8 @@ def simulate(
             inspect.signature(test).bind(None)
         except TypeError as error:
             raise TypeError(
-                f"{test.__qualname__} is given the Sim and nothing else, no `self` and no fixtures ({error}): "
-                "write `async def test_...(sim: Sim)` outside of a class, and make what it needs in it"
+                f"{test.__qualname__} is given the Sim and nothing else, no `self` and no fixtures ({error}): write "
+                "`async def test_...(sim: Sim)`, in a class as a @staticmethod, and make what it needs in it"
             ) from None
         return Simulated(test, options)
 

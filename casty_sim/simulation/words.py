@@ -14,14 +14,17 @@ from ..scenario import Outcome
 from .simulate import Simulation
 
 
-def failed(scenario: Simulation, outcome: Outcome, target: str = "", what: str = "") -> str:
+def failed(
+    scenario: Simulation, outcome: Outcome, target: str = "", what: str = "", *, nodes: int | None = None
+) -> str:
     """A run that failed: what was broken, under what, and the command that does it again. For `target` see `again`;
-    `what` are the options that say which run it was, by default the one of its seed."""
-    options = scenario.options
+    `what` are the options that say which run it was, by default the one of its seed, and `nodes` how many there were
+    where they were not as many as the test asks for."""
+    nodes = scenario.options.nodes if nodes is None else nodes
     lines = [
         f"seed {outcome.seed} of {scenario.function} broke {outcome.problem}",
         f"  after {outcome.simulated_ns / SECOND:.3f} simulated seconds, {outcome.events} events",
-        f"  nodes: {options.nodes}; faults of this seed: {outcome.plan or 'none'}",
+        f"  nodes: {nodes}; faults of this seed: {outcome.plan or 'none'}",
         f"  {versions()}, digest {outcome.digest}",
         f"  again: {again(scenario, what or f'--sim-seed {outcome.seed}', target)} --sim-trace",
     ]

@@ -57,7 +57,13 @@ class SimServer(asyncio.AbstractServer):
 
     def _on_ready(self, sock: SimSocket) -> None:
         accepted, _ = sock.accept()
-        SimTransport(self._loop, accepted.take_end(), self._factory(), server=self)
+        try:
+            protocol = self._factory()
+        except BaseException:
+            # Nobody will ever serve it, and the other end is to know that.
+            accepted.close()
+            raise
+        SimTransport(self._loop, accepted.take_end(), protocol, server=self)
 
     async def serve_forever(self) -> None:
         """Accept connections until this is cancelled. Raises `RuntimeError` when it does already, or is closed."""

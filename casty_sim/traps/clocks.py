@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime
 import time
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,22 @@ def _formatted(loop: SimLoop, text: str, when: Any = None) -> str:
     return _strftime(text, time.gmtime(wall_ns(loop) // SECOND) if when is None else when)
 
 
+def _clock_ns(loop: SimLoop, clock: int) -> int:
+    """The clock of that number: all but the wall's and those of processors show the time since the beginning."""
+    if clock in _OF_THE_WALL:
+        return wall_ns(loop)
+    return 0 if clock in _OF_PROCESSORS else loop.host.now()
+
+
+_OF_THE_WALL = {getattr(time, f"CLOCK_{name}", -1) for name in ("REALTIME", "TAI")}
+_OF_PROCESSORS = {getattr(time, f"CLOCK_{name}", -1) for name in ("PROCESS_CPUTIME_ID", "THREAD_CPUTIME_ID", "PROF")}
+
+
+def _mktime(_: SimLoop, when: Any) -> float:
+    return float(calendar.timegm(tuple(when)))
+
+
+_datetime_at = datetime.datetime.__dict__["fromtimestamp"]
 _gmtime, _strftime, _asctime = time.gmtime, time.strftime, time.asctime
 
 
@@ -63,6 +80,9 @@ def places() -> list[Place]:
         Place(time, "ctime", lambda loop, seconds=None: _asctime(_or_now(_gmtime)(loop, seconds))),
         Place(time, "asctime", _structured(_asctime)),
         Place(time, "strftime", _formatted),
+        Place(time, "mktime", _mktime),
+        Place(time, "clock_gettime", lambda loop, clock: _clock_ns(loop, clock) / 1e9),
+        Place(time, "clock_gettime_ns", _clock_ns),
     ]
 
 
@@ -78,10 +98,21 @@ def _today(loop: SimLoop, kind: Any) -> Any:
     return now if issubclass(kind, datetime.datetime) else kind.fromordinal(now.toordinal())
 
 
+def _from_timestamp(_: SimLoop, kind: Any, timestamp: float, tz: Any = None) -> Any:
+    in_utc = _datetime_at.__get__(None, kind)
+    return in_utc(timestamp, datetime.UTC).replace(tzinfo=None) if tz is None else in_utc(timestamp, tz)
+
+
+def _date_from_timestamp(_: SimLoop, kind: Any, timestamp: float) -> Any:
+    return kind.fromordinal(datetime.datetime.fromtimestamp(timestamp, datetime.UTC).toordinal())
+
+
 def methods() -> list[Method]:
     """The methods of `datetime`."""
     return [
         class_method(datetime.datetime, "now", _now),
         class_method(datetime.datetime, "utcnow", _now),
         class_method(datetime.date, "today", _today),
+        class_method(datetime.datetime, "fromtimestamp", _from_timestamp),
+        class_method(datetime.date, "fromtimestamp", _date_from_timestamp),
     ]

@@ -48,8 +48,12 @@ def places() -> list[Place]:
     """Functions."""
     return [
         Place(os, "fork", _refuses("os.fork")),
+        Place(os, "forkpty", _refuses("os.fork")),
+        Place(os, "posix_spawn", _refuses("subprocess.Popen")),
+        Place(os, "posix_spawnp", _refuses("subprocess.Popen")),
         Place(os, "system", _refuses("subprocess.Popen")),
         Place(os, "kill", _refuses("os.kill")),
+        Place(os, "killpg", _refuses("os.kill")),
         Place(signal, "signal", _refuses("signal.signal")),
         Place(signal, "setitimer", _refuses("signal.signal")),
         Place(signal, "alarm", _refuses("signal.signal")),

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -140,14 +140,24 @@ def _sync(call: Callable[[], object]) -> Callable[[], Awaitable[None]]:
     return work
 
 
+async def _connect_with_another_socket() -> None:
+    await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=cast(Any, object()))
+
+
+async def _serve_with_another_socket() -> None:
+    await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=cast(Any, object()))
+
+
 CALLS: dict[str, list[Callable[[], Awaitable[None]]]] = {
     "ssl=": [_connect_with_tls, _serve_with_tls],
     "multiprocessing": [_sync(lambda: multiprocessing.Process(target=print).start())],
-    "os.fork": [_sync(lambda: os.fork())],
-    "os.kill": [_kill],
+    "os.fork": [_sync(lambda: os.fork()), _sync(lambda: os.forkpty())],
+    "os.kill": [_kill, _sync(lambda: os.killpg(1, 0))],
     "signal.signal": [_handle_signals, _sync(lambda: signal.alarm(1))],
     "subprocess.Popen": [
         _sync(lambda: subprocess.Popen(["true"])),
+        _sync(lambda: os.posix_spawn("/bin/true", ["true"], {})),
+        _sync(lambda: os.posix_spawnp("true", ["true"], {})),
         _sync(lambda: subprocess.run(["true"], check=True)),
         _sync(lambda: os.system("true")),
     ],
@@ -168,6 +178,7 @@ CALLS: dict[str, list[Callable[[], Awaitable[None]]]] = {
     "socket.send": [_of_a_socket(lambda sock: sock.send(b"x")), _of_a_socket(lambda sock: sock.sendall(b"x"))],
     "socket.connect": [_of_a_socket(lambda sock: sock.connect(("10.0.0.1", 1)))],
     "add_reader of another descriptor": [_reader],
+    "sock= of another socket": [_connect_with_another_socket, _serve_with_another_socket],
 }
 FROM_INSIDE: dict[str, Callable[[], Awaitable[None]]] = {
     "loop.stop": _sync(lambda: asyncio.get_running_loop().stop()),

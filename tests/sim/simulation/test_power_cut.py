@@ -253,6 +253,22 @@ def test_it_may_come_from_the_program_s_own_doing() -> None:
     world(main)
 
 
+def test_what_it_hands_to_an_executor_in_its_last_step_is_not_run(end: End) -> None:
+    after: list[str] = []
+
+    async def app(node: SimNode) -> None:
+        end(node.sim, node.id)
+        asyncio.get_running_loop().run_in_executor(None, after.append, "ran")
+        await asyncio.Event().wait()
+
+    async def main(sim: Sim) -> None:
+        sim.start("n1", app)
+        await asyncio.sleep(1)
+        assert after == []
+
+    world(main)
+
+
 def test_what_a_node_writes_in_the_step_in_which_it_cuts_its_own_power_is_under_the_cut() -> None:
     found: list[bool] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -10,9 +11,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from casty_sim.checkers.linearizability import Model, Operation
 from casty_sim.scenario import Outcome
 from casty_sim.simulation import Faults, Sim, SimNode, simulate
 from casty_sim.trace import Trace
+from casty_sim.world import Violation
 
 from . import programs
 from .programs import ask, diary, echo
@@ -226,6 +229,106 @@ def test_work_on_a_node_runs_on_its_loop_and_its_error_comes_back() -> None:
             await node.call(fails)
 
     run(calls)
+
+
+def test_a_node_may_have_work_done_on_another_one_and_hears_of_it_at_once() -> None:
+    async def calls(sim: Sim) -> None:
+        heard: list[tuple[str, float]] = []
+
+        async def asks(node: SimNode) -> None:
+            async def name() -> str:
+                return repr(asyncio.get_running_loop())
+
+            heard.append((await sim.node("n2").call(name), sim.clock))
+            await asyncio.Event().wait()
+
+        sim.start("n2", echo)
+        await asyncio.sleep(1)
+        sim.start("n1", asks)
+        await asyncio.sleep(1)
+        [(name, at)] = heard
+        assert "n2" in name
+        assert at == pytest.approx(1.0, abs=0.01)
+
+    run(calls)
+
+
+def test_what_is_no_exception_fails_the_test_with_its_seed_and_the_lines_it_came_from() -> None:
+    async def raises_nothing(sim: Sim) -> None:
+        with pytest.raises(LookupError):
+            await asyncio.sleep(1)
+
+    async def on_a_node(sim: Sim) -> None:
+        async def fails(node: SimNode) -> None:
+            pytest.fail("a node says so")
+
+        sim.start("n1", fails)
+        await asyncio.sleep(1)
+
+    async def leaves(sim: Sim) -> None:
+        raise SystemExit(3)
+
+    async def is_cancelled(sim: Sim) -> None:
+        raise asyncio.CancelledError
+
+    found = [simulate(nodes=1, faults=Faults.none())(each).run(0) for each in (raises_nothing, on_a_node)]
+    assert "DID NOT RAISE" in found[0].problem
+    assert "with pytest.raises(LookupError)" in found[0].traceback
+    assert "a node says so" in found[1].problem
+    assert 'pytest.fail("a node says so")' in found[1].traceback
+    assert simulate(nodes=1, faults=Faults.none())(leaves).run(0).rule.startswith("SystemExit")
+    assert simulate(nodes=1, faults=Faults.none())(is_cancelled).run(0).rule.startswith("CancelledError")
+
+
+def test_a_test_that_skips_itself_is_skipped() -> None:
+    async def skips(sim: Sim) -> None:
+        pytest.skip("not here")
+
+    with pytest.raises(pytest.skip.Exception):
+        simulate(nodes=1, faults=Faults.none())(skips).run(0)
+
+
+def test_a_line_that_cannot_be_logged_is_no_error_of_the_program_whether_lines_are_kept_or_not() -> None:
+    async def logs(sim: Sim) -> None:
+        logging.getLogger("shop").warning("%d apples", "many")
+
+    simulated = simulate(nodes=1, faults=Faults.none())(logs)
+    trace = Trace(keep=True)
+    assert not simulated.run(0).failed
+    assert not simulated.run(0, trace=trace).failed
+    assert "shop: a line that cannot be put together (TypeError" in trace.text()
+
+
+def test_what_a_client_was_doing_when_it_was_lost_may_have_happened() -> None:
+    async def loses(sim: Sim) -> None:
+        value = [0]
+
+        async def client(node: SimNode) -> None:
+            with sim.history.call(node.id, "value", 1):
+                value[0] = 1
+                await asyncio.Event().wait()
+
+        sim.start("n1", client)
+        await asyncio.sleep(1)
+        sim.crash("n1")
+        with sim.history.call("test", "value", None) as call:
+            await asyncio.sleep(1)
+            call.result = value[0]
+        assert len(sim.history) == 1
+        assert sim.history.check(Model("register", 0, _register))
+        with sim.history.call("test", "value", None) as call:
+            call.result = 2
+        with pytest.raises(Violation):
+            sim.history.check(Model("register", 0, _register))
+
+    run(loses)
+
+
+def _register(state: int, operation: Operation) -> tuple[bool, int]:
+    """Reads where the argument is `None`, and writes it otherwise."""
+    if operation.argument is None:
+        return operation.result == state, state
+    return True, operation.argument
 
 
 def test_a_name_stands_for_several_nodes_as_a_headless_service_does() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casty_sim.determinism import Difference, check
-from casty_sim.simulation import Faults, SimulationFailedError, simulate
+from casty_sim import determinism
+from casty_sim.determinism import CheckError, Difference, check
+from casty_sim.simulation import Faults, Sim, SimulationFailedError, simulate
 from casty_sim.simulation.closer import look_closer
 from casty_sim.tape import Tape
 
@@ -50,10 +52,24 @@ def test_seeds_may_be_spread_over_processes() -> None:
     assert (summary.seeds, summary.failures) == (4, [])
 
 
+def test_a_test_within_a_function_runs_in_one_process_only_and_says_why() -> None:
+    async def inside(sim: Sim) -> None:
+        await asyncio.sleep(1)
+
+    simulated = simulate(nodes=1, faults=Faults.none())(inside)
+    assert simulated.campaign(range(2)).seeds == 2
+    with pytest.raises(TypeError, match="was made in a function, where another process cannot find it: use one job"):
+        simulated.campaign(range(4), jobs=2)
+
+
 @settings(max_examples=5)
 @given(st.integers(0, 1000))
 def test_hypothesis_may_choose_the_seed(seed: int) -> None:
     assert not programs.answers.run(seed).failed
+
+
+async def wants_more(sim: Sim, tmp_path: Path) -> None:
+    await asyncio.sleep(1)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +80,10 @@ def test_hypothesis_may_choose_the_seed(seed: int) -> None:
         (lambda: simulate(nodes=0), "nodes"),
         (lambda: simulate(duration=0), "duration"),
         (lambda: Faults.only("earthquake"), "there is no kind of fault 'earthquake'; there are loss,"),
+        (lambda: Faults(down_at_once=-1), "down_at_once"),
+        (lambda: Faults(drift=1.0), "drift"),
+        (lambda: simulate(reach="leader"), "a tuple of names, not 'leader'"),
+        (lambda: simulate()(wants_more), "wants_more is given the Sim and nothing else"),  # type: ignore[arg-type]
         (lambda: simulate()(lambda sim: None), "no coroutine function"),  # type: ignore[arg-type, return-value]
         (lambda: simulate()(programs.takes_more), "given the Sim and nothing else.*'tmp_path'"),  # type: ignore[arg-type]
     ],
@@ -72,6 +92,17 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(call: object, text:
     assert callable(call)
     with pytest.raises((ValueError, TypeError), match=text):
         call()
+
+
+def test_a_closer_look_says_where_it_can_write_nothing(tmp_path: Path) -> None:
+    seed = next(seed for seed in range(20) if programs.never_down.run(seed).failed)
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    assert "no report could be written" in look_closer(programs.never_down, seed, taken, 0.0)[-1]
+
+
+def test_a_closer_look_at_what_does_not_fail_again_says_so(tmp_path: Path) -> None:
+    assert "it did NOT fail" in look_closer(programs.answers, 0, tmp_path, 1.0)[0]
 
 
 # -- determinism -------------------------------------------------------------------------------------------------------
@@ -98,6 +129,34 @@ def test_what_depends_on_the_process_is_found_and_the_first_event_pointed_at() -
     # The second question is the first that differs, and its bytes are in the event.
     assert "first" not in first.events[0]
     assert first.number > 10
+
+
+@pytest.mark.parametrize(
+    ("python", "text"),
+    [
+        ("#!/bin/sh\nexit 3", "that was to run seeds \\[0\\] ended with 3"),
+        ("#!/bin/sh\necho well", "ended without their digests:\nwell"),
+        ("#!/bin/sh\nexec sleep 20", "has not ended after 0.2 s"),
+        ("", "could not be started"),
+    ],
+)
+def test_a_process_that_says_nothing_of_its_seeds_is_an_error_with_the_reason(
+    python: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(determinism, "CHUNK_SECONDS", 0.2 if "sleep" in python else 60.0)
+    path = tmp_path / "python"
+    path.write_text(python)
+    path.chmod(0o700 if python else 0o600)
+    order = {"seeds": [0]}
+    with pytest.raises(CheckError, match=text):
+        determinism._run(order, 0, str(path))
+
+
+def test_a_program_may_print_whatever_it_wants_also_at_its_exit(tmp_path: Path) -> None:
+    path = tmp_path / "python"
+    path.write_text('#!/bin/sh\necho hello\necho \'digests of seeds: {"0": "ab"}\'\necho goodbye')
+    path.chmod(0o700)
+    assert determinism._run({"seeds": [0]}, 0, str(path)) == {"0": "ab"}
 
 
 # -- pytest ------------------------------------------------------------------------------------------------------------
@@ -156,6 +215,8 @@ def test_a_failing_seed_fails_the_item_with_its_report_and_tape(pytester: pytest
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["*crash*power cut*"])
     again.stdout.fnmatch_lines([f"*again: python -m pytest test_it.py::test_never_down --sim-tape {tape} --sim-trace"])
+    # Of the tape, and not of the seed with what the test asks for.
+    again.stdout.fnmatch_lines([f"*nodes: {Tape.load(tape)[1]['settings']['nodes']};*"])
     other = pytester.makepyfile(test_other=WELL)
     nothing = pytester.runpytest(str(other), "--sim-tape", str(tape))
     nothing.assert_outcomes(skipped=1)
@@ -195,3 +256,51 @@ def test_options_that_make_no_sense_are_refused(pytester: pytest.Pytester, optio
     result = pytester.runpytest(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([text])
+
+
+MARKED = """
+import pytest
+from tests.sim.simulation.programs import answers, never_down
+
+test_answers = pytest.mark.slow(answers)
+test_never_down = pytest.mark.skip(reason="not today")(never_down)
+"""
+IN_A_CLASS = """
+from casty_sim import Faults, simulate
+
+class TestShop:
+    @staticmethod
+    @simulate(seeds=2, nodes=1, faults=Faults.none())
+    async def test_opens(sim):
+        assert sim.nodes == ("n1",)
+"""
+FIXTURES = """
+import pytest
+from casty_sim import simulate
+
+@pytest.mark.usefixtures("tmp_path")
+@simulate()
+async def test_files(sim):
+    assert sim.nodes
+"""
+
+
+def test_marks_of_pytest_are_obeyed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=MARKED)
+    pytester.makeini("[pytest]\nmarkers = slow")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1, skipped=1)
+    pytester.runpytest_subprocess("-m", "slow").assert_outcomes(passed=1, deselected=1)
+
+
+def test_marks_that_have_no_effect_are_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=FIXTURES)
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*test_files is simulated, and pytest.mark.usefixtures has no effect*"])
+
+
+def test_a_simulated_test_may_be_in_a_class(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=IN_A_CLASS)
+    result = pytester.runpytest("--sim-jobs", "2")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["test_it.py::TestShop::test_opens: 2 seeds, *"])

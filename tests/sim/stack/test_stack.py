@@ -464,3 +464,23 @@ def test_sockets_that_only_ask_for_the_own_address() -> None:
         assert sock.fileno() == -1
 
     world(main)
+
+
+def test_a_connection_for_which_no_protocol_can_be_made_is_closed() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        told: list[str] = []
+        loop.set_exception_handler(lambda _, context: told.append(repr(context["exception"])))
+
+        def fails() -> asyncio.Protocol:
+            raise LookupError("no protocol")
+
+        server = await loop.create_server(fails, "localhost", 80)
+        reader, writer = await asyncio.open_connection("localhost", 80)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        assert told == ["LookupError('no protocol')"]
+        writer.close()
+        server.close()
+
+    alone(main)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import choice, randrange
 from random import random as kept_random
@@ -45,6 +45,9 @@ CLOCKS: dict[str, Callable[[], float]] = {
     "time.perf_counter": lambda: time.perf_counter(),
     "time.monotonic_ns": lambda: time.monotonic_ns() / 1e9,
     "time.perf_counter_ns": lambda: time.perf_counter_ns() / 1e9,
+    "time.clock_gettime": lambda: time.clock_gettime(time.CLOCK_MONOTONIC),
+    "time.clock_gettime_ns": lambda: time.clock_gettime_ns(time.CLOCK_MONOTONIC) / 1e9,
+    "time.clock_gettime, of the wall": lambda: time.clock_gettime(time.CLOCK_REALTIME) - EPOCH.timestamp(),
     "time.time": lambda: time.time() - EPOCH.timestamp(),
     "time.time_ns": lambda: time_ns() / 1e9 - EPOCH.timestamp(),
     "datetime.now": lambda: (datetime.datetime.now() - EPOCH.replace(tzinfo=None)).total_seconds(),
@@ -85,6 +88,36 @@ def test_dates_and_subclasses_are_of_their_kinds() -> None:
         assert datetime.datetime.now(zone).hour == 5
 
     run(work)
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine under the simulation is in another time zone than its hosts."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "JST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+def test_hosts_are_in_utc_wherever_the_machine_is() -> None:
+    def look() -> list[Any]:
+        at = EPOCH.timestamp() + 20 * 3600
+        return [
+            datetime.datetime.fromtimestamp(at).hour,
+            datetime.datetime.fromtimestamp(at, EPOCH.tzinfo).hour,
+            datetime.date.fromtimestamp(at).day,
+            time.mktime(time.localtime(at)) == at,
+            time.localtime(at).tm_hour,
+        ]
+
+    assert run(look) == [20, 20, 1, True, 20]
+    assert look() == [5, 20, 2, True, 5]
+
+
+def test_no_clock_of_a_processor_moves() -> None:
+    assert run(lambda: time.clock_gettime_ns(time.CLOCK_PROCESS_CPUTIME_ID), after=1.0) == 0
 
 
 def test_nothing_takes_processor_time() -> None:
