@@ -51,7 +51,7 @@ async def is_too_busy(sim: Sim) -> None:
             sim.pause(name, length)
 
 
-@simulate(seeds=8, nodes=4, faults=Faults.none())
+@simulate(seeds=4, nodes=4, faults=Faults.none())
 async def one_comes_and_one_leaves(sim: Sim) -> None:
     """Nobody is lost, so whoever asks hears what was done."""
     for name in sim.nodes[:3]:

@@ -57,13 +57,13 @@ async def leave_together(sim: Sim, longest_pause: float) -> None:
         await asyncio.sleep(0.1)
 
 
-@simulate(seeds=25, nodes=4, faults=Faults.none())
+@simulate(seeds=12, nodes=4, faults=Faults.none())
 async def at_the_same_instant(sim: Sim) -> None:
     """Nobody has heard of it from anybody."""
     await leave_together(sim, 0.0)
 
 
-@simulate(seeds=25, nodes=4, faults=Faults(("tail", "pause", "clog"), at_once=False))
+@simulate(seeds=12, nodes=4, faults=Faults(("tail", "pause", "clog"), at_once=False))
 async def while_some_are_slow(sim: Sim) -> None:
     """Some leave when others have heard of nothing yet."""
     await leave_together(sim, 0.05)
