@@ -121,23 +121,6 @@ def _guard_turn(body: Body, entity: Entity, handler: Callable[..., Any], first: 
     return result
 
 
-def _guard_told(body: Body, entity: Entity, handler: Callable[..., Any], told: Told) -> Any:
-    """The same for a message that nobody waits for, where nothing is kept."""
-    if not entity.begins_told(told):
-        return None
-    context, message = body.context, told.message
-    context._sender = told.sender
-    try:
-        result = handler(context, message) if body.context_first else handler(message, context)
-    except BaseException:
-        entity.ends_silently(told, body)
-        raise
-    if type(result) is CoroutineType or (not isinstance(result, Behavior) and inspect.isawaitable(result)):
-        return _finish_silently(body, entity, told, result)
-    entity.ends_silently(told, body)
-    return result
-
-
 async def _finish_silently(body: Body, entity: Entity, turn: Turn | Told, result: Any) -> Any:
     try:
         return await result

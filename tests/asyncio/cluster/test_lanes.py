@@ -13,6 +13,7 @@ import pytest
 
 from casty_asyncio import Remote
 from casty_asyncio.clock import Clock
+from casty_asyncio.cluster import incoming
 from casty_asyncio.cluster import lanes as module
 from casty_asyncio.cluster.lanes import Lanes
 from casty_asyncio.transport.connection import Connection
@@ -199,7 +200,7 @@ async def test_rule_4_an_address_at_which_nobody_listens_is_told_of_and_tried_ag
 
 async def test_rule_5_a_lane_whose_other_end_gives_no_sign_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENT_SECONDS", 0.05)
-    monkeypatch.setattr(module, "SIGN_SECONDS", 60.0)
+    monkeypatch.setattr(incoming, "SIGN_SECONDS", 60.0)
     async with two() as (a, b):
         a.say(b, Seek((), 1))
         await until(lambda: a.lost == [b.address])
@@ -207,7 +208,7 @@ async def test_rule_5_a_lane_whose_other_end_gives_no_sign_is_closed(monkeypatch
 
 async def test_rule_5_signs_keep_a_lane_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENT_SECONDS", 5.0)
-    monkeypatch.setattr(module, "SIGN_SECONDS", 0.001)
+    monkeypatch.setattr(incoming, "SIGN_SECONDS", 0.001)
     async with two() as (a, b):
         a.say(b, Seek((), 1))
         lane: Any = a.lanes.lane(b.address, Kind.CLUSTER)
@@ -219,8 +220,8 @@ async def test_rule_5_signs_keep_a_lane_open(monkeypatch: pytest.MonkeyPatch) ->
 async def test_rule_5_a_lane_that_is_not_used_is_closed_and_nobody_is_told_that_anything_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "SIGN_SECONDS", 0.001)
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(incoming, "SIGN_SECONDS", 0.001)
+    monkeypatch.setattr(incoming, "IDLE_SECONDS", 0.02)
     async with two() as (a, b):
         a.say(b, Versions(()))
         lane: Any = a.lanes.lane(b.address, Kind.SHARDS)
@@ -350,6 +351,7 @@ async def test_rule_7_of_acknowledgements_that_wait_the_last_is_said(monkeypatch
 async def test_rule_7_an_acknowledgement_of_many_messages_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENT_SECONDS", 60.0)
     monkeypatch.setattr(module, "PATIENT_COUNT", 10)
+    monkeypatch.setattr(incoming, "PATIENT_COUNT", 10)
     async with two() as (a, b):
         a.say(b, Versions(()))
         await until(lambda: len(b.heard) == 1)
@@ -368,7 +370,7 @@ async def test_rule_7_who_gets_many_messages_at_once_says_soon_what_it_has_accep
         b.say(a, Versions(()))
         await until(lambda: len(a.heard) == len(b.heard) == 1)
         accepted = a.say(b, Routed("r", 0, Accepted(1, 1, 1)))
-        b.say(a, Routed("r", 0, Post(1, 1, 1, (b"x",) * module.PATIENT_COUNT)))
+        b.say(a, Routed("r", 0, Post(1, 1, 1, (b"x",) * incoming.PATIENT_COUNT)))
         await until(lambda: len(b.heard) == 2)
         assert b.heard[1] == accepted
 
