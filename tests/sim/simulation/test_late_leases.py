@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from attrs import frozen
-
-from casty_asyncio import Actor, ActorSystem, Context, RaftConfig, ReplicationConfig
+from casty_asyncio import ActorSystem, RaftConfig, ReplicationConfig
 from casty_sim.simulation import Faults, Sim, SimNode, simulate
+
+from .counters import Add, Counter
 
 FAST = RaftConfig(heartbeat_interval=0.05, election_timeout_min=0.1, election_timeout_max=0.2)
 """With this a lease lasts for 150 ms."""
 PAUSES = (0.1, 0.2)
 PATIENCE = 20.0
-
-
-@frozen
-class Add:
-    number: int
-
-
-class Counter(Actor[Add]):
-    """Adds up."""
-
-    def __init__(self, entity_id: str) -> None:
-        self.value = 0
-
-    async def receive(self, msg: Add, ctx: Context[Add]) -> None:
-        self.value += msg.number
-        ctx.reply(self.value)
 
 
 async def application(node: SimNode) -> None:

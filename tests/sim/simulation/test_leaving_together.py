@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from attrs import frozen
-
-from casty_asyncio import Actor, ActorSystem, Context, ReplicationConfig
+from casty_asyncio import ActorSystem, ReplicationConfig
 from casty_sim.simulation import Faults, Sim, SimNode, simulate
+
+from .counters import Add, Counter
 
 LONGEST_SECONDS = 10.0
 """A third of the time for which a node waits for others to take what it has: nobody is there who could."""
-
-
-@frozen
-class Add:
-    number: int
-
-
-class Counter(Actor[Add]):
-    """Adds up."""
-
-    def __init__(self, entity_id: str) -> None:
-        self.value = 0
-
-    async def receive(self, msg: Add, ctx: Context[Add]) -> None:
-        self.value += msg.number
-        ctx.reply(self.value)
 
 
 async def application(node: SimNode) -> None:
