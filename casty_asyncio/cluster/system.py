@@ -52,14 +52,12 @@ from .spawning import region_name, settings_of, spawn_broadcast, spawn_region, s
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .storage import StorageError
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
+from .waiting import wait_for_health, wait_for_members, wait_until
 
 if TYPE_CHECKING:
     from ..actor import Actor
 
 _WAIT_SECONDS = 30.0
-_LOOK_SECONDS = 0.02
-"""How often it is looked whether a node has become ready, or members have votes: no event tells of that."""
-
 
 STARTED: list[Callable[[DistributedSystem], None]] = []
 """Told of every node that begins to start in this process: for simulators, which have to see all of a cluster."""
@@ -258,30 +256,8 @@ class DistributedSystem(ActorSystem):
         check_count("the count of wait_for", count)
         check_timeout("the timeout of wait_for", timeout)
 
-        def knows() -> str:
-            known = ", ".join(member.node_id for member in self.members) or "none"
-            inside = self._joined()
-            votes = len(inside.node.agreed_voters)
-            up = f"{inside.views.count()} that are up: {known}"
-            return f"{up}; its leader is {self.leader_id}; {votes} vote{inside.problems()}"
-
-        def are_there() -> bool:
-            return self._joined().views.count() >= count and self.leader_id is not None
-
-        loop = asyncio.get_running_loop()
-        until = loop.time() + timeout
-        what = f"{count} members and a leader"
-        await self._until("wait_for", are_there, timeout, what, knows)
-        node, views = self._joined().node, self._joined().views
-        votes = min(count - 1 + count % 2, self._setup.options.max_voters)
-        # Members are given votes one by one.
-        while len(node.agreed_voters) < votes and not views.gone.is_set():
-            if loop.time() >= until:
-                raise ClusterTimeoutError(
-                    f"{self.node_id} waited {timeout:g} s for {what}, and until {votes} vote, and knows of {knows()}"
-                )
-            await asyncio.sleep(_LOOK_SECONDS)
-        self._check_here()
+        await self.start()
+        await wait_for_members(self._joined(), count, timeout, self._setup.options.max_voters)
 
     async def wait_for_service[M](
         self, key: ServiceKey[M], count: int = 1, timeout: float = _WAIT_SECONDS
@@ -296,32 +272,11 @@ class DistributedSystem(ActorSystem):
         def found() -> int:
             return len(registry.listing(key))
 
-        what = f"{count} actors that offer {key.name!r}"
-        await self._until("wait_for_service", lambda: found() >= count, timeout, what, lambda: f"{found()}")
-        return registry.listing(key)
-
-    async def _until(
-        self, call: str, condition: Callable[[], bool], timeout: float, what: str, knows: Callable[[], str]
-    ) -> None:
-        """Wait until something is so that depends on what this node learns. `knows` says how far that is."""
-        check_timeout(f"the timeout of {call}", timeout)
+        check_timeout("the timeout of wait_for_service", timeout)
         await self.start()
-        views = self._joined().views
-        try:
-            async with asyncio.timeout(timeout):
-                await views.until(condition)
-        except TimeoutError as error:
-            raise ClusterTimeoutError(
-                f"{self.node_id} waited {timeout:g} s for {what}, and knows of {knows()}"
-            ) from error
-        self._check_here()
-
-    def _check_here(self) -> None:
-        views = self._joined().views
-        if views.fault is not None:
-            raise StorageError(str(views.fault)) from views.fault
-        if views.gone.is_set():
-            raise ExpelledError(f"{self.node_id} is no member of its cluster: {views.expelled or 'it has left'}")
+        what = f"{count} actors that offer {key.name!r}"
+        await wait_until(self._joined(), lambda: found() >= count, timeout, what, lambda: f"{found()}")
+        return registry.listing(key)
 
     async def wait_ready(self, timeout: float = _WAIT_SECONDS) -> None:
         """Wait until the node can act as a member, which `health().ready` says.
@@ -330,14 +285,8 @@ class DistributedSystem(ActorSystem):
         """
         check_timeout("the timeout of wait_ready", timeout)
         await self.start()
-        loop = self._runtime("ended").loop
-        until = loop.time() + timeout
-        while not (health := self.health()).ready:
-            self._check_here()
-            if loop.time() >= until:
-                why = "; ".join(health.reasons) + self._joined().problems()
-                raise ClusterTimeoutError(f"the node is not ready after {timeout:g} s: {why}")
-            await asyncio.sleep(_LOOK_SECONDS)
+        self._runtime("ended")
+        await wait_for_health(self._joined(), self.health, timeout)
 
     async def forget(self, node_id: str, timeout: float = _WAIT_SECONDS) -> None:
         """Forget a member that is unreachable and does not come back: it counts for durability no more.
