@@ -1,7 +1,7 @@
 """Waiting until a cluster has come to be something, as one of its nodes sees it.
 
-All of these raise `ClusterTimeoutError` after `timeout` seconds, with what the node knows by then, `ExpelledError` where
-it is no member any more, and `StorageError` where its disk has failed.
+All of these raise `ClusterTimeoutError` after `timeout` seconds, with what the node knows by then, `ExpelledError`
+where it is no member any more, and `StorageError` where its disk has failed.
 """
 
 from __future__ import annotations
