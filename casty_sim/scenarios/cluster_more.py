@@ -14,9 +14,10 @@ from ..scenario import Outcome, Scenario, Settings
 from ..tape import Tape
 from ..trace import Trace
 from ..world import Host, Violation
-from .cluster import OPTIONS, STEP, ClusterWorld, await_health, await_progress
+from .cluster import STEP, ClusterWorld, await_health, await_progress
 from .cluster_clients import Ask
 from .cluster_host import ClusterProgram
+from .cluster_variety import OPTIONS
 
 WILD = FaultOptions(kinds=("drift", "isolate", "pause", "one way"), every_ns=250 * MILLISECOND, drift=0.8)
 """Clocks that run at up to almost twice their speed, or stand almost still."""
