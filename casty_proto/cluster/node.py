@@ -10,6 +10,7 @@ A node is made of parts, each with a subject of its own, on a common core (`core
     routing.py     messages to the owners of shards            owning.py      its own shards: lease, states, messages
     governing.py   the leader: members and voters              assigning.py   the leader: leases and owners
     direct.py      what can be asked of it at any time         early.py       what it is told before it can count
+    disk.py        what it has written down, and recovers
 
 This file gives each event to the part that it is for, and tells the parts of what others have found. A message for a
 shard goes this way:
@@ -54,9 +55,9 @@ from . import core as keys
 from . import events
 from .applying import Discovering
 from .checks import NodeKey
-from .consensus import NodeRecovered, checkpoint_node, founding_records, recover_node
 from .core import SEEK, Core, is_due
 from .direct import Direct
+from .disk import Membership, NodeRecovered, checkpoint_node, founding_records, recover_node
 from .doors import Door, door_of, is_envelope
 from .early import Early
 from .events import NodeEffect, NodeEvent, Received, Standing, Tell
@@ -330,7 +331,7 @@ class Node(Direct):
             return
         core.cluster = recovered.cluster
         if recovered.node != core.info:
-            core.out.append(Persist(1, events.Membership(core.cluster, core.info)))
+            core.out.append(Persist(1, Membership(core.cluster, core.info)))
         if core.cluster == core.key and not recovered.raft.base.configuration.voters:
             # It was about to found the cluster, and has not written that down to the end.
             self._found()
@@ -347,7 +348,7 @@ class Node(Direct):
                 self._found()
             case Admitted(cluster, contacts):
                 core.cluster = cluster
-                core.out.append(Persist(1, events.Membership(cluster, core.info)))
+                core.out.append(Persist(1, Membership(cluster, core.info)))
                 self._enter(Recovered(), contacts).join()
             case TurnedAway(reason):
                 core.deadlines.clear()
