@@ -9,6 +9,8 @@ and judged is the same for machines and for applications (`cluster_run.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from casty_proto.cluster import events
@@ -149,6 +151,19 @@ class ClusterWorld(ClusterRun):
                 keep_ask(timeline, ask, "", None, ask.op.reply_to, None)
         record(timeline, self.history, self.finding, lambda each: str(each.client).partition(".")[0])
 
+    @contextmanager
+    def telling(self, outcome: Outcome) -> Iterator[None]:
+        """Within, the run goes on. However it ends, the outcome and a report are told of it."""
+        world = self.world
+        outcome.reached = world.reached
+        try:
+            yield
+        finally:
+            if world.trace.timeline is not None:
+                self.keep_history(world.trace.timeline)
+            outcome.events = world.events
+            outcome.simulated_ns = world.now
+
     def abandoned(self) -> None:
         """What is out now, and what was out when a host lost power, does not end any more."""
         self._abandoned = True
@@ -209,33 +224,31 @@ class ClusterScenario(Scenario):
 
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
         cluster = self.build(tape, settings, trace)
-        world = cluster.world
-        outcome.reached = world.reached
         outcome.plan = cluster.plan.words()
-        policy = cluster.policy
+        with cluster.telling(outcome):
+            try:
+                self._play(cluster, outcome)
+            finally:
+                outcome.faults = cluster.plan.faults
+
+    def _play(self, cluster: ClusterWorld, outcome: Outcome) -> None:
+        world, policy = cluster.world, cluster.policy
         nemesis = Nemesis(world, cluster.hosts, cluster.plan, FAULTS, policy.may_crash, policy.may_wipe)
         cluster.begin()
         nemesis.begin()
-        try:
-            world.run(settings.safety_ns)
-            cluster.workload.end()
-            nemesis.end(cluster.hosts, Link())
-            healed_at = world.now
-            cluster.calm_at = healed_at + cluster.plan.link.tail_ns + SETTLED
-            await_health(cluster)
-            outcome.well_after_ns = world.now - healed_at
-            await_progress(cluster)
-            if cluster.loses_one:
-                outcome.well_after_ns = max(outcome.well_after_ns, await_loss(cluster))
-            self._check_writes(cluster)
-            self._check_history(cluster, outcome)
-            world.digest_states()
-        finally:
-            if trace.timeline is not None:
-                cluster.keep_history(trace.timeline)
-            outcome.faults = cluster.plan.faults
-            outcome.events = world.events
-            outcome.simulated_ns = world.now
+        world.run(cluster.settings.safety_ns)
+        cluster.workload.end()
+        nemesis.end(cluster.hosts, Link())
+        healed_at = world.now
+        cluster.calm_at = healed_at + cluster.plan.link.tail_ns + SETTLED
+        await_health(cluster)
+        outcome.well_after_ns = world.now - healed_at
+        await_progress(cluster)
+        if cluster.loses_one:
+            outcome.well_after_ns = max(outcome.well_after_ns, await_loss(cluster))
+        self._check_writes(cluster)
+        self._check_history(cluster, outcome)
+        world.digest_states()
 
     def build(self, tape: Tape, settings: Settings, trace: Trace) -> ClusterWorld:
         """The cluster of a run."""

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from casty_proto.cluster import events
 from casty_proto.cluster.checks import NodeKey
 from casty_proto.machine import Instant
 
@@ -19,11 +20,12 @@ from ..checkers.cluster_losses import Losses
 from ..checkers.cluster_owners import Owners
 from ..checkers.cluster_views import Views
 from ..checkers.cluster_writes import Writes
-from ..checkers.linearizability import Finding, Operation, Verdict, check, draw, register
+from ..checkers.history import BUDGET, judge
+from ..checkers.linearizability import Finding, Operation, check, register
 from ..scenario import Outcome, Settings
 from ..tape import Tape
 from ..trace import Trace
-from ..world import Host, Violation, World
+from ..world import Host, World
 from .cluster_clients import Ask
 from .cluster_ops import BOSS, COUNTERS, NAMES, REGISTERS, Spot
 from .cluster_policy import Policy
@@ -108,6 +110,15 @@ class ClusterRun(Variety, ABC):
             if self.losses.too_many(1 if self.sync_count == 1 else 2):
                 self.writes.excused[spot] = None
 
+    def owners_changed(self, program: Any, effect: events.OwnersChanged) -> None:
+        """A program has heard of other owners: from whom its node has what it is given, at which epoch."""
+        if effect.to == program.node.key:
+            for shard, before in effect.shards:
+                program.given[effect.region, shard] = (effect.epoch, None if effect.forced else before)
+        if effect.forced and any(before is not None for _, before in effect.shards):
+            self.world.reach("a shard was taken by force")
+        program.host.moment()
+
     def cannot_be_done(self, ask: Ask) -> bool:
         """Whether it is no wonder that an ask fails: what all backups are to have needs those who are gone for good."""
         return bool(self.dead) and self.sync_count == -1 and ask.spot[0] == REGISTERS
@@ -117,12 +128,8 @@ class ClusterRun(Variety, ABC):
         excused = dict.fromkeys(shard for region, shard in self.writes.excused if region == REGISTERS)
         shard_of = self.programs()[0].node.shard_of
         history = [each for each in self.history if shard_of(REGISTERS, str(each.key)) not in excused]
-        finding = self.finding = check(history, register(None), budget=100_000)
-        if finding.verdict is Verdict.UNKNOWN:
-            outcome.unknown = True
-        if finding.verdict is Verdict.NOT_LINEARIZABLE:
-            about = [each for each in history if each.key == finding.key]
-            raise Violation("linearizability", f"the history of {finding.key} has no order\n{draw(about)}")
+        self.finding = check(history, register(None), BUDGET)
+        judge(history, self.finding, outcome)
 
     # -- the truth -----------------------------------------------------------------------------------------------------
 
