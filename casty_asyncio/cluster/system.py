@@ -481,8 +481,9 @@ class DistributedSystem(ActorSystem):
 
         From then on `lookup(name)` finds it on all nodes, a moment later on those that lag behind, and at once where
         the answer is awaited. The name is free again when the actor has stopped, or its node leaves or is held to be
-        dead: an actor whose node was cut off for so long goes on without the name, a warning is logged, and it may
-        claim the name once more. `NameChanged` on the event stream tells of all that. What must be done by one actor
+        dead: an actor whose node was cut off for so long goes on without the name, and a warning is logged. When the
+        node is back, the name is claimed again by itself; where another actor has it by then, an error is logged, and
+        it is not claimed any more. `NameChanged` on the event stream tells of all that. What must be done by one actor
         at a time, whatever happens, is the work of a singleton.
 
         To claim what the actor has already changes nothing. Raises `NameTakenError`, whose text says who has it;
