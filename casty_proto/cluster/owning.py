@@ -373,6 +373,16 @@ class Owning:
             found += [f"{region}/{shard} has no copy at {node}" for node in self._keeping.gaps((region, shard))]
         return tuple(found)
 
+    def copies(self, region: str) -> dict[int, int]:
+        """Of each shard of a region that is open here: how many complete copies there are, the one here included. What
+        a member has that is down does not count."""
+        found: dict[int, int] = {}
+        for spot in self._spots:
+            if spot[0] == region and self._homes.phase_of(*spot) is Phase.OPEN:
+                members = [self._core.state.member(node) for node in self._keeping.complete(spot)]
+                found[spot[1]] = 1 + sum(one is not None and one.status is not Status.DOWN for one in members)
+        return found
+
     def shortages(self) -> tuple[str, ...]:
         """Of which types writes cannot be acknowledged here, for people: there are too few nodes for backups."""
         counts: dict[str, int] = {}
