@@ -231,7 +231,7 @@ def test_a_test_that_a_function_made_is_called_what_pytest_calls_it(pytester: py
         ["*again: python -m pytest test_it.py::test_made --sim-seed 0 --sim-trace", "*report: *test_made-0.html"]
     )
     spread = pytester.runpytest("--sim-jobs", "2")
-    spread.stdout.fnmatch_lines(["*TypeError: * was made in a function*use one job"])
+    spread.stdout.fnmatch_lines(["--sim-jobs: * was made in a function*use one job"])
 
 
 def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:
