@@ -78,6 +78,8 @@ class FileDisk(Disk):
         self._databases: dict[str, None] = {}
         """Files of which SQLite takes care (rule 4)."""
         self._connections: list[sqlite3.Connection] = []
+        self._before_last_step: dict[str, bytes | None] | None = None
+        """What there was when a program ended itself, for as long as its last step lasts."""
 
     @property
     def root(self) -> Path:
@@ -96,7 +98,10 @@ class FileDisk(Disk):
     # -- what programs do ----------------------------------------------------------------------------------------------
 
     def own(self, path: Any, what: str = "writing to") -> str:
-        """The full path of a file on this disk. Raises `NotSimulatedError` for others (rule 6)."""
+        """The full path of a file on this disk. Raises `NotSimulatedError` for others (rule 6), and `OSError` after the
+        end of the program."""
+        if self._before_last_step is not None:
+            raise OSError(errno.EIO, "the program has ended itself with os._exit")
         full: str = os.path.abspath(os.fspath(path))
         if not self.holds(full):
             refuse(f"{what} {full}", OUTSIDE)
@@ -167,6 +172,19 @@ class FileDisk(Disk):
         for connection in connections:
             with suppress(sqlite3.Error):
                 connection.close()
+
+    def begin_of_last_step(self) -> None:
+        """The program has ended itself, but its last step still goes on: nothing can be opened for writing any more."""
+        with running.outside():
+            self._before_last_step = {path: _content(path) for path in self._synced}
+
+    def end_of_last_step(self) -> None:
+        """What was written to open files since then is undone."""
+        before, self._before_last_step = self._before_last_step or {}, None
+        with running.outside():
+            for path, content in before.items():
+                if _content(path) != content:
+                    _restore(path, content)
 
     def power_cut(self) -> None:
         """Rules 2 and 4."""

@@ -27,7 +27,7 @@ from .faults import Faults
 from .history import History
 from .losses import Losses
 from .node import PORT, App, SimNode, describe
-from .process import Process
+from .process import Process, TestProcess
 
 if TYPE_CHECKING:
     from casty_asyncio import ClusterClient
@@ -353,7 +353,8 @@ class Sim:
             raise RuntimeError(f"{name} was never started")
         node.role = None
         node.host.disk.failed = False
-        node.process = process = Process(lambda: app(node), lambda process: self._on_end(node, process), node.is_now)
+        kind = TestProcess if node is self._test else Process
+        node.process = process = kind(lambda: app(node), lambda process: self._on_end(node, process), node.is_now)
         self._lives.append(process)
         return process
 
