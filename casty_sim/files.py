@@ -25,7 +25,6 @@ import errno
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -35,6 +34,7 @@ from typing import Any, Self
 from attrs import frozen
 
 from .boundary import OUTSIDE, refuse
+from .directories import Directory, new_directory
 from .disk import Disk, DiskProfile
 from .loop import running
 from .tape import Stream
@@ -72,7 +72,7 @@ class FileDisk(Disk):
         self.tell: Callable[[Callable[[], str]], object] = _ignore
         """Hears what a power cut has done to each file that was not synced, in words."""
         self._choices = choices
-        self._root: Path | None = None
+        self._directory: Directory | None = None
         self._synced: dict[str, Synced] = {}
         """Files that were opened for writing."""
         self._databases: dict[str, None] = {}
@@ -84,16 +84,14 @@ class FileDisk(Disk):
     @property
     def root(self) -> Path:
         """Its directory."""
-        if self._root is None:
-            memory = Path("/dev/shm")
-            parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+        if self._directory is None:
             with running.outside():
-                self._root = Path(tempfile.mkdtemp(prefix=f"casty-sim-{self._name}-", dir=parent)).resolve()
-        return self._root
+                self._directory = new_directory(self._name)
+        return self._directory.path
 
     def holds(self, path: Any) -> bool:
         """Whether a path is on this disk."""
-        return self._root is not None and Path(os.path.abspath(path)).is_relative_to(self._root)
+        return self._directory is not None and Path(os.path.abspath(path)).is_relative_to(self._directory.path)
 
     # -- what programs do ----------------------------------------------------------------------------------------------
 
@@ -212,7 +210,7 @@ class FileDisk(Disk):
             self.end_of_program()
             self._synced.clear()
             self._databases.clear()
-            for each in () if self._root is None else list(self._root.iterdir()):
+            for each in () if self._directory is None else list(self._directory.path.iterdir()):
                 if each.is_dir():
                     shutil.rmtree(each)
                 else:
@@ -222,9 +220,9 @@ class FileDisk(Disk):
     def close(self) -> None:
         """Remove the directory: the world is over."""
         self.end_of_program()
-        if self._root is not None:
-            shutil.rmtree(self._root, ignore_errors=True)
-            self._root = None
+        if self._directory is not None:
+            self._directory.remove()
+            self._directory = None
 
 
 class SimConnection(sqlite3.Connection):
