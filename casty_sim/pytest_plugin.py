@@ -205,10 +205,13 @@ class SimulatedItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The text of the failure says all; where it came from within the simulator says nothing."""
+        from .campaign import NotSentError, WorkerError
         from .simulation.simulate import SimulationFailedError
 
         if isinstance(excinfo.value, SimulationFailedError):
             return str(excinfo.value)
+        if isinstance(excinfo.value, NotSentError | WorkerError):
+            return f"--sim-jobs: {excinfo.value}"
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:

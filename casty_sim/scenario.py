@@ -70,6 +70,15 @@ class Outcome:
         return bool(self.rule)
 
 
+class Abandoned(BaseException):
+    """Raised by `Scenario.play` where a run says that there are to be no others, as a test does that skips itself.
+    `run` raises `error`."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Scenario(ABC):
     """One kind of run. `name` and `help` are shown to people; `states` must each be reached by some run."""
 
@@ -85,7 +94,8 @@ class Scenario(ABC):
 
     @abstractmethod
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
-        """Build the world, run it, and check it. Fills in the outcome as it goes. Raises `Violation`."""
+        """Build the world, run it, and check it. Fills in the outcome as it goes. Raises `Violation`, or
+        `Abandoned`."""
 
 
 def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace: Trace | None = None) -> Outcome:
@@ -98,6 +108,8 @@ def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace:
     outcome = Outcome(tape.seed)
     try:
         scenario.play(tape, settings or Settings(), trace, outcome)
+    except Abandoned as abandoned:
+        raise abandoned.error from None
     except Violation as violation:
         outcome.rule, outcome.problem, outcome.traceback = violation.rule, str(violation), violation.traceback
     except AssertionError as error:

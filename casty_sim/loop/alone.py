@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from casty_proto.machine import Instant
 
+from ..boundary import refuse
 from ..files import FileDisk
 from ..network import Link
 from ..stack.words import kind_of, words_of
@@ -49,6 +50,10 @@ class LoopProgram(Program):
             self.loop.wake()
         finally:
             running.leave()
+
+    def exit_at_once(self, what: str, status: int) -> NoReturn:
+        """It has called a function that ends a process. Raises `NotSimulatedError`: it has none of its own."""
+        refuse(what)
 
     def deadline(self) -> Instant | None:
         """When the loop has something to do."""

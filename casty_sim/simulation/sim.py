@@ -27,7 +27,7 @@ from .faults import Faults
 from .history import History
 from .losses import Losses
 from .node import PORT, App, SimNode, describe
-from .process import Process
+from .process import Process, TestProcess
 
 if TYPE_CHECKING:
     from casty_asyncio import ClusterClient
@@ -301,7 +301,8 @@ class Sim:
 
     def run(self, test: Callable[[Sim], Awaitable[object]], limit: float) -> None:
         """Run the test to its end, for at most `limit` simulated seconds. Raises what it raises, what a program of a
-        node raises that is not to be restarted, or `Violation` where the test does not end."""
+        node raises that is not to be restarted, or `Violation` where the test does not end: at once where nothing is
+        left that could happen."""
         self._test.app = lambda _: test(self)
         self._losses.watch()
         try:
@@ -312,11 +313,22 @@ class Sim:
         if self._failure is not None:
             raise self._failure
         if self._test.up:
-            raise Violation("the test ends", self._why_not(limit))
+            if self.world.idle_since is not None:
+                # It would have been no other at the limit: the run was over then.
+                self.world.now = self.world.idle_since
+                raise Violation("the test ends", self._why_never())
+            raise Violation("the test ends", f"it has not ended after {limit:g} simulated seconds. {self._waits()}")
 
-    def _why_not(self, limit: float) -> str:
-        process = cast(Process, self._test.process)
-        return f"it has not ended after {limit:g} simulated seconds. {process.loop.waiting()}"
+    def _waits(self) -> str:
+        return cast(Process, self._test.process).loop.waiting()
+
+    def _why_never(self) -> str:
+        nodes = [
+            f"{node.id}: {self._running(node).loop.waiting()}" if node.up else f"{node.id} is down."
+            for node in self._nodes.values()
+        ]
+        why = "nothing will ever happen any more: no timer is set, no packet is on its way, and no fault is to come."
+        return "\n".join([f"{why} {self._waits()}", *nodes])
 
     def dispose(self) -> None:
         """The run is over: drop everything. The `finally` of what was still running is run by the interpreter then, on
@@ -353,7 +365,8 @@ class Sim:
             raise RuntimeError(f"{name} was never started")
         node.role = None
         node.host.disk.failed = False
-        node.process = process = Process(lambda: app(node), lambda process: self._on_end(node, process), node.is_now)
+        kind = TestProcess if node is self._test else Process
+        node.process = process = kind(lambda: app(node), lambda process: self._on_end(node, process), node.is_now)
         self._lives.append(process)
         return process
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import copyreg
 import functools
 import importlib
 import importlib.util
@@ -17,9 +19,9 @@ from attrs.validators import ge, gt, instance_of
 
 from casty_proto.machine import nanoseconds
 
-from ..campaign import Summary, campaign
+from ..campaign import NotSentError, Summary, campaign
 from ..loop import running
-from ..scenario import Outcome, Scenario, Settings, run
+from ..scenario import Abandoned, Outcome, Scenario, Settings, run
 from ..tape import Tape
 from ..trace import Trace
 from ..world import Violation
@@ -62,7 +64,7 @@ class Simulation(Scenario):
         self.take(options)
         self.module = test.__module__
         self.file = inspect.getsourcefile(test) or ""
-        self.line = inspect.getsourcelines(test)[1] - 1
+        self.line = inspect.unwrap(test).__code__.co_firstlineno - 1
         self.function = test.__qualname__
         self.name = f"{test.__module__}:{test.__qualname__}"
         self.help = (inspect.getdoc(test) or "").partition("\n")[0]
@@ -92,7 +94,11 @@ class Simulation(Scenario):
         except BaseException as error:
             # What pytest fails a test with is no `Exception`, and nor is what cancels it.
             if _is_for_the_runner(error):
-                raise
+                if type(error).__module__ == "builtins" and not hasattr(builtins, type(error).__name__):
+                    # It only says that it is from there, and the process of the runner, if that is another one, would
+                    # not find it.
+                    copyreg.pickle(type(error), _reduced)
+                raise Abandoned(error) from None
             raise Broken(*self._broken(error), error, self.file) from error
         finally:
             outcome.faults = sim.plan.faults
@@ -109,18 +115,45 @@ class Simulation(Scenario):
         return f"{type(error).__name__} in {where}", f"{line}{text}"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        where = f"{self.function} of {self.module}"
         if "<locals>" in self.function:
-            raise TypeError(
+            raise NotSentError(
                 f"{self.function} was made in a function, where another process cannot find it: use one job"
             )
+        main = sys.modules["__main__"]
+        if self.module == "__main__" and not hasattr(main, "__file__") and getattr(main, "__spec__", None) is None:
+            raise NotSentError(f"{where} is in no file, where another process could find it: use one job")
+        if self.module in sys.modules and not self._is_found_in(sys.modules[self.module]):
+            raise NotSentError(f"{where} is not there by that name for another process: use one job")
         return _found, (self.module, self.file, self.function, self.options)
+
+    def _is_found_in(self, module: Any) -> bool:
+        try:
+            found = _scenario_in(module, self.function, self.options)
+        except AttributeError:
+            return False
+        # Not the same object where the module was imported anew.
+        return (found.file, found.line) == (self.file, self.line)
 
 
 def _is_for_the_runner(error: BaseException) -> bool:
     """Whether it ends, or skips, all seeds: it does not say that one has failed."""
-    outcomes = sys.modules.get("_pytest.outcomes")
-    kinds = () if outcomes is None else (outcomes.Skipped, outcomes.Exit)
+    outcomes, unittest = sys.modules.get("_pytest.outcomes"), sys.modules.get("unittest.case")
+    kinds = () if outcomes is None else (outcomes.Skipped, outcomes.XFailed, outcomes.Exit)
+    kinds = kinds if unittest is None else (*kinds, unittest.SkipTest)
     return isinstance(error, (KeyboardInterrupt, *kinds))
+
+
+def _reduced(error: Any) -> tuple[Any, ...]:
+    return _outcome_again, (type(error).__name__, error.msg)
+
+
+def _outcome_again(name: str, text: str) -> BaseException:
+    """An outcome of pytest from another process, whose lines this one does not have."""
+    outcomes = importlib.import_module("_pytest.outcomes")
+    more = {"_use_item_location": True} if name == "Skipped" else {}
+    made: BaseException = getattr(outcomes, name)(text, **more)
+    return made
 
 
 class Broken(Violation):
@@ -151,11 +184,19 @@ def _found(module: str, file: str, function: str, options: Options) -> Simulatio
                 raise
             sys.modules[module] = made = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(made)
-    found: Any = sys.modules[module]
+    found = _scenario_in(sys.modules[module], function, options)
+    found.take(options)
+    return found
+
+
+def _scenario_in(module: Any, function: str, options: Options) -> Simulation:
+    """What has that name may be the test, or the function of which it was made. Raises `AttributeError` for neither."""
+    found = module
     for name in function.split("."):
         found = getattr(found, name)
+    if inspect.iscoroutinefunction(found):
+        return Simulation(found, options)
     scenario: Simulation = found.scenario
-    scenario.take(options)
     return scenario
 
 
@@ -198,7 +239,9 @@ class Simulated:
         """Run many seeds, by default those that the test asks for. Never raises for what the test finds.
 
         With several jobs the processes import the script that calls it, as those of `multiprocessing` do: it must call
-        it below `if __name__ == "__main__"`. Raises `TypeError` with several jobs for a test made in a function."""
+        it below `if __name__ == "__main__":`. With several jobs it raises `NotSentError`, which is a `TypeError`, for a
+        test that other processes cannot find, as one made in a function, and `WorkerError` where one of them ends
+        before its time."""
         chosen = range(self.options.seeds) if seeds is None else seeds
         return campaign(
             self.scenario, chosen, self.options.settings(), jobs=jobs, stop_at_first=stop_at_first, progress=progress

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
+from casty_sim.loop import running
 from casty_sim.simulation import Faults, Sim, SimNode, simulate
 
 lives: list[str] = []
@@ -80,6 +82,18 @@ async def by_hash(sim: Sim) -> None:
 async def names_nothing(sim: Sim) -> None:
     """Comes to a state that it has not named before."""
     sim.reach("seen")
+
+
+async def body(sim: Sim) -> None:
+    """No test: one is made of it elsewhere."""
+    sim.reach("was there")
+
+
+@simulate(seeds=4, nodes=1, faults=Faults.none())
+async def ends_the_process(sim: Sim) -> None:
+    """Ends the process that runs the simulation, as a fault of an extension would."""
+    with running.outside():
+        os._exit(3)
 
 
 async def takes_more(sim: Sim, tmp_path: str) -> None:

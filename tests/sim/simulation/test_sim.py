@@ -207,9 +207,42 @@ def test_a_test_that_does_not_end_says_where_its_tasks_wait() -> None:
     async def hangs(sim: Sim) -> None:
         await asyncio.Event().wait()
 
-    outcome = simulate(nodes=1, faults=Faults.none(), limit=5.0)(hangs).run(0)
+    async def ticks(node: SimNode) -> None:
+        while True:
+            await asyncio.sleep(1)
+            sim_time.append(node.sim.clock)
+
+    async def hangs_while_others_do_not(sim: Sim) -> None:
+        sim.start("n1", ticks)
+        await hangs(sim)
+
+    sim_time: list[float] = []
+    outcome = simulate(nodes=1, faults=Faults.none(), limit=5.0)(hangs_while_others_do_not).run(0)
     assert outcome.rule == "the test ends"
-    assert "test_sim.py" in outcome.problem
+    assert "it has not ended after 5 simulated seconds" in outcome.problem
+    assert "in test_a_test_that_does_not_end_says_where_its_tasks_wait.<locals>.hangs" in outcome.problem
+    assert outcome.simulated_ns == 5_000_000_000
+    assert len(sim_time) >= 4
+
+
+def test_a_test_that_can_never_end_is_ended_where_nothing_happens_any_more() -> None:
+    async def waits(node: SimNode) -> None:
+        await asyncio.Event().wait()
+
+    async def hangs(sim: Sim) -> None:
+        sim.start("n1", waits)
+        await asyncio.sleep(3)
+        await asyncio.Event().wait()
+
+    outcome = simulate(nodes=2, faults=Faults.none())(hangs).run(0)
+    assert outcome.rule == "the test ends"
+    assert outcome.problem.startswith("the test ends: nothing will ever happen any more: no timer is set")
+    here = "test_a_test_that_can_never_end_is_ended_where_nothing_happens_any_more.<locals>"
+    test, _, node = outcome.problem.partition("\nn1: These tasks wait:\n")
+    assert f"in {here}.hangs, locks.py:" in test
+    assert f"in {here}.waits, locks.py:" in node
+    assert node.endswith("\nn2 is down.")
+    assert outcome.simulated_ns == 3_000_000_000
 
 
 def test_work_on_a_node_runs_on_its_loop_and_its_error_comes_back() -> None:

@@ -125,7 +125,9 @@ def test_what_depends_on_the_process_is_found_and_the_first_event_pointed_at() -
     assert first.before, "what was the same before is shown"
     assert "is not deterministic" in first.words()
     assert "the order of a set" in first.words()
-    assert any("runs" in line for line in first.before), "callbacks are events as well"
+    assert any(" runs " in line for line in first.before), "callbacks are events as well"
+    named = [line.split(" ")[1] for line in (*first.before, *first.events)]
+    assert set(named) <= {"n1", "test"}, "hosts are called what the test calls them"
     # The second question is the first that differs, and its bytes are in the event.
     assert "first" not in first.events[0]
     assert first.number > 10
@@ -231,7 +233,7 @@ def test_a_test_that_a_function_made_is_called_what_pytest_calls_it(pytester: py
         ["*again: python -m pytest test_it.py::test_made --sim-seed 0 --sim-trace", "*report: *test_made-0.html"]
     )
     spread = pytester.runpytest("--sim-jobs", "2")
-    spread.stdout.fnmatch_lines(["*TypeError: * was made in a function*use one job"])
+    spread.stdout.fnmatch_lines(["--sim-jobs: * was made in a function*use one job"])
 
 
 def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:
