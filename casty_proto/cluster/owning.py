@@ -301,6 +301,8 @@ class Owning:
                 self._keeping.put(spot, entity, state)
             else:
                 self._core.note(Severity.ERROR, f"{event.region}/{event.shard}: {_nameless(entity)}; it is not kept")
+        if not event.is_last:
+            return
         record = self._receivers[spot].record()
         left = encode_handover(Handover(event.epoch, record, event.waiting))
         self._keeping.put(spot, NAME, left)

@@ -295,6 +295,17 @@ def test_a_shard_that_is_to_move_is_closed_and_released_with_what_is_left() -> N
     assert left == encode_handover(Handover(epoch, Record(epoch, (("c.1", 1, 2),)), (b"y",)))
 
 
+def test_what_is_left_can_be_said_in_parts_and_the_shard_is_released_with_the_last_one() -> None:
+    bench = Bench()
+    epoch = moving(bench)
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch, (("e", b"1"),), is_last=False))
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch - 1, (("e", b"0"),), is_last=False))
+    assert sent(bench.core, Released) == []
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch, (("f", b"2"),), (b"y",)))
+    assert sent(bench.core, Released) == [("b", Released("r", ((bench.home, epoch),)))]
+    assert [bench.owning.state_of("r", bench.home, entity) for entity in "ef"] == [b"1", b"2"]
+
+
 def test_while_it_is_closed_nothing_new_is_delivered() -> None:
     bench = Bench()
     epoch = moving(bench)
