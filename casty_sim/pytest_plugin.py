@@ -235,9 +235,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _lines(found: Iterable[tuple[str, Summary, list[str]]]) -> list[str]:
+    from .report import unhandled
+
     lines = []
     for name, summary, never in found:
         verdict = f"seed {summary.failures[0].seed} FAILED" if summary.failures else "all is well"
         lines.append(f"{name}: {summary.seeds} seeds, {summary.seeds_per_second:.1f}/s, {verdict}")
         lines += [f"  never reached: {state}" for state in never]
+        lines += [f"  {line}" for line in unhandled(summary)]
     return lines

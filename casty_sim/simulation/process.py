@@ -33,9 +33,17 @@ class Process(LoopProgram):
     """A program of a host that runs one coroutine."""
 
     def __init__(
-        self, work: Callable[[], Awaitable[object]], on_end: Callable[[Process], None], role: Callable[[], str]
+        self,
+        work: Callable[[], Awaitable[object]],
+        on_end: Callable[[Process], None],
+        role: Callable[[], str],
+        on_unhandled: Callable[[Process, dict[str, Any]], None],
     ) -> None:
-        """`role` says what the program is at the moment, in a word."""
+        """`role` says what the program is at the moment, in a word; `on_unhandled` hears of errors that nobody has
+        handled."""
+        self._on_unhandled = on_unhandled
+        self.is_cut_off = False
+        """Whether it was ended from one step to the next."""
         self._work = work
         self._role = role
         self._on_end = on_end
@@ -49,6 +57,7 @@ class Process(LoopProgram):
         """The host has started: the coroutine begins in the first turn."""
         self.loop = loop = SimLoop(host)
         loop.is_driven = True
+        loop.on_unhandled = lambda context: self._on_unhandled(self, context)
         self._main: asyncio.Task[object] = loop.create_task(self._live(), name="main")
         self._main.add_done_callback(self._on_main_done)
 
@@ -69,7 +78,7 @@ class Process(LoopProgram):
         """It ends itself (5). Raises `ExitedAtOnce`, with which the present step ends."""
         if not self.ended:
             self._exited = ExitedAtOnce(status)
-            self._end()
+            self.kill()
             self.loop.disk.begin_of_last_step()
         raise self._exited or ExitedAtOnce(status)
 
@@ -117,6 +126,7 @@ class Process(LoopProgram):
     def kill(self) -> None:
         """It is killed (2)."""
         if not self.ended:
+            self.is_cut_off = True
             self._end()
 
     def _end(self) -> None:
@@ -129,7 +139,7 @@ class Process(LoopProgram):
 
     def power_cut(self) -> None:
         """Power is cut (3)."""
-        self.ended = True
+        self.ended = self.is_cut_off = True
         self.loop.bury()
 
     def dispose(self) -> None:

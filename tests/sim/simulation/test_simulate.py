@@ -82,6 +82,7 @@ async def wants_more(sim: Sim, tmp_path: Path) -> None:
         (lambda: Faults.only("earthquake"), "there is no kind of fault 'earthquake'; there are loss,"),
         (lambda: Faults(down_at_once=-1), "down_at_once"),
         (lambda: Faults(drift=1.0), "drift"),
+        (lambda: simulate(unhandled="all"), "unhandled"),  # type: ignore[arg-type]
         (lambda: simulate(reach="leader"), "a tuple of names, not 'leader'"),
         (lambda: simulate()(wants_more), "wants_more is given the Sim and nothing else"),  # type: ignore[arg-type]
         (lambda: simulate()(lambda sim: None), "no coroutine function"),  # type: ignore[arg-type, return-value]
