@@ -37,6 +37,7 @@ from .names import SINGLETON_ID, name_of
 from .recipes import Recipe
 from .refs import EntityRef
 from .shards import HostedRegion, Life, Shard
+from .stash import let_wait
 from .turns import Told, Turn
 
 if TYPE_CHECKING:
@@ -350,6 +351,8 @@ class Hosting:
         states: list[tuple[str, bytes]] = []
         waiting: list[Turn | Told] = []
         for entity in shard.entities.values():
+            if entity.stashed is not None:
+                let_wait(entity)
             waiting += entity.waiting or ()
             if not shard.region.recipe.is_kept and (state := self._state_now(entity)) is not None:
                 states.append((entity.name, state))

@@ -40,7 +40,7 @@ from . import checks
 from .checks import NodeKey
 from .messages import Envelope
 from .outcomes import Removal
-from .records import MemberInfo, NodeInfo, RegionKind, RegionSettings
+from .records import MemberInfo, RegionKind, RegionSettings
 from .registry import Deregister, ListingChanged, Register
 
 # What parts of events may be: what others would take for rubbish is not sent to them ----------------------------------
@@ -547,16 +547,3 @@ type NodeEffect = (
     | ListingChanged
 )
 """What `Node.handle` returns, in the order in which it is to be carried out."""
-
-
-# What is on the disk of a node ---------------------------------------------------------------------------------------
-
-
-@value
-class Membership:
-    """The first record of a node that belongs to a cluster: which one, and as what. All others are those of Raft."""
-
-    cluster: str
-    """The name of the cluster: the node key of whoever founded it."""
-    node: NodeInfo
-    """This node, as it said of itself last."""

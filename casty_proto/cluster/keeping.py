@@ -186,6 +186,10 @@ class Keeping:
         """The backups of a shard that have no complete copy."""
         return self._replica.gaps(*spot)
 
+    def complete(self, spot: Spot) -> tuple[str, ...]:
+        """The backups of a shard that have a complete copy."""
+        return self._replica.complete(*spot)
+
     def lacks(self, spot: Spot) -> int:
         """How many backups a shard lacks for its writes to be acknowledged."""
         return self._replica.lacks(*spot)

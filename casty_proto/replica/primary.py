@@ -154,6 +154,11 @@ class Primary:
         owned = self._shards.get((region, shard))
         return () if owned is None else tuple([node for node, link in owned.links.items() if not link.whole])
 
+    def complete(self, region: str, shard: int) -> tuple[str, ...]:
+        """The backups of a shard that have a complete copy; none where it is not owned, or is being recovered."""
+        owned = self._shards.get((region, shard))
+        return () if owned is None else tuple([node for node, link in owned.links.items() if link.whole])
+
     def lacks(self, region: str, shard: int) -> int:
         """How many backups a shard that is owned here lacks for its writes to be acknowledged."""
         owned = self._shards.get((region, shard))

@@ -31,9 +31,11 @@ class LoopProgram(Program):
         """Nothing happens before the loop is given something to do."""
 
     def receive(self, peer: Host, message: Any) -> None:
-        """A packet: for the stack, as a callback like any other."""
+        """A packet: for the stack, as a callback like any other, if there may be something in it for the program."""
         loop = self.loop
         stack = loop.stack
+        if stack.takes_silently(message):
+            return
         loop._ready.append(SimHandle(stack.on_packet, (peer.name, message), None))
         self.wake()
 
