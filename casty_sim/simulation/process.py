@@ -17,6 +17,7 @@ What ran is kept alive until the world is over, so that no finalizer runs at a m
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -58,7 +59,8 @@ class Process(LoopProgram):
         self.loop = loop = SimLoop(host)
         loop.is_driven = True
         loop.on_unhandled = lambda context: self._on_unhandled(self, context)
-        self._main: asyncio.Task[object] = loop.create_task(self._live(), name="main")
+        self._first = self._live()
+        self._main: asyncio.Task[object] = loop.create_task(self._first, name="main")
         self._main.add_done_callback(self._on_main_done)
 
     def wake(self) -> None:
@@ -144,6 +146,9 @@ class Process(LoopProgram):
 
     def dispose(self) -> None:
         """The world is over, and nothing of it matters any more."""
+        if inspect.getcoroutinestate(self._first) == inspect.CORO_CREATED:
+            # It was started in the last moment. Nobody is to be warned that it has not begun.
+            self._first.close()
         self.loop.dispose()
 
     def label(self) -> str:
