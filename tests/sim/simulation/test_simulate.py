@@ -234,7 +234,13 @@ def test_a_test_that_a_function_made_is_called_what_pytest_calls_it(pytester: py
         ["*again: python -m pytest test_it.py::test_made --sim-seed 0 --sim-trace", "*report: *test_made-0.html"]
     )
     spread = pytester.runpytest("--sim-jobs", "2")
-    spread.stdout.fnmatch_lines(["--sim-jobs: * was made in a function*use one job"])
+    spread.assert_outcomes(failed=1)
+    spread.stdout.fnmatch_lines(
+        [
+            "seed 0 of * broke AssertionError in *nothing was done",
+            "  run in one process: made.<locals>.test was made in a function, where another process cannot find it",
+        ]
+    )
 
 
 def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:
