@@ -55,6 +55,8 @@ class Summary:
     """The longest that it took after the last fault until all was well again, where runs say so."""
     reached: dict[str, int] = field(factory=dict)
     """In how many runs each interesting state was reached."""
+    unhandled: dict[str, tuple[int, int]] = field(factory=dict)
+    """What nobody has handled, by its kind: in how many runs it came, and the seed of the first."""
     failures: list[Outcome] = field(factory=list)
 
     def add(self, outcome: Outcome) -> None:
@@ -66,6 +68,9 @@ class Summary:
         self.well_after_ns = max(self.well_after_ns, outcome.well_after_ns)
         for state in outcome.reached:
             self.reached[state] = self.reached.get(state, 0) + 1
+        for kind in dict.fromkeys([each.kind for each in outcome.unhandled]):
+            runs, first = self.unhandled.get(kind, (0, outcome.seed))
+            self.unhandled[kind] = (runs + 1, first)
         if outcome.failed:
             self.failures.append(outcome)
 

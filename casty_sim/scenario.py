@@ -19,7 +19,7 @@ from traceback import format_exception
 from attrs import define, field, frozen
 from attrs.validators import ge, instance_of
 
-from casty_proto.machine import SECOND, Nanoseconds
+from casty_proto.machine import SECOND, Instant, Nanoseconds
 
 from .tape import Tape
 from .trace import Trace
@@ -38,6 +38,24 @@ class Settings:
     faults: bool = field(default=True, validator=instance_of(bool))
     check_invariants: bool = field(default=False, validator=instance_of(bool))
     """Whether every machine asserts its invariants after every event."""
+
+
+@define
+class Unhandled:
+    """Something that went wrong in a program on a host, and that nobody has handled."""
+
+    host: str
+    kind: str
+    """The same for all that are alike."""
+    text: str
+    """The first of these, with all that is known of it."""
+    at: Instant
+    """When it was told."""
+    times: int = 0
+
+    def __str__(self) -> str:
+        more = f" ({self.times} times)" if self.times > 1 else ""
+        return f"{self.at / SECOND:.3f} s, {self.host}: {self.text}{more}"
 
 
 @define
@@ -61,6 +79,8 @@ class Outcome:
     """How it was broken."""
     traceback: str = ""
     """Where an exception came from that nobody expected."""
+    unhandled: list[Unhandled] = field(factory=list)
+    """What nobody has handled, where the scenario looks for that."""
     unknown: bool = False
     """Whether a checker ran out of its budget."""
 

@@ -17,6 +17,7 @@ What ran is kept alive until the world is over, so that no finalizer runs at a m
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -33,9 +34,17 @@ class Process(LoopProgram):
     """A program of a host that runs one coroutine."""
 
     def __init__(
-        self, work: Callable[[], Awaitable[object]], on_end: Callable[[Process], None], role: Callable[[], str]
+        self,
+        work: Callable[[], Awaitable[object]],
+        on_end: Callable[[Process], None],
+        role: Callable[[], str],
+        on_unhandled: Callable[[Process, dict[str, Any]], None],
     ) -> None:
-        """`role` says what the program is at the moment, in a word."""
+        """`role` says what the program is at the moment, in a word; `on_unhandled` hears of errors that nobody has
+        handled."""
+        self._on_unhandled = on_unhandled
+        self.is_cut_off = False
+        """Whether it was ended from one step to the next."""
         self._work = work
         self._role = role
         self._on_end = on_end
@@ -49,7 +58,9 @@ class Process(LoopProgram):
         """The host has started: the coroutine begins in the first turn."""
         self.loop = loop = SimLoop(host)
         loop.is_driven = True
-        self._main: asyncio.Task[object] = loop.create_task(self._live(), name="main")
+        loop.on_unhandled = lambda context: self._on_unhandled(self, context)
+        self._first = self._live()
+        self._main: asyncio.Task[object] = loop.create_task(self._first, name="main")
         self._main.add_done_callback(self._on_main_done)
 
     def wake(self) -> None:
@@ -69,7 +80,7 @@ class Process(LoopProgram):
         """It ends itself (5). Raises `ExitedAtOnce`, with which the present step ends."""
         if not self.ended:
             self._exited = ExitedAtOnce(status)
-            self._end()
+            self.kill()
             self.loop.disk.begin_of_last_step()
         raise self._exited or ExitedAtOnce(status)
 
@@ -117,6 +128,7 @@ class Process(LoopProgram):
     def kill(self) -> None:
         """It is killed (2)."""
         if not self.ended:
+            self.is_cut_off = True
             self._end()
 
     def _end(self) -> None:
@@ -129,11 +141,14 @@ class Process(LoopProgram):
 
     def power_cut(self) -> None:
         """Power is cut (3)."""
-        self.ended = True
+        self.ended = self.is_cut_off = True
         self.loop.bury()
 
     def dispose(self) -> None:
         """The world is over, and nothing of it matters any more."""
+        if inspect.getcoroutinestate(self._first) == inspect.CORO_CREATED:
+            # It was started in the last moment. Nobody is to be warned that it has not begun.
+            self._first.close()
         self.loop.dispose()
 
     def label(self) -> str:

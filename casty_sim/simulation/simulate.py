@@ -15,7 +15,7 @@ from traceback import extract_tb, format_exception
 from typing import Any
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, gt, instance_of
+from attrs.validators import ge, gt, in_, instance_of
 
 from casty_proto.machine import nanoseconds
 
@@ -28,6 +28,7 @@ from ..world import Violation
 from .faults import Faults
 from .logs import captured
 from .sim import Sim
+from .unhandled import POLICIES, Policy
 
 type Test = Callable[[Sim], Awaitable[object]]
 
@@ -50,6 +51,7 @@ class Options:
     duration: float = field(validator=gt(0.0))
     limit: float = field(validator=gt(0.0))
     reach: tuple[str, ...] = ()
+    unhandled: Policy = field(default="assertions", validator=in_(POLICIES))
 
     def settings(self) -> Settings:
         """The same for a scenario."""
@@ -78,7 +80,7 @@ class Simulation(Scenario):
 
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
         """One run."""
-        sim = Sim(tape, settings, trace, self.options.faults)
+        sim = Sim(tape, settings, trace, self.options.faults, self.options.unhandled)
         world = sim.world
         outcome.reached = world.reached
         outcome.plan = sim.plan.words()
@@ -101,6 +103,7 @@ class Simulation(Scenario):
                 raise Abandoned(error) from None
             raise Broken(*self._broken(error), error, self.file) from error
         finally:
+            outcome.unhandled = list(sim.unhandled)
             outcome.faults = sim.plan.faults
             outcome.events = world.events
             outcome.simulated_ns = world.now
@@ -265,13 +268,19 @@ def simulate(
     duration: float = 10.0,
     limit: float = 600.0,
     reach: Iterable[str] = (),
+    unhandled: Policy = "assertions",
 ) -> Callable[[Test], Simulated]:
     """Make a test of a coroutine function that is given a `Sim`. It runs once for each seed.
 
     `nodes` is how many nodes there are, `faults` what may go wrong (by default `Faults.swarm()`), `duration` for how
     many simulated seconds, which the test finds in `Sim.duration`, and `limit` after how many simulated seconds a run
     that has not ended is taken for one that never will. `reach` names states, each of which some seed should come to
-    (`Sim.reach`). Raises `ValueError` or `TypeError` for what makes no sense.
+    (`Sim.reach`).
+
+    `unhandled` says what becomes of exceptions that nobody hears of, as those of tasks that nobody awaits: by default
+    an assertion that does not hold, and what is not simulated, fail the test wherever they are raised, and all else is
+    told with the outcome. With "fail" all of them fail it, with "log" none. Raises `ValueError` or `TypeError` for what
+    makes no sense.
 
         @simulate(seeds=200, nodes=5, faults=Faults.swarm())
         async def test_no_money_is_lost(sim: Sim) -> None: ...
@@ -279,7 +288,13 @@ def simulate(
     if isinstance(reach, str):
         raise TypeError(f"reach is to be a tuple of names, not {reach!r}")
     options = Options(
-        seeds, nodes, Faults.swarm() if faults is None else faults, float(duration), float(limit), tuple(reach)
+        seeds,
+        nodes,
+        Faults.swarm() if faults is None else faults,
+        float(duration),
+        float(limit),
+        tuple(reach),
+        unhandled,
     )
 
     def decorate(test: Test) -> Simulated:

@@ -258,7 +258,9 @@ class End:
         return not self._queued and not self._flying
 
     def write(self, data: bytes) -> None:
-        """Send bytes, at most `takes` of them."""
+        """Send bytes, at most `takes` of them. A no-op after `end`, as for a program that is gone in this step."""
+        if self._says_end:
+            return
         self._queue.append(data)
         self._queued += len(data)
         if self.open:

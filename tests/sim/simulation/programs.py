@@ -99,3 +99,30 @@ async def ends_the_process(sim: Sim) -> None:
 async def takes_more(sim: Sim, tmp_path: str) -> None:
     """No test: nobody gives it a second argument."""
     sim.reach(tmp_path)
+
+
+async def loses_its_tasks(node: SimNode) -> None:
+    """Awaits none of its tasks, and keeps some of them."""
+
+    async def broken(number: int) -> None:
+        await asyncio.sleep(0.1 * number)
+        raise LookupError(number)
+
+    async def odd() -> None:
+        raise KeyError(node.id)
+
+    kept = {asyncio.create_task(broken(number)) for number in range(3)}
+    for number in range(3):
+        asyncio.create_task(broken(number))  # noqa: RUF006
+    if node.sim.seed % 2:
+        asyncio.create_task(odd())  # noqa: RUF006
+    await asyncio.Event().wait()
+    await asyncio.wait(kept)
+
+
+@simulate(seeds=12, nodes=2, faults=Faults.none())
+async def loses_tasks(sim: Sim) -> None:
+    """Does not mind what the tasks of programs come to."""
+    for name in sim.nodes:
+        sim.start(name, loses_its_tasks)
+    await asyncio.sleep(1)

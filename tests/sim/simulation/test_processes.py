@@ -139,6 +139,13 @@ def test_outcomes_of_pytest_are_the_same_from_other_processes(pytester: pytest.P
     result.stdout.fnmatch_lines_random(["SKIPPED*test_it.py:*not here", "SKIPPED*nor here", "XFAIL*test_is_known*"])
 
 
+def test_a_process_that_is_gone_fails_the_test_with_the_way_it_went(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it="from tests.sim.simulation.programs import ends_the_process as test_ends")
+    result = pytester.runpytest("--sim-jobs", "2")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"--sim-jobs: {ENDS_ITSELF}*"])
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_test_may_end_the_session(pytester: pytest.Pytester, jobs: str) -> None:
     pytester.makepyfile(test_it=LEAVES)

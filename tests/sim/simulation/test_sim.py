@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -187,6 +189,25 @@ def test_a_program_that_raises_fails_the_test_and_says_on_which_node() -> None:
     outcome = simulate(nodes=2, faults=Faults.none())(waits).run(0)
     assert outcome.rule == "ValueError in test_sim.py:breaks"
     assert "This ended the program of n2 at 0.5" in outcome.traceback
+
+
+def test_nobody_is_warned_of_a_program_that_was_started_when_another_failed() -> None:
+    kept: list[object] = []
+
+    async def starts_another(node: SimNode) -> None:
+        kept.append(node.sim.start("n2", echo).process)
+        raise ValueError("broken by itself")
+
+    async def waits(sim: Sim) -> None:
+        sim.start("n1", starts_another)
+        await asyncio.sleep(5)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert simulate(nodes=2, faults=Faults.none())(waits).run(0).failed
+        kept.clear()
+        gc.collect()
+    assert [str(each.message) for each in caught] == []
 
 
 def test_a_program_may_end_by_what_an_orchestrator_would_restart() -> None:

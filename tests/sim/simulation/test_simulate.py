@@ -82,6 +82,7 @@ async def wants_more(sim: Sim, tmp_path: Path) -> None:
         (lambda: Faults.only("earthquake"), "there is no kind of fault 'earthquake'; there are loss,"),
         (lambda: Faults(down_at_once=-1), "down_at_once"),
         (lambda: Faults(drift=1.0), "drift"),
+        (lambda: simulate(unhandled="all"), "unhandled"),  # type: ignore[arg-type]
         (lambda: simulate(reach="leader"), "a tuple of names, not 'leader'"),
         (lambda: simulate()(wants_more), "wants_more is given the Sim and nothing else"),  # type: ignore[arg-type]
         (lambda: simulate()(lambda sim: None), "no coroutine function"),  # type: ignore[arg-type, return-value]
@@ -233,7 +234,13 @@ def test_a_test_that_a_function_made_is_called_what_pytest_calls_it(pytester: py
         ["*again: python -m pytest test_it.py::test_made --sim-seed 0 --sim-trace", "*report: *test_made-0.html"]
     )
     spread = pytester.runpytest("--sim-jobs", "2")
-    spread.stdout.fnmatch_lines(["--sim-jobs: * was made in a function*use one job"])
+    spread.assert_outcomes(failed=1)
+    spread.stdout.fnmatch_lines(
+        [
+            "seed 0 of * broke AssertionError in *nothing was done",
+            "  run in one process: made.<locals>.test was made in a function, where another process cannot find it",
+        ]
+    )
 
 
 def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:
