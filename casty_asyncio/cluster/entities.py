@@ -149,12 +149,7 @@ class Entity:
         """A message has come that nobody waits for (rule 10)."""
         ref = self.ref
         if not self.waiting and ref is not None and self._hears_more(cell := ref._cell):
-            put = cell.put
-            if put is None:
-                self._hand_over(told, cell)
-            else:
-                self.ahead += 1
-                put(told)
+            self._hand_over(told, cell)
             return
         if self.waiting is None:
             self.waiting = deque()
@@ -171,6 +166,10 @@ class Entity:
     def _hand_over(self, told: Told, cell: Cell) -> None:
         """Put a message into the mailbox. It has room, and takes messages."""
         self.ahead += 1
+        put = cell.put
+        if put is not None:
+            put(told)
+            return
         runtime = self._hosting.runtime
         outcome = runtime.deliver(cell, told)
         if outcome is READY:
@@ -216,10 +215,11 @@ class Entity:
             return
         self._begin(waiting.popleft())
         # What follows may go with a message that was told, and stays behind any other.
-        while waiting and type(told := waiting[0]) is Told and self.ref is not None:
-            cell = self.ref._cell
-            if not self._hears_more(cell):
-                return
+        ref = self.ref
+        if ref is None or not self._hears_more(cell := ref._cell):
+            return
+        # Nothing changes that while they are handed over.
+        while waiting and self.ahead < _AHEAD_MAX and type(told := waiting[0]) is Told:
             waiting.popleft()
             self._hand_over(told, cell)
 

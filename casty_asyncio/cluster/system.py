@@ -63,6 +63,13 @@ STARTED: list[Callable[[DistributedSystem], None]] = []
 """Told of every node that begins to start in this process: for simulators, which have to see all of a cluster."""
 
 
+def _within(options: NodeOptions, max_message: int) -> NodeOptions:
+    """Options with which no message of the node is too long, unless what it carries alone is."""
+    most = max(1, max_message // 4)
+    replica = evolve(options.replica, page_bytes=min(options.replica.page_bytes, most))
+    return evolve(options, post_bytes=min(options.post_bytes, most), replica=replica)
+
+
 class DistributedSystem(ActorSystem):
     """An actor system that is a node of a cluster.
 
@@ -122,10 +129,9 @@ class DistributedSystem(ActorSystem):
         self._setup = Setup(
             seeds=tuple(seeds),
             roles=tuple(roles),
-            options=evolve(
-                node_options(raft_config, gossip_config),
-                leave_ns=nanoseconds(leave_timeout),
-                post_bytes=min(NodeOptions().post_bytes, max(1, given.max_message // 4)),
+            options=_within(
+                evolve(node_options(raft_config, gossip_config), leave_ns=nanoseconds(leave_timeout)),
+                given.max_message,
             ),
             directory=None if persistence_dir is None else Path(persistence_dir),
         )

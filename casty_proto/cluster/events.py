@@ -249,13 +249,18 @@ class Rested:
 @value
 class Closed:
     """The answer to `CloseShard`: no handler runs. These are the states of all entities that were not told of by
-    `Handled` as they are now, and the messages that were delivered and not handled, in their order."""
+    `Handled` as they are now, and the messages that were delivered and not handled, in their order.
+
+    Many states can be said in several of these. The shard is closed with the one that `is_last`; it has the messages.
+    Where it is resumed instead, what was said before counts as if these entities had rested.
+    """
 
     region: str = field(validator=_TEXT)
     shard: int = field(validator=_WHOLE)
     epoch: int = field(validator=_WHOLE)
     states: tuple[tuple[str, bytes], ...] = field(default=(), validator=_are_states)
     waiting: tuple[bytes, ...] = field(default=(), validator=deep_iterable(_BYTES, instance_of(tuple)))
+    is_last: bool = field(default=True, validator=instance_of(bool))
 
 
 type NodeEvent = (

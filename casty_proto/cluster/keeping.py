@@ -143,6 +143,10 @@ class Keeping:
         """An entity has this state, and nobody waits for that."""
         self.feed(Changed(*spot, entity, state))
 
+    def drop(self, spot: Spot, entity: str) -> None:
+        """An entity is no more, and nobody waits for that."""
+        self.feed(Deleted(*spot, entity))
+
     def touched(self, spot: Spot, entity: str) -> None:
         """An entity was needed."""
         self._set_idle_in(spot, entity, 0)

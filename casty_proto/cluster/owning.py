@@ -75,7 +75,7 @@ from ..shard.steward import Spot
 from . import events
 from .checks import NodeKey
 from .core import Core
-from .handover import NAME, Handover, decode_handover, encode_handover, is_entity
+from .handover import Handover, decode_handover, encode_handover, is_entity, is_part, part_name
 from .keeping import Keeping
 from .knocking import Knocking
 from .leftovers import Leftovers
@@ -276,9 +276,16 @@ class Owning:
                 self._keeping.put(spot, entity, state)
             else:
                 self._core.note(Severity.ERROR, f"{event.region}/{event.shard}: {_nameless(entity)}; it is not kept")
-        record = self._receivers[spot].record()
-        left = encode_handover(Handover(event.epoch, record, event.waiting))
-        self._keeping.put(spot, NAME, left)
+        if not event.is_last:
+            return
+        left = Handover(event.epoch, self._receivers[spot].record(), event.waiting)
+        parts = encode_handover(left, self._core.options.post_bytes)
+        for name, data in parts:
+            self._keeping.put(spot, name, data)
+        number = len(parts)
+        while self._keeping.state_of(spot, part_name(number)) is not None:  # Of an earlier one, which was longer.
+            self._keeping.drop(spot, part_name(number))
+            number += 1
         self._feed_homes(ShardClosed(*spot, event.epoch))
 
     # -- from other nodes ----------------------------------------------------------------------------------------------
@@ -525,12 +532,14 @@ class Owning:
 
     def _on_recovered(self, effect: Recovered) -> None:
         spot = (effect.region, effect.shard)
-        entities, handover = [], None
+        entities: list[tuple[str, bytes]] = []
+        parts: dict[str, bytes] = {}
         for name, state in effect.entities:
-            if name == NAME:
-                handover = decode_handover(state)
+            if is_part(name):
+                parts[name] = state
             else:
                 entities.append((name, state))
+        handover = decode_handover(parts)
         if handover is not None and handover.epoch != self._predecessors.giver_epoch(spot):
             handover = None
         self._receivers[spot] = Receiver(effect.epoch, None if handover is None else handover.record)

@@ -453,8 +453,10 @@ class Primary:
         owned.links = {node: Link(owned.stage, recovery.life_of(node)) for node in owned.backups}
         for one in found:
             owned.sequence += 1
-            record = Record((owned.epoch, owned.sequence), one.state, {one.version: one.state})
-            owned.records[one.entity] = record
+            record = owned.records[one.entity] = Record((owned.epoch, owned.sequence), one.state)
+            if not owned.links:
+                continue
+            record.older[one.version] = one.state
             for node, link in owned.links.items():
                 holds = node in one.holders and one.holders[node] == link.life
                 link.behind[one.entity] = one.version if holds else NEVER

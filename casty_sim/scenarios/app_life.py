@@ -138,7 +138,7 @@ class Life:
         """The driver tells its node something."""
         cluster, key = self.cluster, self.node.key
         match event:
-            case events.Closed(region, shard):
+            case events.Closed(region, shard) if event.is_last:
                 if self._running.get((region, shard)):
                     raise Violation("hand-over", f"{key} closes {region}/{shard} while a handler runs in it")
                 cluster.owners.closed(self.host, key, event)
