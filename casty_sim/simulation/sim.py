@@ -39,6 +39,9 @@ TEST = "test"
 RESTART_SECONDS = 1.0
 """After how long a program that ended by an error of `restart_on` is started again."""
 
+ENDS = (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
+"""What ends more than a function where it is raised."""
+
 type Target = str | SimNode
 type Group = Target | Iterable[Target]
 
@@ -407,7 +410,7 @@ class Sim:
         elif isinstance(error, node.restart_on):
             self.world.after(nanoseconds(RESTART_SECONDS), lambda: self._start_again(node, process))
         elif self._failure is None:
-            if not isinstance(error, Exception):
+            if isinstance(error, ENDS):
                 # What is raised in a host ends that host, and must not end the process that simulates it.
                 ended = RuntimeError(f"the program ended by {describe(error)}")
                 error = ended.with_traceback(error.__traceback__)

@@ -329,6 +329,7 @@ def test_what_is_no_exception_fails_the_test_with_its_seed_and_the_lines_it_came
     assert "DID NOT RAISE" in found[0].problem
     assert "with pytest.raises(LookupError)" in found[0].traceback
     assert "a node says so" in found[1].problem
+    assert found[1].rule.startswith("Failed in ")
     assert 'pytest.fail("a node says so")' in found[1].traceback
     assert simulate(nodes=1, faults=Faults.none())(leaves).run(0).rule.startswith("SystemExit")
     assert simulate(nodes=1, faults=Faults.none())(is_cancelled).run(0).rule.startswith("CancelledError")
@@ -338,8 +339,16 @@ def test_a_test_that_skips_itself_is_skipped() -> None:
     async def skips(sim: Sim) -> None:
         pytest.skip("not here")
 
-    with pytest.raises(pytest.skip.Exception):
-        simulate(nodes=1, faults=Faults.none())(skips).run(0)
+    async def skips_on_a_node(sim: Sim) -> None:
+        async def app(node: SimNode) -> None:
+            pytest.skip("not here")
+
+        sim.start("n1", app)
+        await asyncio.sleep(1)
+
+    for test in (skips, skips_on_a_node):
+        with pytest.raises(pytest.skip.Exception):
+            simulate(nodes=1, faults=Faults.none())(test).run(0)
 
 
 def test_a_line_that_cannot_be_logged_is_no_error_of_the_program_whether_lines_are_kept_or_not() -> None:
