@@ -93,15 +93,24 @@ def kept(lives: Iterable[Process]) -> list[tuple[Process, dict[str, Any]]]:
     }
     awaited = {id(each) for loop in numbers for each in _to_be_told(loop)}
     found = []
-    # Those of the run: all that was there before is frozen, and not among these.
-    for each in gc.get_objects():
-        if isinstance(each, asyncio.Task) and _has_failed_unheard(each) and id(each) not in awaited:
+    # Those of the run: all that was there before is frozen, and not among these. They are many, and few are tasks.
+    classes = frozenset(_and_below(asyncio.Task))
+    tasks: list[Any] = [each for each in gc.get_objects() if type(each) in classes]
+    for each in tasks:
+        if _has_failed_unheard(each) and id(each) not in awaited:
             number, process = numbers.get(each.get_loop(), (-1, None))
             if process is not None and process.loop.get_exception_handler() is None:
                 context = {"message": KEPT, "exception": each._exception, "task": each}
                 found.append((number, getattr(each, "number", 0), process, context))
     found.sort(key=lambda entry: entry[:2])
     return [(process, context) for _, _, process, context in found]
+
+
+def _and_below(cls: type) -> Iterator[type]:
+    """A class, and all that are made of it."""
+    yield cls
+    for each in cls.__subclasses__():
+        yield from _and_below(each)
 
 
 def _has_failed_unheard(task: asyncio.Task[Any]) -> bool:
