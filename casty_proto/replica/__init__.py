@@ -52,7 +52,8 @@ Recovery
 19. Everything that it took gets a version of its own epoch, and is replicated like a write. Who has the same state gets
     a few bytes.
 20. Deletions are remembered until all backups have them, and no longer. What a complete copy lacks, and is not beyond
-    what it is complete for, was deleted.
+    what it is complete for, was deleted. What is not there can be deleted: while fewer copies are complete than a write
+    needs, that is a write like any other.
 21. Lists and states come in pages of bounded size. A replica that was started again meanwhile begins its list anew.
 22. A node whose message says that it is a later owner is believed before the message is read: the shard is lost first,
     and what was here is part of the answer.

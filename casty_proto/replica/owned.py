@@ -97,6 +97,10 @@ class Owned:
         present = self.records[entity].version
         return sum(link.behind.get(entity, present) >= version for link in self.links.values())
 
+    def complete(self) -> int:
+        """How many backups have everything that there was when the stage began."""
+        return sum(link.whole for link in self.links.values())
+
     def begin_stage(self) -> None:
         """A new round: each backup is to have all that there is now."""
         self.stage += 1

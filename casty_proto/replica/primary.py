@@ -239,7 +239,11 @@ class Primary:
             return
         entity = event.entity
         record = owned.records.get(entity)
-        if state != (None if record is None else record.state):
+        if record is None and state is None and owned.complete() < owned.required:
+            # Nothing is here. Older copies may have it still, and it would be back if nobody knew better.
+            record = self._put(owned, entity, None)
+            self._pump(now, out)
+        elif state != (None if record is None else record.state):
             record = self._put(owned, entity, state)
             self._pump(now, out)
         self._note_few(owned, out)

@@ -46,6 +46,7 @@ from .script import (
     page,
     ready,
     update,
+    waiting,
     whole,
 )
 
@@ -458,6 +459,27 @@ def test_rule_20_deletions_that_all_have_are_cleared_away_in_a_new_stage() -> No
     assert script.wake() == (Send("b", whole(2, 1, 4, life=LIFE)), Send("c", whole(2, 1, 4, life=LIFE)))
     assert script.hear("b", ack("x", 1)) == ()
     assert len(updates(script.do(changed("x", b"again")), "b")) == 1
+
+
+def test_rule_20_to_delete_what_is_not_there_is_durable_at_once_where_enough_copies_are_complete() -> None:
+    script = ready(sync=2)
+    assert script.do(deleted("x", 7)) == (Durable(7),)
+
+
+def test_rule_20_to_delete_what_is_not_there_is_a_write_while_too_few_copies_are_complete() -> None:
+    """An older copy may have it, and the two that know that it was deleted before may be lost."""
+    script = waiting(sync=2)
+    script.hear("a", page())
+    script.hear("b", complete())
+    effects = script.do(deleted("x", 7))
+    assert effects == (Send("b", update("x", 1, None)), Send("c", update("x", 1, None)))
+    assert script.hear("b", ack("x", 1)) == ()
+    assert script.hear("c", ack("x", 1)) == (Durable(7),)
+    # It is there still, as something that was deleted.
+    assert script.do(deleted("x", 8)) == (Durable(8),)
+    script = waiting(sync=0)
+    script.hear("a", page())
+    assert script.do(deleted("x", 7)) == (Durable(7),)
 
 
 def test_rule_20_a_silent_backup_does_not_keep_deletions_from_being_cleared_away() -> None:
