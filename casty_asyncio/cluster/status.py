@@ -11,7 +11,7 @@ from casty_proto.actor import SAME, UNHANDLED, Behavior, Receive
 from casty_proto.cluster.checks import split_key
 from casty_proto.cluster.events import Standing
 from casty_proto.cluster.records import RegionKind, Status
-from casty_proto.wire import Types
+from casty_proto.wire import message
 
 from ..arguments import is_ref
 from ..events import notify
@@ -29,6 +29,7 @@ STATUS = "_status"
 """The actor of the system that tells others how it is."""
 
 
+@message(name="casty.status")
 @frozen
 class GetStatus:
     """Message to `/_status`: tell `reply_to` what `system.status()` returns."""
@@ -36,6 +37,7 @@ class GetStatus:
     reply_to: ActorRef[dict[str, Any]] = field(validator=is_ref)
 
 
+@message(name="casty.status.copies")
 @frozen
 class GetCopies:
     """Message to `/_status`: tell `reply_to` how many complete copies there are of each shard that is open there."""
@@ -45,20 +47,15 @@ class GetCopies:
     reply_to: ActorRef[dict[int, int]] = field(validator=is_ref)
 
 
-def allow_status(types: Types) -> None:
-    """Let a node ask others for their copies, also where it is strict."""
-    types.allow(GetCopies, "casty.status.copies")
-
-
 def status_actor(system: DistributedSystem) -> Behavior[GetStatus | GetCopies]:
     """The actor `/_status`."""
 
-    def receive(_: Any, message: object) -> Behavior[GetStatus | GetCopies]:
-        match message:
-            case GetStatus():
-                notify(message.reply_to, system.status())
-            case GetCopies():
-                notify(message.reply_to, system._joined().node.copies(message.name))
+    def receive(_: Any, question: object) -> Behavior[GetStatus | GetCopies]:
+        match question:
+            case GetStatus(reply_to):
+                notify(reply_to, system.status())
+            case GetCopies(name, reply_to):
+                notify(reply_to, system._joined().node.copies(name))
             case _:
                 return UNHANDLED
         return SAME

@@ -101,6 +101,13 @@ STATUS: dict[str, Any] = {
 }
 
 
+async def test_a_node_that_takes_named_messages_only_is_shown_too() -> None:
+    async with cluster(1, remote=Remote(strict=True)) as (one,):
+        status, out, _ = await inspect(str(one.address), "--name", NAME, "--json")
+        assert status == 0
+        assert json.loads(out)["node"] == "node-1"
+
+
 async def test_a_status_is_shown_as_tables() -> None:
     assert render(STATUS, colour=False) == [
         "shop  founded by n1.5",
