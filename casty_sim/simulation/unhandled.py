@@ -109,7 +109,8 @@ def kept(lives: Iterable[Process]) -> list[tuple[Process, dict[str, Any]]]:
 def _and_below(cls: type) -> Iterator[type]:
     """A class, and all that are made of it."""
     yield cls
-    for each in cls.__subclasses__():
+    below: list[type] = cls.__subclasses__()
+    for each in below:
         yield from _and_below(each)
 
 
