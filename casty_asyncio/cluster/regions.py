@@ -34,6 +34,8 @@ PLACES_MAX = 1024
 """Of how many entities of a type the shard is remembered."""
 WAITED_FOR_MAX = 1024
 """For how many types that are not known yet messages wait."""
+WAITING_BYTES = 64 * 2**20
+"""How many bytes of messages wait for all of these together. One message may wait whatever its size."""
 SEND_SECONDS = 10.0
 """How long a send waits besides what its type gives to the backups."""
 REGISTER_SECONDS = 30.0
@@ -51,6 +53,7 @@ class Region:
         self._member = regions.member
         self._waiting: deque[tuple[str, bytes, Request]] = deque()
         self._waited_for = regions.waited_for
+        self._waiting_bytes = 0
         self._shards: dict[str, int] = {}
         """Of entities that were told something, while there are `_num_shards`."""
         self._num_shards = 0
@@ -88,11 +91,7 @@ class Region:
             return -1
         known = self._member.node.state.region(self.name)
         if known is None:
-            if len(self._waiting) >= WAITING_MAX or len(self._waited_for) >= WAITED_FOR_MAX:
-                request.answered(Rejected(f"{self.name!r} is not known here"))
-            else:
-                self._waiting.append((entity, data, request))
-                self._waited_for[self] = None
+            self._wait(entity, data, request)
             return -1
         if known.num_shards != self._num_shards or len(self._shards) > PLACES_MAX:
             self._num_shards = known.num_shards
@@ -142,8 +141,20 @@ class Region:
         for _, _, request in self._taken():
             request.answered(Rejected(reason))
 
+    def _wait(self, entity: str, data: bytes, request: Request) -> None:
+        waited_for = self._waited_for
+        size = sum([region._waiting_bytes for region in waited_for])
+        is_heavy = size > 0 and size + len(data) > WAITING_BYTES
+        if is_heavy or len(self._waiting) >= WAITING_MAX or len(waited_for) >= WAITED_FOR_MAX:
+            request.answered(Rejected(f"{self.name!r} is not known here, and too much waits for it to become known"))
+            return
+        self._waiting.append((entity, data, request))
+        self._waiting_bytes += len(data)
+        waited_for[self] = None
+
     def _taken(self) -> deque[tuple[str, bytes, Request]]:
         waiting, self._waiting = self._waiting, deque()
+        self._waiting_bytes = 0
         self._waited_for.pop(self, None)
         return waiting
 

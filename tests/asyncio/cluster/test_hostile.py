@@ -15,6 +15,7 @@ from casty_asyncio import (
     Mailbox,
     MailboxFullError,
     MailboxOverflowStrategy,
+    NotHandledError,
     ReplicationConfig,
 )
 from casty_asyncio.cluster.client_wire import Deliver, Watch
@@ -104,6 +105,21 @@ async def test_messages_wait_for_a_limited_number_of_unknown_types(monkeypatch: 
         for number in range(10):
             inside.remoting.refs.decode(("$entity", 0, f"nothing-{number}", "a", 0)).tell(Add())
         assert len(inside.regions.waited_for) == 5
+
+
+async def test_so_many_bytes_wait_for_all_unknown_types_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with cluster(1) as (only,):
+        decode = inside_of(only).remoting.refs.decode
+        one, other = (decode(("$entity", 0, name, "a", 0)) for name in ("one", "other"))
+        one.tell(Add(1))
+        monkeypatch.setattr("casty_asyncio.cluster.regions.WAITING_BYTES", 1)
+        with pytest.raises(NotHandledError, match="too much waits"):
+            await within(other.ask(Add(1), timeout=0.1))
+        counters = await only.spawn(Counter, name="one", sharded=True)
+        assert await within(counters["a"].ask(Get())) == 1
+        other.tell(Add(2))
+        counters = await only.spawn(Counter, name="other", sharded=True)
+        assert await within(counters["a"].ask(Get())) == 2, "one waits, whatever its size"
 
 
 @pytest.mark.parametrize(
