@@ -20,6 +20,7 @@ from ..shard.leases import (
     LeaseGiver,
     LeaseRequest,
     RequestReceived,
+    Round,
     SendGrant,
 )
 from ..shard.steward import (
@@ -145,6 +146,10 @@ class Assigning:
             self._feed(ReleaseReceived(peer, message))
 
     # -- the parts -----------------------------------------------------------------------------------------------------
+
+    def round_begins(self) -> None:
+        """A round of heartbeats is due."""
+        self._feed_giver(Round())
 
     def wake(self) -> None:
         """The deadline has come."""

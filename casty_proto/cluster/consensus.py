@@ -24,6 +24,7 @@ from ..raft import (
     Command,
     Configuration,
     ConfigurationChanged,
+    HeartbeatReply,
     OpenSession,
     Proposal,
     Propose,
@@ -112,7 +113,17 @@ def checkpoint_node(recovered: NodeRecovered) -> tuple[NodeRecord, ...]:
 class Consensus:
     """The Raft server of a node."""
 
-    __slots__ = ("_busy", "_core", "_events", "_on_applied", "_on_restored", "_on_role", "_on_settled", "raft")
+    __slots__ = (
+        "_busy",
+        "_core",
+        "_events",
+        "_on_answer",
+        "_on_applied",
+        "_on_restored",
+        "_on_role",
+        "_on_settled",
+        "raft",
+    )
 
     def __init__(self, core: Core, rng: Random, recovered: Recovered) -> None:
         self._core = core
@@ -127,13 +138,15 @@ class Consensus:
         on_settled: Callable[[int], None],
         on_restored: Callable[[ControlState, int], None],
         on_role: Callable[[RoleChanged], None],
+        on_answer: Callable[[], None],
     ) -> None:
         """Who is told what: each command that is applied, that all of them are up to an index, that the state was
-        replaced, and who leads. Once, before anything is fed."""
+        replaced, who leads, and that the leader is answered. Once, before anything is fed."""
         self._on_applied = on_applied
         self._on_settled = on_settled
         self._on_restored = on_restored
         self._on_role = on_role
+        self._on_answer = on_answer
 
     # -- driving it ----------------------------------------------------------------------------------------------------
 
@@ -180,12 +193,19 @@ class Consensus:
         """When it wants `Wake`."""
         return self.raft.deadline()
 
+    def round_is_due(self) -> bool:
+        """Whether this node leads, and is to send everybody a heartbeat now."""
+        lead = self.raft.lead
+        return lead is not None and lead.heartbeat_at <= self._core.now
+
     # -- effects -------------------------------------------------------------------------------------------------------
 
     def _carry_out(self, effect: RaftEffect) -> None:
         match effect:
             case Send(to, message):
                 self._core.send(to, message)
+                if type(message) is HeartbeatReply:
+                    self._on_answer()
             case Persist(ticket, record):
                 self._core.out.append(Persist(ticket + OWN_TICKETS, record))
             case Apply(entries):

@@ -124,7 +124,8 @@ class Inside:
         self.applying = Applying(
             core, plans, owning, routing, discovering, self.orders, self.governing, self.assigning, self._on_name
         )
-        self.consensus.tell(self.applying.applied, self.applying.settled, self.applying.restored, self._on_role)
+        applying = self.applying
+        self.consensus.tell(applying.applied, applying.settled, applying.restored, self._on_role, owning.answering)
 
     # -- beginning -----------------------------------------------------------------------------------------------------
 
@@ -501,6 +502,10 @@ class Inside:
 
     def wake(self, now: Instant) -> None:
         """The deadline has come for some part."""
+        if self.consensus.round_is_due():
+            # Whoever waits for a lease shares the round, and the leader asks for its own as the others do.
+            self.assigning.round_begins()
+            self._owning.answering()
         if is_due(self.consensus.deadline(), now):
             self.consensus.feed(Wake())
         if is_due(self.assigning.deadline(), now):

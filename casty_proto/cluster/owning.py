@@ -58,6 +58,7 @@ from ..shard.homes import (
     TellLeader,
 )
 from ..shard.leases import (
+    Answering,
     Applied,
     GrantReceived,
     HolderEvent,
@@ -310,6 +311,10 @@ class Owning:
     def on_grant(self, peer: NodeKey, message: LeaseGrant) -> None:
         """The leader has given a lease."""
         self._feed_holder(GrantReceived(peer, message))
+
+    def answering(self) -> None:
+        """This node says something to the leader now."""
+        self._feed_holder(Answering())
 
     def on_replica(self, peer: NodeKey, message: Any) -> None:
         """An owner, or somebody with a copy, has something to say. What is about an earlier region of that name is

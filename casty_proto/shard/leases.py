@@ -29,11 +29,13 @@ Rules
  4. For the leader a lease ends `duration_ns`, and the drift, after it was given. A new leader takes it that every node
     was given one when it was elected.
  5. While something is being taken from a node whose lease has ended, the leader gives it no other, until that is done.
- 6. A holder asks again every quarter of the duration, and at once when there is another leader. An answer to a question
-    that is not the latest counts as of its own question.
+ 6. A holder asks again after a quarter of the duration, or, once half of that has passed, with whatever it answers the
+    leader. It asks at once when there is another leader. An answer to a question that is not the latest counts as of
+    its own question.
  7. Rubbish from a peer is noted, and changes nothing.
- 8. What makes sure that a node leads costs a round of messages to all. So renewals wait for each other, at most an
-    eighth of the duration; who has no lease, or has it no longer than half of its duration, does not wait.
+ 8. What makes sure that a node leads costs a round of messages to all. So renewals wait for each other, and for the
+    next round that there is anyhow, at most a sixth of the duration: a little longer than a heartbeat, by the defaults.
+    Who has no lease, or has it no longer than half of its duration, does not wait.
 """
 
 from __future__ import annotations
@@ -117,6 +119,11 @@ class GrantReceived:
 
 
 @value
+class Answering:
+    """Event: this node says something to the leader now. A question costs no message of its own."""
+
+
+@value
 class Applied:
     """Event: the control state is applied up to `index`."""
 
@@ -128,7 +135,7 @@ class Relinquish:
     """Event: this node ends. It asks no more, and what it had is over."""
 
 
-type HolderEvent = LeaderKnown | GrantReceived | Applied | Relinquish | Wake
+type HolderEvent = LeaderKnown | GrantReceived | Answering | Applied | Relinquish | Wake
 
 
 @value
@@ -184,6 +191,10 @@ class LeaseHolder:
                 return over + self._on_leader_known(leader, now)
             case GrantReceived(peer, message):
                 return over + self._on_grant(peer, message, now)
+            case Answering():
+                if self._ask_at is not None and now >= self._ask_at - self._options.duration_ns // 8:
+                    return over + self._ask(now)
+                return over
             case Applied(index):
                 return over + self._on_applied(index, now)
             case Relinquish():
@@ -326,7 +337,12 @@ class Taking:
     done: bool = False
 
 
-type GiverEvent = Elected | Deposed | RequestReceived | Confirmed | Taking | Wake
+@value
+class Round:
+    """Event: a round of messages is about to go out that could make sure of it (rule 8)."""
+
+
+type GiverEvent = Elected | Deposed | RequestReceived | Confirmed | Taking | Round | Wake
 
 
 @value
@@ -383,6 +399,8 @@ class LeaseGiver:
             case Taking(node, done):
                 self._on_taking(node, done)
                 return ()
+            case Round():
+                return self._confirm(now, is_shared=True)
             case Wake():
                 return self._confirm(now)
             case _:
@@ -425,13 +443,13 @@ class LeaseGiver:
         self._waiting[peer] = max(message.number, self._waiting.get(peer, 0))
         return self._confirm(now)
 
-    def _confirm(self, now: Instant) -> tuple[GiverEffect, ...]:
+    def _confirm(self, now: Instant, *, is_shared: bool = False) -> tuple[GiverEffect, ...]:
         """Rules 3 and 8."""
         if self._asking is not None or not self._waiting:
             return ()
-        if now < self._confirm_at and not any(self._is_urgent(node, now) for node in self._waiting):
+        if now < self._confirm_at and not is_shared and not any(self._is_urgent(node, now) for node in self._waiting):
             return ()
-        self._confirm_at = now + self._options.duration_ns // 8
+        self._confirm_at = now + self._options.duration_ns // 6
         self._ticket += 1
         self._asking = (self._ticket, self._waiting)
         self._waiting = {}

@@ -32,7 +32,7 @@ QUICK = {
     "SnapshotOfLater": "state machine safety",
     "LeaseWithoutEnd": "single owner",
     "GivesUnreleased": "single owner; at most once",
-    "LeaseFromReceipt": "single owner",
+    "LeaseFromReceipt": "single owner; epochs rise",
     "AcceptsStaleEpochs": "copies obey the latest owner",
     "ConfersWithNobody": "conferring",
     "HandsOverNoStates": "hand-over",

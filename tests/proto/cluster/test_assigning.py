@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from casty_proto.cluster import Assign, Gift, RegionKind, RegionSettings, Status
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.checks import NAME_MAX, NODE_ID_MAX, NUMBER_MAX
 from casty_proto.cluster.messages import Envelope
+from casty_proto.cluster.options import NodeOptions
 from casty_proto.machine import SECOND, Rejected
-from casty_proto.raft import RaftOptions, ReadReply
+from casty_proto.raft import Heartbeat, HeartbeatReply, RaftOptions, ReadReply
 from casty_proto.shard.leases import LeaseGrant, LeaseRequest
 from casty_proto.shard.steward import Released, StewardOptions
 
@@ -251,23 +253,28 @@ def test_a_leader_whose_proposals_are_refused_while_it_hands_over_tries_again() 
     assert None not in region.owners
 
 
-def test_an_idle_cluster_asks_for_leases_and_for_little_else() -> None:
-    world = with_region()
-    counts: dict[str, int] = {}
+@pytest.mark.parametrize("options", [NodeOptions(), NodeOptions.fast()], ids=["default", "fast"])
+def test_an_idle_cluster_asks_for_leases_with_its_heartbeats_and_for_little_else(options: NodeOptions) -> None:
+    world = World(1, options)
+    world.form("abc")
+    world.add_region(world["a"], num_shards=12)
+    counts: Counter[str] = Counter()
 
     def look(source: str, to: str, message: object) -> bool:
-        name = type(getattr(message, "body", None)).__name__
-        counts[name] = counts.get(name, 0) + 1
+        counts[type(getattr(message, "body", None)).__name__] += 1
         return False
 
-    world.run(1)
+    world.run(5)
     world.drop = look
-    world.run(1)
-    asked = 2 * SECOND // (LEASE // 4)
-    assert counts[LeaseRequest.__name__] <= asked + 4
-    assert counts[LeaseGrant.__name__] <= asked + 4
-    assert ReadReply.__name__ not in counts, "the leader makes sure by heartbeats"
-    assert Released.__name__ not in counts
+    world.run(5)
+    # Renewals wait for the next heartbeat, if they need not wait for longer than that.
+    pace = min(options.raft.heartbeat_interval_ns, options.leases.duration_ns // 6)
+    rounds = 5 * SECOND // pace + 2
+    assert counts[Heartbeat.__name__] <= 2 * rounds
+    assert counts[LeaseRequest.__name__] <= counts[HeartbeatReply.__name__] + 2
+    assert counts[LeaseGrant.__name__] <= counts[LeaseRequest.__name__] + 2
+    assert counts[ReadReply.__name__] == 0, "the leader makes sure by heartbeats"
+    assert counts[Released.__name__] == 0
 
 
 def test_a_request_for_a_region_that_cannot_be_is_rejected_and_nothing_is_given() -> None:

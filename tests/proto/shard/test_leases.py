@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from casty_proto.machine import MILLISECOND, SECOND, Instant, Note, Wake
 from casty_proto.shard.leases import (
+    Answering,
     Applied,
     Confirm,
     Confirmed,
@@ -28,6 +29,7 @@ from casty_proto.shard.leases import (
     LeaseRequest,
     Relinquish,
     RequestReceived,
+    Round,
     SendGrant,
     SendRequest,
     Taking,
@@ -111,6 +113,18 @@ def test_rule_6_it_asks_again_every_quarter_and_at_once_when_there_is_another_le
     assert made.handle(LeaderKnown("m"), D // 4 + 2) == ()
     assert made.handle(LeaderKnown(None), D // 4 + 3) == ()
     assert made.deadline() is None
+
+
+def test_rule_6_it_asks_with_what_it_answers_anyhow_once_half_of_that_time_has_passed() -> None:
+    made = holder()
+    assert made.handle(Answering(), D // 8 - 1) == ()
+    assert made.handle(Answering(), D // 8) == (SendRequest("l", LeaseRequest(2)),)
+    assert made.deadline() == D // 8 + D // 4
+    assert made.handle(Answering(), D // 8 + 1) == ()
+    made.handle(LeaderKnown(None), D // 8 + 2)
+    assert made.handle(Answering(), D) == ()
+    made.handle(Relinquish(), D)
+    assert made.handle(Answering(), 2 * D) == ()
 
 
 def test_rule_6_the_old_leader_may_still_answer_its_question_once() -> None:
@@ -237,13 +251,26 @@ def test_rule_8_renewals_wait_for_each_other_and_are_confirmed_together() -> Non
     made = giver()
     granted(made, "a", 10)
     granted(made, "b", 20)
-    pace = D // 8
+    pace = D // 6
     assert made.handle(RequestReceived("a", LeaseRequest(2)), 30) == ()
     assert made.handle(RequestReceived("b", LeaseRequest(2)), 40) == ()
     assert made.deadline() == 20 + pace
     assert made.handle(Wake(), 20 + pace - 1) == ()
     assert made.handle(Wake(), 20 + pace) == (Confirm(3),)
     assert made.deadline() is None
+    made.invariants()
+
+
+def test_rule_8_renewals_share_a_round_that_there_is_anyhow() -> None:
+    made = giver()
+    granted(made, "a", 10)
+    assert made.handle(Round(), 20) == ()
+    assert made.handle(RequestReceived("a", LeaseRequest(2)), 30) == ()
+    assert made.handle(Round(), 31) == (Confirm(2),)
+    assert made.handle(RequestReceived("a", LeaseRequest(3)), 32) == ()
+    assert made.handle(Round(), 33) == ()  # The one that is under way was asked for before.
+    assert made.handle(Confirmed(2, 5), 34) == (SendGrant("a", LeaseGrant(2, D, 5)),)
+    assert made.handle(Round(), 35) == (Confirm(3),)
     made.invariants()
 
 

@@ -269,7 +269,11 @@ class TellsTwice(Wrong):
     def spoil_inside(self, inside: Inside) -> None:
         inside.applying.__class__ = _TellsTwice
         inside.consensus.tell(
-            inside.applying.applied, inside.applying.settled, inside.applying.restored, inside._on_role
+            inside.applying.applied,
+            inside.applying.settled,
+            inside.applying.restored,
+            inside._on_role,
+            inside._owning.answering,
         )
 
 
