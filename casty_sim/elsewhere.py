@@ -9,7 +9,7 @@ those that have found something are tried more often:
 -   "all kinds": a few faults of any kind that can strike.
 -   "its kinds": a few faults of the kinds that were on in the failure, and perhaps one of what was wrong with its links
     and disks all the time.
--   "its faults": some of the very faults of the failure, at their times, while all else goes differently.
+-   "its faults": some of the very faults of the failure, many or few, while all else goes differently.
 
 Half of the runs have the options of the failure, as far as its scenario draws them from streams of their own.
 """
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 FEW_NODES = 3
 """The fewest of which a majority can bear that one is lost."""
 FEW_FAULTS = 3
-"""So many faults are few, and no more are tried."""
+"""So many faults are few, and no more are tried of those that a seed draws."""
+MANY_FAULTS = 1000
 PLAN, WHEN, STRIKE = "plan", "faults", "fault/"
 """The streams of what is on, of when something strikes, and of each fault (`faults`)."""
 
@@ -41,9 +42,12 @@ PLAN, WHEN, STRIKE = "plan", "faults", "fault/"
 class _Way:
     """One way to make another run out of a failure."""
 
+    name: str
     make: Callable[[Random, Shrunk, int], Numbers]
     """What is played, with at most so many faults; all else is drawn from a seed."""
     nodes: int
+    faults: int
+    """The most that are let strike."""
     weight: int = 1
     tries: int = 0
     hits: int = 0
@@ -51,7 +55,7 @@ class _Way:
     @property
     def price(self) -> float:
         """What the next failure may take that way, where a run of many nodes takes longer, and says less."""
-        return (self.tries + 1) * self.weight * self.nodes**3 / (self.hits + 1)
+        return (self.tries + 1) * self.weight * self.nodes**4 / (self.hits + 1)
 
 
 class Elsewhere:
@@ -65,22 +69,34 @@ class Elsewhere:
         self._strikes = max(FEW_FAULTS, len(first.numbers.get(WHEN, ())))
         self._seed = -1
         self._way: _Way | None = None
-        few = min(FEW_NODES, first.settings.nodes)
-        makes = ((self._its_kinds, 1), (self._all_kinds, 1), (self._its_faults, 1), (_as_it_is, 2))
-        sizes = dict.fromkeys((few, first.settings.nodes))
-        self._ways = [_Way(make, nodes, weight) for nodes in sizes for make, weight in makes]
+        self._ways: list[_Way] = []
+        for nodes in dict.fromkeys((min(FEW_NODES, first.settings.nodes), first.settings.nodes)):
+            self._ways += [
+                _Way("its kinds", self._its_kinds, nodes, FEW_FAULTS),
+                _Way("all kinds", self._all_kinds, nodes, FEW_FAULTS),
+                _Way("its faults", self._its_faults, nodes, MANY_FAULTS),
+                _Way("as it is", _as_it_is, nodes, MANY_FAULTS, weight=2),
+            ]
+
+    @property
+    def way(self) -> str:
+        """How the last candidate was made."""
+        assert self._way is not None
+        return self._way.name
 
     def candidate(self, best: Shrunk) -> tuple[Tape, Settings]:
         """The next run to try. It may be no smaller than the best."""
-        ways = [way for way in self._ways if way.nodes <= best.settings.nodes]
+        nodes = best.settings.nodes
+        ways = [way for way in self._ways if way.nodes <= max(nodes, FEW_NODES)]
         self._way = way = min(ways, key=lambda way: way.price)
         way.tries += 1
         self._seed += 1
         choices = Random(self._seed)
-        most = FEW_FAULTS if best.outcome.faults < 0 else min(FEW_FAULTS, max(0, best.outcome.faults - 1))
+        fewer = FEW_FAULTS if best.outcome.faults < 0 else max(0, best.outcome.faults - 1)
+        most = min(fewer, way.faults)
         # Of two, the more: more faults do more harm, and those that it takes none for are found all the same.
         played = way.make(choices, best, max(choices.randint(0, most), choices.randint(0, most)))
-        return Tape(self._seed, played=played, record=True), evolve(self._settings, nodes=way.nodes)
+        return Tape(self._seed, played=played, record=True), evolve(self._settings, nodes=min(way.nodes, nodes))
 
     def found(self) -> None:
         """The last candidate broke the rule."""

@@ -50,6 +50,8 @@ class Shrunk:
     tries: int = 0
     parts: dict[str, Parts] = field(factory=dict)
     """Which of the numbers belong together (`Stream.part`)."""
+    is_elsewhere: bool = False
+    """Whether it is another failure of the same rule than the one that was to be shrunk."""
 
     def tape(self) -> Tape:
         """A tape that replays it."""
@@ -160,25 +162,28 @@ class _Search:
         return self._try_tape(Tape(self.best.seed, played=numbers, edited=True, record=True), settings)
 
     def _try_tape(self, tape: Tape, settings: Settings) -> bool:
-        return not self._late() and self._breaks(tape, settings, self._last_instant())[1]
+        found = None if self._late() else self._broken(tape, settings, self._last_instant())
+        return found is not None and self._take(found, is_elsewhere=self.best.is_elsewhere)
 
-    def _breaks(self, tape: Tape, settings: Settings, last: Instant) -> tuple[bool, bool]:
-        """Whether the same rule is broken until then, and whether that is the best so far."""
+    def _broken(self, tape: Tape, settings: Settings, last: Instant) -> Shrunk | None:
+        """The run of the tape, if it breaks the same rule until then."""
         self.best.tries += 1
         with limited():
             outcome = run(self.scenario, tape, settings, _Until(last))
         if (outcome.rule, outcome.where) != (self.best.outcome.rule, self.best.outcome.where):
-            return False, False
+            return None
         # What was not drawn is gone, and what was drawn beyond the end is zero.
         kept = {label: values for label, values in tape.recorded().items() if any(values)}
-        found = Shrunk(tape.seed, kept, settings, outcome, self.best.tries, tape.parts())
-        # One choice less may lead to others, and back again.
+        return Shrunk(tape.seed, kept, settings, outcome, parts=tape.parts())
+
+    def _take(self, found: Shrunk, *, is_elsewhere: bool) -> bool:
+        """Whether it is smaller than the best, and so the best. Any other might lead back again."""
         if found.size >= self.best.size:
-            return True, False
-        self.best = found
+            return False
+        self.best = evolve(found, tries=self.best.tries, is_elsewhere=is_elsewhere)
         if self._progress is not None:
             self._progress(self.best)
-        return True, True
+        return True
 
     def _last_instant(self) -> Instant:
         """A candidate that fails much later is no simpler, and most of the time would go into those that never fail."""
@@ -206,10 +211,11 @@ class _Search:
         improved, tried, took = False, 0, 0
         while time.monotonic() < until and not (self._is_small() and self._is_luck(tried, took)):
             tried += 1
-            breaks, is_best = self._breaks(*self._others.candidate(self.best), self._others_last)
-            if breaks:
-                self._others.found()
-            if is_best:
+            found = self._broken(*self._others.candidate(self.best), self._others_last)
+            if found is None:
+                continue
+            self._others.found()
+            if self._take(found, is_elsewhere=True):
                 improved, tried, took = True, 0, took + tried
                 self._fewer()
         return improved
