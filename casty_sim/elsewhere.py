@@ -7,8 +7,8 @@ those that have found something are tried more often:
 
 -   "as it is": whatever the seed draws, in a world with few hosts. Nothing is left out.
 -   "all kinds": a few faults of any kind that can strike.
--   "its kinds": a few faults of the kinds that were on in the failure, and perhaps one of what was wrong with its links
-    and disks all the time.
+-   "its kinds": a few faults of the kinds that were on in the failure, one or two of which may be wrong with links and
+    disks all the time.
 -   "its faults": some of the very faults of the failure, many or few, while all else goes differently.
 
 Half of the runs have the options of the failure, as far as its scenario draws them from streams of their own.
@@ -111,14 +111,14 @@ class Elsewhere:
 
     def _its_kinds(self, choices: Random, best: Shrunk, most: int) -> Numbers:
         on = _kinds_on(best)
-        standing = _some_standing(choices, on, most)
+        standing = _some_standing(choices, on, min(most, choices.choice((0, 0, 1, 1, 2))))
         kinds = [kind for kind in on if kind not in STANDING or kind in standing]
         last = self._highest if "timely" in kinds else self._strikes
         return {**_options(choices, best), **_only(best, kinds), **self._few(choices, most - len(standing), last)}
 
     def _its_faults(self, choices: Random, best: Shrunk, most: int) -> Numbers:
         on = _kinds_on(best)
-        standing = _some_standing(choices, on, most)
+        standing = _some_standing(choices, on, choices.randint(0, most))
         plan = best.numbers.get(PLAN, [])
         off = [kind for kind in on if kind in STANDING and kind not in standing]
         strikes = [label for label, values in best.numbers.items() if label.startswith(STRIKE) and any(values)]
@@ -155,9 +155,9 @@ def _kinds_on(best: Shrunk) -> list[str]:
 
 
 def _some_standing(choices: Random, on: list[str], most: int) -> list[str]:
-    """None of them, most of the time, or one."""
+    """So many things that are wrong all the time, or all that are."""
     standing = [kind for kind in on if kind in STANDING]
-    return [choices.choice(standing)] if standing and most and choices.random() < 0.3 else []
+    return choices.sample(standing, min(most, len(standing)))
 
 
 def _only(best: Shrunk, kinds: list[str]) -> Numbers:
