@@ -14,6 +14,7 @@ ones. Then one choice after the other. What time is left when nothing of that he
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -22,7 +23,7 @@ from attrs import define, evolve, field
 
 from casty_proto.machine import SECOND, Instant
 
-from .campaign import limited
+from .campaign import HANG_SECONDS, HANGS, limited
 from .elsewhere import FEW_FAULTS, FEW_NODES, Elsewhere
 from .faults import STANDING
 from .scenario import Outcome, Scenario, Settings, run
@@ -35,6 +36,10 @@ ELSEWHERE = (0.4, 0.75)
 """What part of the time may be over when other runs give way to the tape, at first and if that was not enough."""
 PATIENCE, AT_LEAST = 3, 40
 """So many times as many other runs as the best took to be found, and at least so many, are tried for a better one."""
+STARTS = 100
+"""So many starts of hosts within a second make a try end."""
+SLOWER, SLOW_SECONDS = 20, 5.0
+"""So many times as long as the run that is to be shrunk may a try take, and so long in any case."""
 
 type Numbers = dict[str, list[float]]
 
@@ -86,11 +91,13 @@ def shrink(
 
     An interrupt from the keyboard ends the search, and the best that was found counts. Raises `NotReproducible`.
     """
+    began = time.monotonic()
     outcome = run(scenario, tape, settings, Trace(digest=False))
+    took = time.monotonic() - began
     if not outcome.failed:
         raise NotReproducible(f"seed {tape.seed} does not fail scenario {scenario.name} with these settings")
     best = Shrunk(tape.seed, tape.recorded(), settings, outcome, parts=tape.parts())
-    search = _Search(scenario, best, time.monotonic() + seconds, progress)
+    search = _Search(scenario, best, seconds, took, progress)
     with suppress(KeyboardInterrupt):
         search.run()
     return search.best
@@ -102,20 +109,30 @@ class _Until(Trace):
     def __init__(self, last: Instant) -> None:
         super().__init__(digest=False)
         self._last = last
+        self._starts: deque[Instant] = deque()
 
     def event(self, at: Instant, host: int, kind: int, payload: Any) -> None:
         if at > self._last:
             raise Violation("in time", "it has not failed in time")
 
+    def started(self, at: Instant, host: str, text: str) -> None:
+        # A host whose disk is full stops at once, and with the plainest choices it starts again a nanosecond later.
+        recent = self._starts
+        recent.append(at)
+        if len(recent) > STARTS and recent.popleft() > at - SECOND:
+            raise Violation("in time", "hosts do nothing but start")
+
 
 class _Search:
     def __init__(
-        self, scenario: Scenario, best: Shrunk, until: float, progress: Callable[[Shrunk], None] | None
+        self, scenario: Scenario, best: Shrunk, seconds: float, took: float, progress: Callable[[Shrunk], None] | None
     ) -> None:
+        """`took` is how long the run of the failure took."""
         self.scenario = scenario
         self.best = best
         self._began = time.monotonic()
-        self._until = until
+        self._until = self._began + seconds
+        self._slow = max(SLOW_SECONDS, SLOWER * took)
         self._progress = progress
         self._others = Elsewhere(best)
         self._others_last = self._last_instant()
@@ -168,13 +185,19 @@ class _Search:
     def _broken(self, tape: Tape, settings: Settings, last: Instant) -> Shrunk | None:
         """The run of the tape, if it breaks the same rule until then."""
         self.best.tries += 1
-        with limited():
+        with limited(self._patience()):
             outcome = run(self.scenario, tape, settings, _Until(last))
         if (outcome.rule, outcome.where) != (self.best.outcome.rule, self.best.outcome.where):
             return None
         # What was not drawn is gone, and what was drawn beyond the end is zero.
         kept = {label: values for label, values in tape.recorded().items() if any(values)}
         return Shrunk(tape.seed, kept, settings, outcome, parts=tape.parts())
+
+    def _patience(self) -> float:
+        """How many seconds a try may take, unless to hang is what is wrong."""
+        if self.best.outcome.rule == HANGS:
+            return HANG_SECONDS
+        return min(HANG_SECONDS, self._slow, max(1.0, self._until - time.monotonic()))
 
     def _take(self, found: Shrunk, *, is_elsewhere: bool) -> bool:
         """Whether it is smaller than the best, and so the best. Any other might lead back again."""

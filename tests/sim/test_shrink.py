@@ -156,6 +156,24 @@ def test_an_exception_on_another_line_is_another_problem() -> None:
     assert small.outcome.faults == 2
 
 
+class Restless(Toys):
+    """Hosts that start again and again at the same instant, where nothing strikes."""
+
+    def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
+        super().play(tape, settings, trace, outcome)
+        for _ in range(1_000_000):
+            trace.started(settings.safety_ns, "n1", "again")
+        raise AssertionError("it was not ended")
+
+
+@pytest.mark.usefixtures("looks")
+def test_a_try_in_which_hosts_do_nothing_but_start_is_ended() -> None:
+    scenario = Restless(lambda plan, _: struck(plan, "crash", "partition"))
+    small = shrink(scenario, first_failure(Toys(scenario.breaks)), SETTINGS, seconds=100)
+    assert small.outcome.rule == "toys"
+    assert small.outcome.faults == 2
+
+
 @pytest.mark.usefixtures("looks")
 def test_what_does_not_fail_is_refused() -> None:
     with pytest.raises(NotReproducible, match="does not fail"):
