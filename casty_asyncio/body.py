@@ -204,6 +204,14 @@ class Body(ABC):
         else:
             ask.owe(self)
 
+    def stash(self, message: Any, item: Any) -> bool:
+        """Set the message in hand aside, which waits as `item` does. False, and nothing done, when there is no room."""
+        return self.runtime.machine.stash(self.cell, item)
+
+    def unstash(self) -> int:
+        """Handle what was set aside next. Returns how many messages there were."""
+        return self.runtime.machine.unstash(self.cell)
+
     # -- jobs ------------------------------------------------------------------------------------------------------
 
     async def run(self, job: Job) -> None:

@@ -107,7 +107,8 @@ class ActorContext(Generic[Message]):  # noqa: UP046 - Python 3.12 cannot write 
             self._sender.tell(message)
 
     def stash(self, message: Message) -> None:
-        """Set the message in hand aside until `unstash_all`. An ask among them stays open.
+        """Set the message in hand aside until `unstash_all`. An ask among them stays open. What an entity has set aside
+        goes with it to another node, and comes there before all that was sent later.
 
         Raises `StashFullError` when the stash holds as many messages as the mailbox may, and `UsageError` outside of
         the handler's own task; it was not stashed then. An actor that is stopping makes it a dead letter.
@@ -118,7 +119,7 @@ class ActorContext(Generic[Message]):  # noqa: UP046 - Python 3.12 cannot write 
         item = message if sender is None else Envelope(message, sender)
         if body.cell.phase >= Phase.STOPPING:
             body.runtime.undelivered(Undelivered(body.cell, item, Reason.STOPPED))
-        elif not body.runtime.machine.stash(body.cell, item):
+        elif not body.stash(message, item):
             raise StashFullError(f"the stash of {self.path} is full; unstash in time, or give it a larger mailbox")
 
     def unstash_all(self) -> int:
@@ -128,7 +129,7 @@ class ActorContext(Generic[Message]):  # noqa: UP046 - Python 3.12 cannot write 
         the handler's own task.
         """
         self._check_in_hand("unstash_all", "tell the actor a message, and unstash in its handler")
-        return self._body.runtime.machine.unstash(self._body.cell)
+        return self._body.unstash()
 
     def _check_in_hand(self, what: str, instead: str) -> None:
         """Elsewhere than in the handler's own task another message may be in hand by now, or none."""

@@ -14,7 +14,7 @@ from attrs import asdict
 from casty_proto.machine import SECOND
 
 from . import determinism, report
-from .campaign import Summary, campaign, limited
+from .campaign import NotSentError, Summary, WorkerError, campaign, limited
 from .html import page
 from .mutants import Mutant, MutantsError, hunt, load
 from .options import Refused, parser, scenario_of, settings_of
@@ -24,6 +24,9 @@ from .shrink import NotReproducible, Shrunk, shrink
 from .tape import Tape, TapeError, same_scenario
 from .timeline import Timeline
 from .trace import Trace
+
+KNOWN = (Refused, TapeError, NotReproducible, MutantsError, determinism.CheckError, NotSentError, WorkerError)
+"""Errors whose text says all."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser(commands).parse_args(arguments)
     try:
         return int(options.command(options))
-    except (Refused, TapeError, NotReproducible, MutantsError, determinism.CheckError) as error:
+    except KNOWN as error:
         print(f"casty_sim: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:

@@ -48,6 +48,11 @@ _SIGNALS = Absent(
     "Use loop.add_signal_handler, and have the test send the signal to the host",
 )
 
+_ENDS = Absent(
+    "it would end the process that runs the simulation",
+    "A test ends by returning or raising; in the program of a node it is simulated",
+)
+
 OUTSIDE = Absent(
     "a host has a disk of its own, and shares no files with others",
     "Use a path below the disk of the host, `node.disk`",
@@ -80,8 +85,15 @@ LOOP: dict[str, Absent] = {
 ELSEWHERE: dict[str, Absent] = {
     "ssl=": _TLS,
     "multiprocessing": _PROCESSES,
+    "os._exit": _ENDS,
+    "os.abort": _ENDS,
+    "os.exec": Absent(
+        "it would take the place of the process that runs the simulation",
+        "Return from the program, and have the test start the node with another one",
+    ),
     "os.fork": _PROCESSES,
     "os.kill": _SIGNALS,
+    "signal.raise_signal": _SIGNALS,
     "signal.signal": _SIGNALS,
     "subprocess.Popen": _PROCESSES,
     "threading.Thread.start": _THREADS,
@@ -132,6 +144,13 @@ NARROWER: dict[str, str] = {
     ),
     "IPv6": "Hosts have one address each, of version 4: `getaddrinfo` and sockets fail as on a host without IPv6.",
     "socket options": "They are remembered and change nothing.",
+    "os._exit and os.abort": (
+        "They end the program of a node, and of no other, as SIGKILL would: no other step of it runs, the system closes"
+        " its connections, and files keep what was written. Only in the step that calls them its `finally` still run; "
+        "what these write to files is undone, and what they send is not sent. Then it is as after `sys.exit` with that "
+        "status, which is 134 for `os.abort`: one that is not 0 fails the test, if `restart_on` does not have "
+        "`SystemExit`."
+    ),
     "signals": "A host gets those that the test sends it. One without a handler kills the program.",
     "modules and globals": (
         "All hosts share them, as they share the process, and they survive a crash. What a host is to have to "

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from attrs import define, field
@@ -27,6 +31,17 @@ HANGS = "no hangs"
 CHUNK = 8
 """Seeds that a process runs before it reports."""
 
+STARTED_AGAIN = 83
+"""The exit status of a process that was to run seeds, and came to start a campaign of its own before."""
+
+
+class NotSentError(TypeError):
+    """A scenario that other processes cannot find. No seed was run."""
+
+
+class WorkerError(RuntimeError):
+    """A process that ran seeds is gone. Nothing is known about those that had not been counted."""
+
 
 @define
 class Summary:
@@ -42,6 +57,8 @@ class Summary:
     """The longest that it took after the last fault until all was well again, where runs say so."""
     reached: dict[str, int] = field(factory=dict)
     """In how many runs each interesting state was reached."""
+    unhandled: dict[str, tuple[int, int]] = field(factory=dict)
+    """What nobody has handled, by its kind: in how many runs it came, and the seed of the first."""
     failures: list[Outcome] = field(factory=list)
 
     def add(self, outcome: Outcome) -> None:
@@ -53,6 +70,9 @@ class Summary:
         self.well_after_ns = max(self.well_after_ns, outcome.well_after_ns)
         for state in outcome.reached:
             self.reached[state] = self.reached.get(state, 0) + 1
+        for kind in dict.fromkeys([each.kind for each in outcome.unhandled]):
+            runs, first = self.unhandled.get(kind, (0, outcome.seed))
+            self.unhandled[kind] = (runs + 1, first)
         if outcome.failed:
             self.failures.append(outcome)
 
@@ -80,7 +100,10 @@ def campaign(
     stop_at_first: bool = False,
     progress: Callable[[Summary], None] | None = None,
 ) -> Summary:
-    """Run every seed. With several jobs, runs are spread over processes; the result does not depend on how."""
+    """Run every seed. With several jobs, runs are spread over processes; the result does not depend on how.
+
+    With several jobs it raises `NotSentError` for a scenario that other processes cannot find, and `WorkerError` where
+    one of them ends before its time."""
     summary = Summary(scenario.name)
     began = time.perf_counter()
     for outcomes in _outcomes(scenario, seeds, settings, jobs, stop_at_first=stop_at_first):
@@ -104,15 +127,59 @@ def _outcomes(
         for chunk in chunks:
             yield _run_chunk(scenario, chunk, settings, stop_at_first=stop_at_first)
         return
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A new process imports the script, and this is the script. The one that has started it says what is wrong.
+        sys.exit(STARTED_AGAIN)
+    packed = _packed(scenario)
     # Fresh interpreters: a forked child would inherit whatever state this process has come into.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(_run_chunk, scenario, chunk, settings, stop_at_first=stop_at_first) for chunk in chunks]
+        futures = [pool.submit(_run_away, packed, chunk, settings, stop_at_first=stop_at_first) for chunk in chunks]
+        workers = multiprocessing.active_children()
         try:
             for future in futures:
                 yield future.result()
+        except BrokenProcessPool:
+            # It is told before they have come to their ends, with which they say how.
+            pool.shutdown(wait=True)
+            raise WorkerError(_why_gone(workers)) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _packed(scenario: Scenario) -> bytes:
+    try:
+        return pickle.dumps(scenario)
+    except NotSentError:
+        raise
+    except Exception as error:
+        raise NotSentError(f"{scenario.name} cannot be sent to another process: use one job ({error})") from error
+
+
+def _why_gone(workers: list[BaseProcess]) -> str:
+    # The others are ended by the pool as soon as one is gone.
+    codes = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0, -signal.SIGTERM)]
+    if STARTED_AGAIN in codes:
+        return (
+            "each process that runs seeds imports the script first, and that has begun a campaign again: call it below "
+            '`if __name__ == "__main__":`, or use one job'
+        )
+    code = codes[0] if codes else None
+    how = "" if code is None else f" with status {code}" if code > 0 else f" by {signal.Signals(-code).name}"
+    return (
+        f"a process that ran seeds has ended{how}, and nothing is known about its seeds: with one job they run in this "
+        "process, where it can be seen what ends it"
+    )
+
+
+def _run_away(packed: bytes, seeds: range, settings: Settings, *, stop_at_first: bool) -> list[Outcome]:
+    """In another process, which has to find the scenario first."""
+    try:
+        scenario: Scenario = pickle.loads(packed)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        raise NotSentError(f"another process cannot find what it is to run: use one job ({text})") from error
+    return _run_chunk(scenario, seeds, settings, stop_at_first=stop_at_first)
 
 
 def _run_chunk(scenario: Scenario, seeds: range, settings: Settings, *, stop_at_first: bool) -> list[Outcome]:

@@ -92,7 +92,7 @@ class Journal(Trace):
         self.step = self._on_step
 
     def _on_step(self, at: Instant, host: int, name: str) -> None:
-        self._write(f"{at / SECOND:.9f} host {host} runs {name}\n")
+        self._write(f"{at / SECOND:.9f} {self.hosts[host]} runs {name}\n")
 
     def event(self, at: Instant, host: int, kind: int, payload: Any) -> None:
         """One event."""
@@ -100,7 +100,7 @@ class Journal(Trace):
         text = "" if payload is None else repr(plain(payload))
         name = blake2b(text.encode(), digest_size=6).hexdigest()
         shown = text if len(text) <= 300 else f"{text[:300]}..."
-        self._write(f"{at / SECOND:.9f} host {host} {KINDS[kind]} {name} {shown}\n")
+        self._write(f"{at / SECOND:.9f} {self.hosts[host]} {KINDS[kind]} {name} {shown}\n")
 
 
 # -- the processes that run seeds --------------------------------------------------------------------------------------

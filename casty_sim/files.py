@@ -25,7 +25,6 @@ import errno
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -35,6 +34,7 @@ from typing import Any, Self
 from attrs import frozen
 
 from .boundary import OUTSIDE, refuse
+from .directories import Directory, new_directory
 from .disk import Disk, DiskProfile
 from .loop import running
 from .tape import Stream
@@ -72,31 +72,34 @@ class FileDisk(Disk):
         self.tell: Callable[[Callable[[], str]], object] = _ignore
         """Hears what a power cut has done to each file that was not synced, in words."""
         self._choices = choices
-        self._root: Path | None = None
+        self._directory: Directory | None = None
         self._synced: dict[str, Synced] = {}
         """Files that were opened for writing."""
         self._databases: dict[str, None] = {}
         """Files of which SQLite takes care (rule 4)."""
         self._connections: list[sqlite3.Connection] = []
+        self._before_last_step: dict[str, bytes | None] | None = None
+        """What there was when a program ended itself, for as long as its last step lasts."""
 
     @property
     def root(self) -> Path:
         """Its directory."""
-        if self._root is None:
-            memory = Path("/dev/shm")
-            parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+        if self._directory is None:
             with running.outside():
-                self._root = Path(tempfile.mkdtemp(prefix=f"casty-sim-{self._name}-", dir=parent)).resolve()
-        return self._root
+                self._directory = new_directory(self._name)
+        return self._directory.path
 
     def holds(self, path: Any) -> bool:
         """Whether a path is on this disk."""
-        return self._root is not None and Path(os.path.abspath(path)).is_relative_to(self._root)
+        return self._directory is not None and Path(os.path.abspath(path)).is_relative_to(self._directory.path)
 
     # -- what programs do ----------------------------------------------------------------------------------------------
 
     def own(self, path: Any, what: str = "writing to") -> str:
-        """The full path of a file on this disk. Raises `NotSimulatedError` for others (rule 6)."""
+        """The full path of a file on this disk. Raises `NotSimulatedError` for others (rule 6), and `OSError` after the
+        end of the program."""
+        if self._before_last_step is not None:
+            raise OSError(errno.EIO, "the program has ended itself with os._exit")
         full: str = os.path.abspath(os.fspath(path))
         if not self.holds(full):
             refuse(f"{what} {full}", OUTSIDE)
@@ -168,6 +171,19 @@ class FileDisk(Disk):
             with suppress(sqlite3.Error):
                 connection.close()
 
+    def begin_of_last_step(self) -> None:
+        """The program has ended itself, but its last step still goes on: nothing can be opened for writing any more."""
+        with running.outside():
+            self._before_last_step = {path: _content(path) for path in self._synced}
+
+    def end_of_last_step(self) -> None:
+        """What was written to open files since then is undone."""
+        before, self._before_last_step = self._before_last_step or {}, None
+        with running.outside():
+            for path, content in before.items():
+                if _content(path) != content:
+                    _restore(path, content)
+
     def power_cut(self) -> None:
         """Rules 2 and 4."""
         with running.outside():
@@ -194,7 +210,7 @@ class FileDisk(Disk):
             self.end_of_program()
             self._synced.clear()
             self._databases.clear()
-            for each in () if self._root is None else list(self._root.iterdir()):
+            for each in () if self._directory is None else list(self._directory.path.iterdir()):
                 if each.is_dir():
                     shutil.rmtree(each)
                 else:
@@ -204,9 +220,9 @@ class FileDisk(Disk):
     def close(self) -> None:
         """Remove the directory: the world is over."""
         self.end_of_program()
-        if self._root is not None:
-            shutil.rmtree(self._root, ignore_errors=True)
-            self._root = None
+        if self._directory is not None:
+            self._directory.remove()
+            self._directory = None
 
 
 class SimConnection(sqlite3.Connection):

@@ -27,7 +27,7 @@ SHRINK_SECONDS = 20.0
 FOLDER = ".casty-sim"
 
 _summaries = pytest.StashKey[list[tuple[str, "Summary", list[str]]]]()
-"""Each test by its name, what came of it, and the states to which no seed of several came."""
+"""Each test by its name, what came of it, and remarks."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -175,23 +175,32 @@ class SimulatedItem(pytest.Item):
             raise SimulationFailedError(self._closer(text, outcome.seed) if tape is None else text, summary)
 
     def _run_many(self) -> None:
+        from .campaign import NotSentError
         from .simulation.simulate import SimulationFailedError
         from .simulation.words import failed
 
         seeds = self.config.getoption("sim_seeds") or self.simulated.options.seeds
-        summary = self.simulated.campaign(range(seeds), jobs=self.config.getoption("sim_jobs"))
-        self._report(summary)
+        remarks = []
+        try:
+            summary = self.simulated.campaign(range(seeds), jobs=self.config.getoption("sim_jobs"))
+        except NotSentError as error:
+            # The option is one for all tests, and most of them it can be of use to.
+            summary = self.simulated.campaign(range(seeds))
+            remarks.append(f"run in one process: {str(error).removesuffix(': use one job')}")
+        self._report(summary, remarks)
         if summary.failures:
             first = summary.failures[0]
             raise SimulationFailedError(
                 self._closer(failed(self.simulated.scenario, first, self.target), first.seed), summary
             )
 
-    def _report(self, summary: Summary) -> None:
+    def _report(self, summary: Summary, remarks: Iterable[str] = ()) -> None:
+        from .report import unhandled
         from .simulation.words import summarised
 
         never = summary.never(self.simulated.options.reach) if summary.seeds > 1 and not summary.failures else []
-        self.config.stash[_summaries].append((self.nodeid, summary, never))
+        lines = [*remarks, *[f"never reached: {state}" for state in never], *unhandled(summary)]
+        self.config.stash[_summaries].append((self.nodeid, summary, lines))
         self.add_report_section("call", "simulation", summarised(self.simulated.scenario, summary))
 
     def _closer(self, text: str, seed: int) -> str:
@@ -205,10 +214,13 @@ class SimulatedItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The text of the failure says all; where it came from within the simulator says nothing."""
+        from .campaign import WorkerError
         from .simulation.simulate import SimulationFailedError
 
         if isinstance(excinfo.value, SimulationFailedError):
             return str(excinfo.value)
+        if isinstance(excinfo.value, WorkerError):
+            return f"--sim-jobs: {excinfo.value}"
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
@@ -233,8 +245,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def _lines(found: Iterable[tuple[str, Summary, list[str]]]) -> list[str]:
     lines = []
-    for name, summary, never in found:
+    for name, summary, remarks in found:
         verdict = f"seed {summary.failures[0].seed} FAILED" if summary.failures else "all is well"
         lines.append(f"{name}: {summary.seeds} seeds, {summary.seeds_per_second:.1f}/s, {verdict}")
-        lines += [f"  never reached: {state}" for state in never]
+        lines += [f"  {remark}" for remark in remarks]
     return lines

@@ -42,6 +42,14 @@ def shrinking(best: Shrunk) -> str:
     return f"{best.tries} tries: {best.settings.nodes} nodes, {count}{best.choices} choices"
 
 
+def unhandled(summary: Summary) -> list[str]:
+    """What nobody has handled in the runs of a campaign."""
+    return [
+        f"nobody has handled, in {runs} of {summary.seeds} runs, the first of them seed {first}: {kind}"
+        for kind, (runs, first) in summary.unhandled.items()
+    ]
+
+
 def words(summary: Summary, scenario: Scenario, options: Namespace, *, interrupted: bool = False) -> str:
     """A campaign, for people. What failed stands first."""
     seeds, failures = summary.seeds, summary.failures
@@ -68,6 +76,7 @@ def words(summary: Summary, scenario: Scenario, options: Namespace, *, interrupt
         lines += [f"  {summary.reached.get(state, 0):>6}  {state}" for state in states]
     if seeds >= options.seeds and summary.never(scenario.states):
         lines.append("some states were never reached: try more seeds, or ask why")
+    lines += unhandled(summary)
     return "\n".join(lines)
 
 
@@ -113,6 +122,7 @@ def about(outcome: Outcome, settings: Settings, options: Namespace, what: str = 
         if outcome.well_after_ns >= 0
         else "",
         "reached": ", ".join(f"{state} ({times})" for state, times in sorted(outcome.reached.items())),
+        "nobody has handled": "; ".join(map(str, outcome.unhandled)),
         "history": "the search for an order ran out of its budget" if outcome.unknown else "",
         "digest": outcome.digest,
         "version": versions(),
@@ -162,6 +172,7 @@ def one(outcome: Outcome, nodes: int) -> str:
     ]
     if outcome.traceback:
         lines.append(outcome.traceback.rstrip())
+    lines += [f"nobody has handled: {each}" for each in outcome.unhandled]
     lines.append(f"broke {outcome.problem}" if outcome.failed else "all is well")
     return "\n".join(lines)
 

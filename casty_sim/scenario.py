@@ -19,7 +19,7 @@ from traceback import format_exception
 from attrs import define, field, frozen
 from attrs.validators import ge, instance_of
 
-from casty_proto.machine import SECOND, Nanoseconds
+from casty_proto.machine import SECOND, Instant, Nanoseconds
 
 from .tape import Tape
 from .trace import Trace
@@ -38,6 +38,24 @@ class Settings:
     faults: bool = field(default=True, validator=instance_of(bool))
     check_invariants: bool = field(default=False, validator=instance_of(bool))
     """Whether every machine asserts its invariants after every event."""
+
+
+@define
+class Unhandled:
+    """Something that went wrong in a program on a host, and that nobody has handled."""
+
+    host: str
+    kind: str
+    """The same for all that are alike."""
+    text: str
+    """The first of these, with all that is known of it."""
+    at: Instant
+    """When it was told."""
+    times: int = 0
+
+    def __str__(self) -> str:
+        more = f" ({self.times} times)" if self.times > 1 else ""
+        return f"{self.at / SECOND:.3f} s, {self.host}: {self.text}{more}"
 
 
 @define
@@ -63,6 +81,8 @@ class Outcome:
     """The line that raised an exception that nobody expected: two of them are the same problem where that is."""
     traceback: str = ""
     """Where an exception came from that nobody expected."""
+    unhandled: list[Unhandled] = field(factory=list)
+    """What nobody has handled, where the scenario looks for that."""
     unknown: bool = False
     """Whether a checker ran out of its budget."""
 
@@ -70,6 +90,15 @@ class Outcome:
     def failed(self) -> bool:
         """Whether a checker found something."""
         return bool(self.rule)
+
+
+class Abandoned(BaseException):
+    """Raised by `Scenario.play` where a run says that there are to be no others, as a test does that skips itself.
+    `run` raises `error`."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Scenario(ABC):
@@ -87,7 +116,8 @@ class Scenario(ABC):
 
     @abstractmethod
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
-        """Build the world, run it, and check it. Fills in the outcome as it goes. Raises `Violation`."""
+        """Build the world, run it, and check it. Fills in the outcome as it goes. Raises `Violation`, or
+        `Abandoned`."""
 
 
 def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace: Trace | None = None) -> Outcome:
@@ -100,6 +130,8 @@ def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace:
     outcome = Outcome(tape.seed)
     try:
         scenario.play(tape, settings or Settings(), trace, outcome)
+    except Abandoned as abandoned:
+        raise abandoned.error from None
     except Violation as violation:
         outcome.rule, outcome.problem, outcome.traceback = violation.rule, str(violation), violation.traceback
     except AssertionError as error:

@@ -127,6 +127,8 @@ class Trace:
         """Whether anybody is going to ask for the digest."""
         self.step: Callable[[Instant, int, str], object] | None = None
         """Who is told of every callback that an event loop runs: instant, host and name."""
+        self.hosts: dict[int, str] = {}
+        """The names of the hosts that events have the numbers of."""
         self._hash = blake2b(digest_size=16) if digest else None
         self._batch: list[Any] = []
         self.events = 0

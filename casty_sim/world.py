@@ -394,14 +394,17 @@ class World:
         """What others keep for the whole world, by name."""
         self.storm_events = STORM_EVENTS
         self.horizon: Instant = 0
+        """Up to when things happen in the present `run`."""
+        self.idle_since: Instant | None = None
+        """When the last thing happened, where the `run` before came to its end with nothing left that could."""
         self.on_stock: Callable[[int], None] | None = None
         """Who is told now and then how many events there have been."""
-        """Up to when things happen in the present `run`."""
 
     def add_host(self, name: str, make: Callable[[], Program]) -> Host:
         """A host that is down until it is started. `make` creates its program at each start. A name is used once."""
         assert name not in self.hosts, f"there is a host {name} already"
         host = self.hosts[name] = Host(self, name, len(self.hosts), make)
+        self.trace.hosts[host.number] = host.name
         if self.trace.timeline is not None:
             self.trace.timeline.begin(self.now, name, DOWN, text="not started yet")
         return host
@@ -462,7 +465,9 @@ class World:
                 host.arm(deadline)
             if events % STATE_EVERY == 0:
                 self._take_stock(at)
+        self.idle_since = None
         if self.horizon == until != NEVER:
+            self.idle_since = None if heap else self.now
             self.now = until
 
     def halt(self) -> None:

@@ -8,14 +8,16 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from casty_proto.actor import Behavior, Layers
+from casty_proto.actor import Behavior, Envelope, Layers
 
 from ..actor import Actor, ClassBody
+from ..asks import Ask
 from ..behavior_body import BehaviorBody
 from ..body import Body
 from ..spy import spied
 from .entities import Entity
 from .items import Form
+from .stash import stash, unstash
 from .turns import Told, Turn
 
 if TYPE_CHECKING:
@@ -34,7 +36,19 @@ class EntityClassBody(ClassBody):
         self._entity = entity
         self._restore = restore
 
+    def stash(self, message: Any, item: Any) -> bool:
+        return stash(self._entity, message, item)
+
+    def unstash(self) -> int:
+        return unstash(self._entity) + super().unstash()
+
+    def settle(self, item: Envelope | Ask) -> None:
+        if not _was_set_aside(self, item):
+            super().settle(item)
+
     async def start(self, error: Exception | None) -> None:
+        if error is not None:
+            unstash(self._entity)
         if self._instance is None:
             self._instance = self._cls(**(self._kwargs or {}))
         entity = self._entity
@@ -69,6 +83,21 @@ class EntityBehaviorBody(BehaviorBody):
         super().__init__(runtime, layers)
         self._entity = entity
 
+    def stash(self, message: Any, item: Any) -> bool:
+        return stash(self._entity, message, item)
+
+    def unstash(self) -> int:
+        return unstash(self._entity) + super().unstash()
+
+    def settle(self, item: Envelope | Ask) -> None:
+        if not _was_set_aside(self, item):
+            super().settle(item)
+
+    async def start(self, error: Exception | None) -> None:
+        if error is not None:
+            unstash(self._entity)
+        await super().start(error)
+
     def install(self, handler: Callable[..., Any]) -> None:
         self.handler = partial(_guard, self, self._entity, spied(self, handler) if self.spies else handler)
 
@@ -78,6 +107,15 @@ class EntityBehaviorBody(BehaviorBody):
     def ended(self, error: Exception | None) -> None:
         super().ended(error)
         self._entity.gone()
+
+
+def _was_set_aside(body: Body, item: Envelope | Ask) -> bool:
+    """Whether nothing is owed for an ask yet, since it is to be handled later."""
+    turn: object = item.future if type(item) is Ask else None
+    if type(turn) is not Turn or turn.has_begun:
+        return False
+    body.context._sender = body.context._ask = None
+    return True
 
 
 def _guard(body: Body, entity: Entity, handler: Callable[..., Any], first: Any, second: Any) -> Any:

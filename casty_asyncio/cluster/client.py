@@ -32,7 +32,7 @@ from ..transport import Contexts, Remote, Tls
 from .broadcast import BroadcastRef
 from .client_feed import Feed
 from .client_links import Links
-from .client_routes import Routes
+from .client_routes import Limits, Routes
 from .client_view import View
 from .client_wire import allow_types
 from .discovery import instance_of
@@ -75,6 +75,8 @@ class ClusterClient(ActorSystem):
         address_map: Mapping[Endpoint, Endpoint] | None = None,
         remote: Remote | None = None,
         connect_timeout: float = _WAIT_SECONDS,
+        max_waiting: int = 4096,
+        max_waiting_bytes: int = 64 * 2**20,
         shutdown_timeout: float = 10.0,
         seed: int | None = None,
     ) -> None:
@@ -85,6 +87,10 @@ class ClusterClient(ActorSystem):
         is in `remote`. `connect_timeout` is how long, in seconds, `start` waits for the cluster; with 0 it does not
         wait, and the client connects in the background.
 
+        `max_waiting` messages for entities, and `max_waiting_bytes` of them, wait while no node can be reached, or
+        while more are on their way than the nodes take. More are refused: told ones become dead letters, and asks are
+        tried again until their timeout, and fail with `NotHandledError`.
+
         Raises `UsageError` and `InvalidNameError`.
         """
         if isinstance(contact_points, str):
@@ -93,6 +99,8 @@ class ClusterClient(ActorSystem):
         if not self._contacts:
             raise UsageError("a client needs at least one contact point, such as ('localhost', 25520)")
         check_timeout("connect_timeout", connect_timeout)
+        check_count("max_waiting", max_waiting)
+        check_count("max_waiting_bytes", max_waiting_bytes)
         base = remote or Remote(refused_after=_REFUSED_SECONDS)
         if base.host is not None:
             raise UsageError("a client listens nowhere; give no host in remote")
@@ -109,6 +117,7 @@ class ClusterClient(ActorSystem):
         )
         super().__init__(system_name, shutdown_timeout=shutdown_timeout, seed=seed, remote=given)
         self._connect_timeout = connect_timeout
+        self._limits = Limits(max_waiting, max_waiting_bytes)
         self._links: Links | None = None
         self._routes: Routes | None = None
         self._feed: Feed | None = None
@@ -131,7 +140,7 @@ class ClusterClient(ActorSystem):
         allow_types(remoting.types)
         await remoting.start()
         self._links = links = Links(remoting, self._link_changed)
-        self._routes = routes = Routes(remoting, links)
+        self._routes = routes = Routes(remoting, links, self._limits)
         remoting.refs.placeless = PlacelessRefs(runtime, routes.region)
         self._feed = Feed(runtime, links, self._contacts, self._see, self._connection_changed, self._notify)
         self._following = runtime.tracker.start(self._feed.run(), "casty-client")

@@ -9,8 +9,9 @@ Rules
 -----
  1. The messages to one shard are sent through one node at a time. When another one is to be used, what was sent is
     settled first, and the rest waits here: so they stay in order.
- 2. What cannot be sent yet waits: while no node is connected, and while the type is not known. No more than
-    `WAITING_MAX` messages wait; more are refused, which makes dead letters of tells, and makes asks try again.
+ 2. What cannot be sent yet waits: while no node is connected, while the type is not known, and while more than
+    `UNDER_WAY_MAX` messages, or `UNDER_WAY_BYTES` of them, are on their way. So many may wait, and so many bytes, as
+    the `Limits` say; more are refused, which makes dead letters of tells, and makes asks try again.
  3. What was sent to a node that is lost, or held to be dead, before it said that the owner has it: nobody knows what
     became of it, and nobody repeats it.
  4. A node that leaves gives back what it has not passed on, and that is sent through another one, in its place.
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from attrs import define
+from attrs import define, frozen
 
 from casty_proto.cluster import events as said
 from casty_proto.cluster.records import RegionKind, RegionSettings
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
     from .client_view import View
     from .member import Request
 
-WAITING_MAX = 4096
 UNDER_WAY_MAX = 2**16
 """How many messages may be on their way at a time. More wait as well."""
+UNDER_WAY_BYTES = 64 * 2**20
+"""How many bytes of them. One message may have more."""
 _AGAIN_SECONDS = 0.05
 _FRAME_ROOM = 256
 """What a message needs besides itself and the names in its address, in bytes."""
@@ -56,6 +58,15 @@ _BYTES_MAX = 4
 """The most that a character of a name takes."""
 
 type Spot = tuple[str, int]
+
+
+@frozen
+class Limits:
+    """What may wait in a client until it can be sent. One message may wait whatever its size."""
+
+    messages: int
+    size: int
+    """In bytes."""
 
 
 @define(eq=False)
@@ -124,12 +135,13 @@ class ClientRegion(Region):
 class Routes:
     """The messages of one client, on their way to their entities."""
 
-    def __init__(self, remoting: Remoting, links: Links) -> None:
+    def __init__(self, remoting: Remoting, links: Links, limits: Limits) -> None:
         self.runtime = remoting.runtime
         self.items = Items(remoting)
         self.asks = EntityAsks(self.runtime, self.items)
         self.view: View | None = None
         self._links = links
+        self._limits = limits
         self._limit = remoting.options.max_message - _FRAME_ROOM
         self._regions: WeakValueDictionary[str, ClientRegion] = WeakValueDictionary()
         """Those that something refers to."""
@@ -139,7 +151,9 @@ class Routes:
         self._stuck: dict[_Lane, None] = {}
         """Those in which something waits."""
         self._waiting = 0
+        self._waiting_bytes = 0
         self._under_way = 0
+        self._under_way_bytes = 0
         self._accepted: dict[EntityAsk, tuple[Spot, int]] = {}
         """The asks that an owner has, each with its shard and the epoch of that."""
         self._is_pumping_soon = False
@@ -192,28 +206,48 @@ class Routes:
 
     def _may_wait(self, message: _Message) -> bool:
         reason = self._over
-        if reason is None and self._waiting >= WAITING_MAX:
+        if reason is None and self._is_full(message):
             self._forget_those_over()
-            if self._waiting >= WAITING_MAX:
-                reason = f"{self._waiting} messages of this client wait already for the cluster"
+            if self._is_full(message):
+                reason = (
+                    f"{self._waiting} messages of this client, {self._waiting_bytes} bytes, wait already for the "
+                    "cluster (max_waiting and max_waiting_bytes of ClusterClient)"
+                )
         if reason is not None:
             message.request.answered(Rejected(reason))
             return False
-        self._waiting += 1
+        self._waits(message)
         return True
 
+    def _is_full(self, message: _Message) -> bool:
+        limits = self._limits
+        if self._waiting >= limits.messages:
+            return True
+        return self._waiting > 0 and self._waiting_bytes + len(message.item) > limits.size
+
+    def _waits(self, message: _Message) -> None:
+        self._waiting += 1
+        self._waiting_bytes += len(message.item)
+
+    def _waits_no_more(self, message: _Message) -> None:
+        self._waiting -= 1
+        self._waiting_bytes -= len(message.item)
+
     def _forget_those_over(self) -> None:
-        self._waiting = 0
+        self._waiting = self._waiting_bytes = 0
         for queue in (*[lane.waiting for lane in self._stuck], *self._unknown.values()):
             left = [message for message in queue if not message.is_over]
             queue.clear()
             queue.extend(left)
-            self._waiting += len(left)
+            for message in left:
+                self._waits(message)
 
     def _goes(self, lane: _Lane, message: _Message) -> bool:
         """Send a message, unless it has to wait (rules 1 and 2)."""
         link = self._link_for(lane)
         if link is None or self._under_way >= UNDER_WAY_MAX:
+            return False
+        if self._under_way and self._under_way_bytes + len(message.item) > UNDER_WAY_BYTES:
             return False
         if link is not lane.link:
             if lane.under_way:
@@ -226,6 +260,7 @@ class Routes:
             message.request.answered(Rejected(f"too much waits for {link.node_id}"))
             return True
         self._under_way += 1
+        self._under_way_bytes += len(message.item)
         if message.number == 0:
             lane.sent += 1
             message.number = lane.sent
@@ -257,8 +292,7 @@ class Routes:
             while waiting:
                 if not waiting[0].is_over and not self._goes(lane, waiting[0]):
                     break
-                waiting.popleft()
-                self._waiting -= 1
+                self._waits_no_more(waiting.popleft())
             else:
                 del self._stuck[lane]
 
@@ -273,6 +307,7 @@ class Routes:
         lane, link, message = posted.lane, posted.link, posted.message
         del lane.under_way[posted]
         self._under_way -= 1
+        self._under_way_bytes -= len(message.item)
         request = message.request
         match answer:
             case Accepted(epoch):
@@ -299,7 +334,7 @@ class Routes:
         while place < len(lane.waiting) and 0 < lane.waiting[place].number < message.number:
             place += 1
         lane.waiting.insert(place, message)
-        self._waiting += 1
+        self._waits(message)
         self._is_stuck(lane)
 
     def _is_stuck(self, lane: _Lane) -> None:
@@ -321,7 +356,7 @@ class Routes:
         self.view = view
         for name in [name for name in self._unknown if name in view.regions]:
             for message in self._unknown.pop(name):
-                self._waiting -= 1
+                self._waits_no_more(message)
                 if not message.is_over:
                     self.tell(message)
         for lane in self._lanes.values():
@@ -351,7 +386,8 @@ class Routes:
         self._over = reason
         self.runtime.clock.cancel(self)
         queues = [*[lane.waiting for lane in self._lanes.values()], *self._unknown.values()]
-        self._unknown, self._stuck, self._waiting = {}, {}, 0
+        self._unknown, self._stuck = {}, {}
+        self._waiting = self._waiting_bytes = 0
         for queue in queues:
             for message in list(queue):
                 message.request.answered(Rejected(reason))

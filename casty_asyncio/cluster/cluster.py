@@ -33,6 +33,7 @@ from .member import Member
 from .placeless import PlacelessRefs
 from .refs import EntityRef
 from .regions import Regions
+from .status import allow_status
 from .storage import Storage, StorageError
 from .storage_file import FILE_NAME
 from .views import Views
@@ -97,6 +98,7 @@ class Cluster:
             self._storage = await Storage.open(self.setup.directory, self.runtime.log)
             recovered = recover_node(self._storage.records)
         allow_types(self.remoting.types)
+        allow_status(self.remoting.types)
         try:
             self._check_id(recovered)
             await self.remoting.start(lambda transport: self._build(transport, recovered))

@@ -22,6 +22,9 @@ Rules
     of a running actor at once, as long as nothing waits here that came before. It is taken back as soon as the shard is
     not open any more, or the lease is over; so what was not begun still goes with the shard, in its order. An ask goes
     when all of these have been begun, and they wait while the actor has one.
+11. What the actor stashes of its region's messages waits here as well (`stash.py`), and goes with the shard, before
+    what came later. Unstashed it waits first, and is handled as if it had not been begun before. The stash is lost with
+    an actor that stops by itself.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from ..errors import ActorFailedError, MailboxFullError, NotHandledError, Replic
 from .items import EntityAnswer, Form
 from .names import SINGLETON_ID, name_of
 from .shards import Life
+from .stash import let_wait, lose
 from .turns import Told, Turn
 
 if TYPE_CHECKING:
@@ -67,6 +71,7 @@ class Entity:
         "ref",
         "saved",
         "shard",
+        "stashed",
         "turn",
         "waiting",
         "was_stopped",
@@ -88,6 +93,8 @@ class Entity:
         self.ahead = 0
         """How much of what it was told is in its mailbox."""
         self.waiting: deque[Turn | Told] | None = None
+        self.stashed: list[tuple[Turn | Told, Any]] | None = None
+        """What its actor has set aside of these (rule 11), each with its message."""
         self._saving = 0
         """How many writes are under way."""
         self._last_write: _Write | None = None
@@ -107,7 +114,8 @@ class Entity:
     @property
     def is_busy(self) -> bool:
         """Whether something is under way, or waits."""
-        return self.is_running or bool(self.waiting) or self._saving > 0 or self._held is not None
+        is_kept_busy = self._saving > 0 or self._held is not None or self.stashed is not None
+        return self.is_running or bool(self.waiting) or is_kept_busy
 
     @property
     def is_running(self) -> bool:
@@ -141,12 +149,7 @@ class Entity:
         """A message has come that nobody waits for (rule 10)."""
         ref = self.ref
         if not self.waiting and ref is not None and self._hears_more(cell := ref._cell):
-            put = cell.put
-            if put is None:
-                self._hand_over(told, cell)
-            else:
-                self.ahead += 1
-                put(told)
+            self._hand_over(told, cell)
             return
         if self.waiting is None:
             self.waiting = deque()
@@ -163,6 +166,10 @@ class Entity:
     def _hand_over(self, told: Told, cell: Cell) -> None:
         """Put a message into the mailbox. It has room, and takes messages."""
         self.ahead += 1
+        put = cell.put
+        if put is not None:
+            put(told)
+            return
         runtime = self._hosting.runtime
         outcome = runtime.deliver(cell, told)
         if outcome is READY:
@@ -208,10 +215,11 @@ class Entity:
             return
         self._begin(waiting.popleft())
         # What follows may go with a message that was told, and stays behind any other.
-        while waiting and type(told := waiting[0]) is Told and self.ref is not None:
-            cell = self.ref._cell
-            if not self._hears_more(cell):
-                return
+        ref = self.ref
+        if ref is None or not self._hears_more(cell := ref._cell):
+            return
+        # Nothing changes that while they are handed over.
+        while waiting and self.ahead < _AHEAD_MAX and type(told := waiting[0]) is Told:
             waiting.popleft()
             self._hand_over(told, cell)
 
@@ -386,6 +394,8 @@ class Entity:
                 self.turn = None
             if turn.form is Form.TELL:
                 body.context._sender = None
+            if not turn.has_begun:
+                turn = None  # It was set aside, and is another one's.
         try:
             if not hosting.may_end(shard):
                 if turn is not None:
@@ -507,6 +517,11 @@ class Entity:
         held, self._held = self._held, None
         if held and self.ref is not None:
             self._hosting.runtime.put_back(self.ref._cell, held)
+        if self.stashed is not None:
+            if self.shard.life is Life.HALTED:
+                let_wait(self)
+            else:
+                lose(self)
         self.ref = self.body = None
         if turn is not None and turn.has_begun and not turn.done():
             turn.lose()
@@ -525,6 +540,8 @@ class Entity:
 
     def refuse_all(self, error_of: Callable[[Turn | Told], Exception]) -> None:
         """Nothing that waits is handled here."""
+        if self.stashed is not None:
+            let_wait(self)
         waiting, self.waiting = self.waiting, None
         for turn in waiting or ():
             turn.refuse(error_of(turn))
@@ -539,6 +556,11 @@ class Entity:
                 self.waiting.append(turn)
             else:
                 turn.refuse(error_of(turn))
+        for turn, _ in self.stashed or ():
+            if turn.form is not Form.TELL:
+                turn.refuse(error_of(turn))
+        if self.stashed is not None:
+            self.stashed = [each for each in self.stashed if each[0].form is Form.TELL] or None
 
 
 class _Write:

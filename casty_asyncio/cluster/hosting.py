@@ -11,8 +11,9 @@ Rules
     or, for the message in hand, that nobody knows. Handlers that run are cancelled. What nobody waits for stays: it is
     handled when the shard is resumed, and becomes dead letters when it is dropped.
  4. The actors of a shard stop when it is dropped. If it is resumed instead, they go on.
- 5. In one turn of the loop shards are closed, and actors of dropped ones stopped, only up to `SLICE` entities, or one
-    shard: where much moves at once, others have something to do as well.
+ 5. In one turn of the loop shards are closed, and actors of dropped ones stopped, only up to `SLICE` entities: where
+    much moves at once, others have something to do as well. A shard with more of them is closed in several turns;
+    nothing begins in it any more, so the states that the node has got already stay what they are.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from .names import SINGLETON_ID, name_of
 from .recipes import Recipe
 from .refs import EntityRef
 from .shards import HostedRegion, Life, Shard
+from .stash import let_wait
 from .turns import Told, Turn
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ class Hosting:
         left = SLICE
         while self._to_close and left > 0:
             shard = self._to_close.popleft()
-            left -= 1 + len(shard.entities) + len(shard.states)
+            left -= 1 + min(SLICE, len(shard.entities) + len(shard.states))
             self.shard_changed(shard)
         while self._to_stop and left > 0:
             ref = self._to_stop.popleft().ref
@@ -142,6 +144,7 @@ class Hosting:
             return
         shard.life = Life.CLOSING
         shard.is_impatient = False
+        shard.unpacked = None
         for entity in shard.entities.values():
             entity.take_back()
         self.runtime.clock.set_at(_Impatience(self, shard), self.member.now() + nanoseconds(PATIENCE))
@@ -342,22 +345,39 @@ class Hosting:
         """A handler has ended, or a state is kept: perhaps it is closed now (rule 2)."""
         if shard.life is not Life.CLOSING:
             return
-        if any(entity.is_running for entity in shard.entities.values()):
-            return
-        if shard.saving and not shard.is_impatient:
+        if shard.unpacked is None:
+            if any(entity.is_running for entity in shard.entities.values()):
+                return
+            if shard.saving and not shard.is_impatient:
+                return
+            # What is kept is with the node.
+            shard.unpacked = deque() if shard.region.recipe.is_kept else deque([*shard.entities, *shard.states])
+        place = (shard.region.name, shard.number, shard.epoch)
+        states = self._packed(shard, shard.unpacked)
+        if shard.unpacked:
+            self.member.feed(events.Closed(*place, states, is_last=False))
+            self._to_close.append(shard)
+            self._slice_soon()
             return
         shard.life = Life.CLOSED
-        states: list[tuple[str, bytes]] = []
         waiting: list[Turn | Told] = []
         for entity in shard.entities.values():
+            if entity.stashed is not None:
+                let_wait(entity)
             waiting += entity.waiting or ()
-            if not shard.region.recipe.is_kept and (state := self._state_now(entity)) is not None:
-                states.append((entity.name, state))
-        if not shard.region.recipe.is_kept:
-            states += shard.states.items()
         waiting.sort(key=lambda turn: turn.arrival)
-        place = (shard.region.name, shard.number, shard.epoch)
-        self.member.feed(events.Closed(*place, tuple(states), tuple([turn.data for turn in waiting])))
+        self.member.feed(events.Closed(*place, states, tuple([turn.data for turn in waiting])))
+
+    def _packed(self, shard: Shard, names: deque[str]) -> tuple[tuple[str, bytes], ...]:
+        """The states of the next entities, which are taken off the names."""
+        states: list[tuple[str, bytes]] = []
+        for _ in range(min(SLICE, len(names))):
+            name = names.popleft()
+            entity = shard.entities.get(name)
+            state = shard.states.get(name) if entity is None else self._state_now(entity)
+            if state is not None:
+                states.append((name, state))
+        return tuple(states)
 
     def _state_now(self, entity: Entity) -> bytes | None:
         """What an entity would have to be made again. One whose state cannot be taken begins anew."""

@@ -151,10 +151,13 @@ class Member:
                 request.answered(Rejected("this node belongs to no cluster any more"))
 
     def feed(self, event: NodeEvent) -> None:
-        """Give one event to the node, and carry out what it says. Within an effect, the event comes after it."""
+        """Give one event to the node, and carry out what it says. Within an effect, the event comes after it.
+
+        Before the node has begun, it waits for that: clients may be connected by then.
+        """
         if self._ended:
             return
-        if self._busy:
+        if self._busy or not self._carry:
             self._events.append(event)
             return
         self._busy = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ class Shard:
         "saving",
         "states",
         "stopped",
+        "unpacked",
     )
 
     def __init__(self, region: HostedRegion, number: int, epoch: int, states: dict[str, bytes]) -> None:
@@ -84,3 +86,5 @@ class Shard:
         """Whether its entities are there without having been asked for."""
         self.stopped: dict[str, None] = {}
         """The names of those that are to come back when the shard is resumed."""
+        self.unpacked: deque[str] | None = None
+        """The names of those whose states the node has not got yet; `None` while it is not being closed."""

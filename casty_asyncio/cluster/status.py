@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
+from attrs.validators import instance_of
 
 from casty_proto.actor import SAME, UNHANDLED, Behavior, Receive
 from casty_proto.cluster.checks import split_key
 from casty_proto.cluster.events import Standing
 from casty_proto.cluster.records import RegionKind, Status
+from casty_proto.wire import Types
 
 from ..arguments import is_ref
 from ..events import notify
@@ -34,13 +36,31 @@ class GetStatus:
     reply_to: ActorRef[dict[str, Any]] = field(validator=is_ref)
 
 
-def status_actor(system: DistributedSystem) -> Behavior[GetStatus]:
+@frozen
+class GetCopies:
+    """Message to `/_status`: tell `reply_to` how many complete copies there are of each shard that is open there."""
+
+    name: str = field(validator=instance_of(str))
+    """The sharded type, or the singleton."""
+    reply_to: ActorRef[dict[int, int]] = field(validator=is_ref)
+
+
+def allow_status(types: Types) -> None:
+    """Let a node ask others for their copies, also where it is strict."""
+    types.allow(GetCopies, "casty.status.copies")
+
+
+def status_actor(system: DistributedSystem) -> Behavior[GetStatus | GetCopies]:
     """The actor `/_status`."""
 
-    def receive(_: Any, message: object) -> Behavior[GetStatus]:
-        if not isinstance(message, GetStatus):
-            return UNHANDLED
-        notify(message.reply_to, system.status())
+    def receive(_: Any, message: object) -> Behavior[GetStatus | GetCopies]:
+        match message:
+            case GetStatus():
+                notify(message.reply_to, system.status())
+            case GetCopies():
+                notify(message.reply_to, system._joined().node.copies(message.name))
+            case _:
+                return UNHANDLED
         return SAME
 
     return Receive(receive)

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from casty_proto.cluster.consensus import NodeRecord
+from casty_proto.cluster.disk import NodeRecord
 
 from ..logs import Log
 from .daemon import DaemonThread

@@ -35,8 +35,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from casty_proto.cluster.consensus import NodeRecord, checkpoint_node, recover_node
-from casty_proto.cluster.events import Membership
+from casty_proto.cluster.disk import Membership, NodeRecord, checkpoint_node, recover_node
 from casty_proto.machine import shown
 from casty_proto.raft import Append
 from casty_proto.raft.entries import size_of

@@ -17,8 +17,7 @@ from typing import Any, assert_never
 import msgpack  # type: ignore[import-untyped]
 
 from casty_proto.cluster.commands import node_of, node_row
-from casty_proto.cluster.consensus import NodeRecord
-from casty_proto.cluster.events import Membership
+from casty_proto.cluster.disk import Membership, NodeRecord
 from casty_proto.cluster.records import NodeInfo
 from casty_proto.machine import shown
 from casty_proto.raft import (

@@ -52,7 +52,7 @@ from .spawning import region_name, settings_of, spawn_broadcast, spawn_region, s
 from .status import STATUS, health_of, metrics_of, status_actor, status_of
 from .storage import StorageError
 from .styles import BroadcastBehavior, ShardedBehavior, SingletonBehavior
-from .waiting import wait_for_health, wait_for_members, wait_until
+from .waiting import wait_for_copies, wait_for_health, wait_for_members, wait_until
 
 if TYPE_CHECKING:
     from ..actor import Actor
@@ -61,6 +61,13 @@ _WAIT_SECONDS = 30.0
 
 STARTED: list[Callable[[DistributedSystem], None]] = []
 """Told of every node that begins to start in this process: for simulators, which have to see all of a cluster."""
+
+
+def _within(options: NodeOptions, max_message: int) -> NodeOptions:
+    """Options with which no message of the node is too long, unless what it carries alone is."""
+    most = max(1, max_message // 4)
+    replica = evolve(options.replica, page_bytes=min(options.replica.page_bytes, most))
+    return evolve(options, post_bytes=min(options.post_bytes, most), replica=replica)
 
 
 class DistributedSystem(ActorSystem):
@@ -122,10 +129,9 @@ class DistributedSystem(ActorSystem):
         self._setup = Setup(
             seeds=tuple(seeds),
             roles=tuple(roles),
-            options=evolve(
-                node_options(raft_config, gossip_config),
-                leave_ns=nanoseconds(leave_timeout),
-                post_bytes=min(NodeOptions().post_bytes, max(1, given.max_message // 4)),
+            options=_within(
+                evolve(node_options(raft_config, gossip_config), leave_ns=nanoseconds(leave_timeout)),
+                given.max_message,
             ),
             directory=None if persistence_dir is None else Path(persistence_dir),
         )
@@ -258,6 +264,22 @@ class DistributedSystem(ActorSystem):
 
         await self.start()
         await wait_for_members(self._joined(), count, timeout, self._setup.options.max_voters)
+
+    async def wait_for_copies(self, name: str, timeout: float = _WAIT_SECONDS) -> None:
+        """Wait until a sharded type or a singleton has all copies that its `ReplicationConfig` asks for.
+
+        Then each of its shards is open at its owner, and `factor - 1` other nodes that are there have all its states:
+        what is written from then on need not wait for a node that is being filled, nor is it acknowledged by fewer
+        nodes than there are to be, as in a cluster that has just begun. Of a type that is not replicated all shards are
+        open. Later failures may change that; `status()["gaps"]` says what lacks at the moment.
+
+        Raises `ClusterTimeoutError` after `timeout` seconds, with what lacks and what to do, and what `wait_for`
+        raises.
+        """
+        region_name(name)
+        check_timeout("the timeout of wait_for_copies", timeout)
+        await self.start()
+        await wait_for_copies(self._joined(), name, timeout)
 
     async def wait_for_service[M](
         self, key: ServiceKey[M], count: int = 1, timeout: float = _WAIT_SECONDS
@@ -481,8 +503,9 @@ class DistributedSystem(ActorSystem):
 
         From then on `lookup(name)` finds it on all nodes, a moment later on those that lag behind, and at once where
         the answer is awaited. The name is free again when the actor has stopped, or its node leaves or is held to be
-        dead: an actor whose node was cut off for so long goes on without the name, a warning is logged, and it may
-        claim the name once more. `NameChanged` on the event stream tells of all that. What must be done by one actor
+        dead: an actor whose node was cut off for so long goes on without the name, and a warning is logged. When the
+        node is back, the name is claimed again by itself; where another actor has it by then, an error is logged, and
+        it is not claimed any more. `NameChanged` on the event stream tells of all that. What must be done by one actor
         at a time, whatever happens, is the work of a singleton.
 
         To claim what the actor has already changes nothing. Raises `NameTakenError`, whose text says who has it;

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import (
@@ -42,8 +45,36 @@ def failure_parts(error: Exception) -> tuple[str, str, BaseException | None, str
     cause = error.__cause__
     if cause is None:
         return type(error).__name__, described_text(error), None, ""
-    trace = "\n".join([clipped(line) for line in "".join(traceback.format_exception(cause)).splitlines()])
+    trace = "\n".join([clipped(line) for line in _traceback_of(cause).splitlines()])
     return type(error).__name__, described_text(error), cause, sendable(trace[-_TRACEBACK_MAX:])
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Where it was raised, in files as they are imported: `shop/orders.py`. Where a program is installed is nobody's
+    business elsewhere; and so the same failure is as long on every machine."""
+    told = traceback.TracebackException.from_exception(error)
+    for part in _chain(told):
+        for frame in part.stack:
+            frame.filename = _as_imported(frame.filename)
+            # Versions of Python differ in how they mark the place in a line.
+            frame.colno = frame.end_colno = None
+    return "".join(told.format())
+
+
+def _chain(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    """It, and all that it is told with. Chains may be longer than a program can recurse."""
+    left: list[traceback.TracebackException | None] = [told]
+    while left:
+        part = left.pop()
+        if part is not None:
+            yield part
+            left += [part.__cause__, part.__context__, *(part.exceptions or ())]
+
+
+def _as_imported(file: str) -> str:
+    """A file, relative to the longest entry of the import path that it is below."""
+    below = [root for entry in sys.path if entry and file.startswith(root := os.path.join(entry, ""))]
+    return file[len(max(below, key=len)) :] if below else file
 
 
 def failure_of(parts: Any) -> Exception:

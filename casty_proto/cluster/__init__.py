@@ -1,7 +1,7 @@
 """The cluster: what all nodes agree on, and what each of them does about it.
 
-`node.py` is a node as a whole, one machine: begin there. `events.py` is what a driver tells it and is told, and
-`options.py` what can be set. This page is about what all nodes agree on.
+`node.py` is a node as a whole, one machine: begin there. `events.py` is what a driver tells it and is told, `disk.py`
+what is on its disk, and `options.py` what can be set. This page is about what all nodes agree on.
 
 The control state
 -----------------

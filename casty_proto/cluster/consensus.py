@@ -1,9 +1,5 @@
 """Raft, as a node has it: its log is what all members agree on, and its state machine is the control state.
 
-A node that founds a cluster writes down what it is a member of, and the configuration with itself as the only voter.
-One that joins writes down the former, and gets everything else from the leader. All other records are those of Raft,
-with tickets that come after these two.
-
 Between one voter and three there are two, for a moment. A leader of two that loses the other one goes on alone
 (raft/membership.py, rule 7): so a cluster that has just been founded does not end with the second node.
 """
@@ -12,17 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from random import Random
 from typing import Any, assert_never
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from ..machine import Instant, Nanoseconds, Note, Persist, Persisted, Reply
 from ..raft import (
     Apply,
     Command,
-    Configuration,
     ConfigurationChanged,
     HeartbeatReply,
     OpenSession,
@@ -39,75 +33,16 @@ from ..raft import (
     SnapshotTaken,
     Start,
     TakeSnapshot,
-    bootstrap,
-    checkpoint,
-    recover,
 )
-from ..raft import Record as RaftRecord
 from .commands import Command as ControlCommand
 from .commands import decode_command, encode_command
 from .core import Core
-from .events import Membership
+from .disk import OWN_TICKETS
 from .messages import Order
 from .outcomes import Outcome
-from .records import NodeInfo
 from .state import ControlState, StateError
 
-OWN_TICKETS = 2
-"""Tickets 1 and 2 are the node's own."""
-
-type NodeRecord = Membership | RaftRecord
 type Answer = Callable[[Any], None]
-
-
-@frozen
-class NodeRecovered:
-    """What a node finds on its disk."""
-
-    cluster: str
-    """The name of its cluster: the node key of whoever founded it."""
-    node: NodeInfo
-    """What it was when it wrote that down: its id and generation are those that it has now."""
-    raft: Recovered
-    """The ballot, the log and the snapshot."""
-
-    @property
-    def contacts(self) -> tuple[str, ...]:
-        """Where members may listen, as far as the disk tells. Some of it may not be true any more."""
-        found: dict[str, None] = {}
-        if self.raft.snapshot is not None:
-            with suppress(StateError):
-                state = ControlState.decode(self.raft.snapshot.data)
-                found.update(dict.fromkeys([member.node.address for member in state.members()]))
-        for entry in self.raft.entries:
-            if type(entry.payload) is Command:
-                command = decode_command(entry.payload.data)
-                node = getattr(command, "node", None)
-                if type(node) is NodeInfo:
-                    found[node.address] = None
-        return tuple(found)
-
-
-def recover_node(records: Iterable[Any]) -> NodeRecovered | None:
-    """What the records of a node amount to; `None` where it has never belonged to a cluster.
-
-    Raises `RecoveryError` where they do not follow from one another.
-    """
-    membership: Membership | None = None
-    rest: list[RaftRecord] = []
-    for record in records:
-        if type(record) is Membership:
-            membership = record
-        else:
-            rest.append(record)
-    if membership is None:
-        return None
-    return NodeRecovered(membership.cluster, membership.node, recover(rest))
-
-
-def checkpoint_node(recovered: NodeRecovered) -> tuple[NodeRecord, ...]:
-    """Few records that amount to `recovered`."""
-    return (Membership(recovered.cluster, recovered.node), *checkpoint(recovered.raft))
 
 
 class Consensus:
@@ -252,10 +187,3 @@ class Consensus:
         if payload.session:
             state.keep(payload.session, payload.serial, payload.floor, index, outcome)
         self._on_applied(command, outcome, index)
-
-
-def founding_records(core: Core) -> tuple[Recovered, tuple[Persist, ...]]:
-    """What a founder begins with, and what it writes down first."""
-    base = bootstrap(Configuration((core.key,)))
-    writes = (Membership(core.cluster, core.info), *base)
-    return recover(base), tuple([Persist(ticket, record) for ticket, record in enumerate(writes, 1)])

@@ -131,6 +131,11 @@ class Direct:
         """What is not as it should be with the shards that are owned here, for people; empty when all is well."""
         return self._owning.gaps()
 
+    def copies(self, region: str) -> dict[int, int]:
+        """Of each shard of a region that is open here: how many complete copies there are, the one here included. What
+        a member has that is down does not count. Linear in the number of shards."""
+        return self._owning.copies(region)
+
     def shortages(self) -> tuple[str, ...]:
         """Of which types writes cannot be acknowledged here, for people: there are too few nodes for backups."""
         return self._owning.shortages()

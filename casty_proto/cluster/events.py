@@ -40,7 +40,7 @@ from . import checks
 from .checks import NodeKey
 from .messages import Envelope
 from .outcomes import Removal
-from .records import MemberInfo, NodeInfo, RegionKind, RegionSettings
+from .records import MemberInfo, RegionKind, RegionSettings
 from .registry import Deregister, ListingChanged, Register
 
 # What parts of events may be: what others would take for rubbish is not sent to them ----------------------------------
@@ -249,13 +249,18 @@ class Rested:
 @value
 class Closed:
     """The answer to `CloseShard`: no handler runs. These are the states of all entities that were not told of by
-    `Handled` as they are now, and the messages that were delivered and not handled, in their order."""
+    `Handled` as they are now, and the messages that were delivered and not handled, in their order.
+
+    Many states can be said in several of these. The shard is closed with the one that `is_last`; it has the messages.
+    Where it is resumed instead, what was said before counts as if these entities had rested.
+    """
 
     region: str = field(validator=_TEXT)
     shard: int = field(validator=_WHOLE)
     epoch: int = field(validator=_WHOLE)
     states: tuple[tuple[str, bytes], ...] = field(default=(), validator=_are_states)
     waiting: tuple[bytes, ...] = field(default=(), validator=deep_iterable(_BYTES, instance_of(tuple)))
+    is_last: bool = field(default=True, validator=instance_of(bool))
 
 
 type NodeEvent = (
@@ -547,16 +552,3 @@ type NodeEffect = (
     | ListingChanged
 )
 """What `Node.handle` returns, in the order in which it is to be carried out."""
-
-
-# What is on the disk of a node ---------------------------------------------------------------------------------------
-
-
-@value
-class Membership:
-    """The first record of a node that belongs to a cluster: which one, and as what. All others are those of Raft."""
-
-    cluster: str
-    """The name of the cluster: the node key of whoever founded it."""
-    node: NodeInfo
-    """This node, as it said of itself last."""

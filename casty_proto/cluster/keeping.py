@@ -143,6 +143,10 @@ class Keeping:
         """An entity has this state, and nobody waits for that."""
         self.feed(Changed(*spot, entity, state))
 
+    def drop(self, spot: Spot, entity: str) -> None:
+        """An entity is no more, and nobody waits for that."""
+        self.feed(Deleted(*spot, entity))
+
     def touched(self, spot: Spot, entity: str) -> None:
         """An entity was needed."""
         self._set_idle_in(spot, entity, 0)
@@ -185,6 +189,10 @@ class Keeping:
     def gaps(self, spot: Spot) -> tuple[str, ...]:
         """The backups of a shard that have no complete copy."""
         return self._replica.gaps(*spot)
+
+    def complete(self, spot: Spot) -> tuple[str, ...]:
+        """The backups of a shard that have a complete copy."""
+        return self._replica.complete(*spot)
 
     def lacks(self, spot: Spot) -> int:
         """How many backups a shard lacks for its writes to be acknowledged."""

@@ -9,7 +9,8 @@ A node is made of parts, each with a subject of its own, on a common core (`core
     plans.py       who should own what                         registry.py    which actors can be discovered
     routing.py     messages to the owners of shards            owning.py      its own shards: lease, states, messages
     governing.py   the leader: members and voters              assigning.py   the leader: leases and owners
-    direct.py      what can be asked of it at any time
+    direct.py      what can be asked of it at any time         early.py       what it is told before it can count
+    disk.py        what it has written down, and recovers
 
 This file gives each event to the part that it is for, and tells the parts of what others have found. A message for a
 shard goes this way:
@@ -43,7 +44,6 @@ Rules
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Any, assert_never
@@ -51,15 +51,15 @@ from typing import Any, assert_never
 from ..machine import Instant, Persist, Persisted, Rejected, Reply, Severity, Wake, shown
 from ..raft import Received as RaftReceived
 from ..raft import Recovered, Unreachable
-from ..replica.door import is_well_formed
 from . import core as keys
 from . import events
 from .applying import Discovering
 from .checks import NodeKey
-from .consensus import NodeRecovered, checkpoint_node, founding_records, recover_node
 from .core import SEEK, Core, is_due
 from .direct import Direct
+from .disk import Membership, NodeRecovered, checkpoint_node, founding_records, recover_node
 from .doors import Door, door_of, is_envelope
+from .early import Early
 from .events import NodeEffect, NodeEvent, Received, Standing, Tell
 from .forming import Admitted, Forming, Found, TurnedAway, Verdict
 from .inside import Inside
@@ -87,7 +87,6 @@ class Node(Direct):
         "_deadline",
         "_deadlines",
         "_early",
-        "_early_at",
         "_forming",
         "_life",
         "_plans",
@@ -117,10 +116,7 @@ class Node(Direct):
         """Tells this process from others that have the same key."""
         self._strangers: dict[str, None] = {}
         """Other clusters that were heard of."""
-        self._early: deque[tuple[NodeKey, str, Door, Any]] = deque(maxlen=_EARLY_MAX)
-        """What was said by nodes that are no members here, or of regions that are not known, the last of it."""
-        self._early_at = 0
-        """Up to which index it was applied when that was looked through last."""
+        self._early = Early(core)
         self._plans = Plans(core)
         self._owning = Owning(core, self._plans, Random(rng.getrandbits(64)))
         self._routing = Routing(core)
@@ -143,7 +139,7 @@ class Node(Direct):
         self._owning.expire()
         self._on_event(event)
         self._settle()
-        if self._early and self._early_at != core.state.changed:
+        if self._early.waiting and self._early.looked_at != core.state.changed:
             self._hear_early()
             self._settle()
         self._deadline = self._earliest()
@@ -335,7 +331,7 @@ class Node(Direct):
             return
         core.cluster = recovered.cluster
         if recovered.node != core.info:
-            core.out.append(Persist(1, events.Membership(core.cluster, core.info)))
+            core.out.append(Persist(1, Membership(core.cluster, core.info)))
         if core.cluster == core.key and not recovered.raft.base.configuration.voters:
             # It was about to found the cluster, and has not written that down to the end.
             self._found()
@@ -352,7 +348,7 @@ class Node(Direct):
                 self._found()
             case Admitted(cluster, contacts):
                 core.cluster = cluster
-                core.out.append(Persist(1, events.Membership(cluster, core.info)))
+                core.out.append(Persist(1, Membership(cluster, core.info)))
                 self._enter(Recovered(), contacts).join()
             case TurnedAway(reason):
                 core.deadlines.clear()
@@ -417,26 +413,13 @@ class Node(Direct):
                 core.send_to(address, Expelled(sender, "it is no member any more"), sender)
                 return
             core.learn(sender, address)
-        if self._comes_early(sender, door, body):
-            self._early.append((sender, address, door, body))
-            return
-        self._on_body(sender, address, door, body)
-
-    def _comes_early(self, sender: NodeKey, door: Door, body: Any) -> bool:
-        """Whether it counts for nothing as yet, and may when this node has applied more."""
-        state = self._core.state
-        if door in _OF_MEMBERS and state.member(sender) is None:
-            return True
-        return door is Door.REPLICA and is_well_formed(body) and state.region(body.region) is None
+        if not self._early.keep(sender, address, door, body):
+            self._on_body(sender, address, door, body)
 
     def _hear_early(self) -> None:
-        """More is applied: what came early may be in time now. What is not waits on, until others take its place."""
-        self._early_at = self._core.state.changed
-        for _ in range(len(self._early)):
-            sender, address, door, body = self._early.popleft()
-            if self._comes_early(sender, door, body):
-                self._early.append((sender, address, door, body))
-            elif not self._has_ended:
+        """More is applied, and what came early may be in time now."""
+        for sender, address, door, body in self._early.in_time():
+            if not self._has_ended:
                 self._on_body(sender, address, door, body)
 
     def _on_forming(self, sender: NodeKey, address: str, body: Any) -> None:
@@ -561,10 +544,6 @@ class Node(Direct):
 
 
 _STRANGERS_MAX = 16
-_EARLY_MAX = 256
-_OF_MEMBERS = (Door.REPLICA, Door.REGISTRY, Door.LEASE, Door.RELEASED, Door.TO_OWNER, Door.TO_SENDER, Door.ORDER)
-"""What nobody says who is no member here. It may be one all the same, if this node is behind: then it is heard when it
-is known. The others are how a node that is behind learns that."""
 
 type _Request = (
     events.AddRegion | events.RemoveRegion | events.ClaimName | events.ReleaseName | events.ForgetNode | events.Confer

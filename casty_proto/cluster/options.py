@@ -56,7 +56,7 @@ class NodeOptions:
     placement: Placement = DEFAULT_PLACEMENT
     """How shards are spread over the members."""
     post_bytes: int = field(default=256 * 1024, validator=in_range(1, 2**31))
-    """How many bytes of messages for a shard are sent together. One that is longer goes alone."""
+    """How many bytes of messages for a shard are sent, or handed over, together. One that is longer goes alone."""
     max_voters: int = field(default=5, validator=[in_range(1, 99), _odd])
     """How many members vote in Raft, if there are so many. The others listen."""
     seek_ns: Nanoseconds = field(default=100 * MILLISECOND, validator=in_range(1, _DAY))

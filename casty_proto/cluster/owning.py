@@ -2,7 +2,8 @@
 
 The parts are `LeaseHolder`, `Homes` and, in keeping.py, `Replica`. The first says whether this node may act at all, the
 second which shards it has and what is to be done about each, the third where the states are. Who had a shard before is
-the subject of predecessors.py. A shard is opened so:
+the subject of predecessors.py, what comes for it before it is open that of knocking.py, and what an earlier process of
+this node has owned that of leftovers.py. A shard is opened so:
 
     an `Assign` is applied --Homes--> Fill --> Replica recovers the states --> Filled --Homes, lease--> OpenShard
 
@@ -70,13 +71,14 @@ from ..shard.leases import (
     Relinquish,
     SendRequest,
 )
-from ..shard.steward import Released, Spot
+from ..shard.steward import Spot
 from . import events
 from .checks import NodeKey
-from .core import STALE, Core
-from .handover import NAME, Handover, decode_handover, encode_handover, is_entity
+from .core import Core
+from .handover import Handover, decode_handover, encode_handover, is_entity, is_part, part_name
 from .keeping import Keeping
 from .knocking import Knocking
+from .leftovers import Leftovers
 from .messages import Routed
 from .outcomes import ShardsMoved
 from .plans import Plans
@@ -106,12 +108,11 @@ class Owning:
         "_homes",
         "_keeping",
         "_knocking",
-        "_life_index",
+        "_leftovers",
         "_plans",
         "_predecessors",
         "_receivers",
         "_spots",
-        "_stale",
     )
 
     def __init__(self, core: Core, plans: Plans, rng: Random) -> None:
@@ -132,27 +133,19 @@ class Owning:
         """Shards that this node has given away, and the epochs at which others got them. Of those that were taken by
         force nobody was promised anything, and nobody may ever ask."""
         self._contents: dict[Spot, _Contents] = {}
-        self._life_index: int | None = 0
-        """What was given to this node below that index was given to an earlier process; `None`: not known yet."""
-        self._stale: dict[Spot, int] = {}
-        """What is to be given back (rule 2)."""
+        self._leftovers = Leftovers(core)
 
     # -- who leads, and which process this is --------------------------------------------------------------------------
 
     def await_life(self) -> None:
         """An earlier process has been this node: what it owned is not to be taken up."""
-        self._life_index = None
+        self._leftovers.await_life()
         self._keeping.feed(Began(None))
 
     def life_began(self, index: int) -> None:
         """The command that marks the beginning of this process is applied."""
-        self._life_index = index
         self._keeping.feed(Began(index))
-        # What was given to this node since then, before it heard of that, is given back as well: it was not looked at.
-        for region in self._core.state.regions():
-            for shard in region.shards_of(self._core.key):
-                self._stale[region.name, shard] = region.epoch(shard)
-        self.give_back()
+        self._leftovers.life_began(index)
 
     def leader_known(self, leader: NodeKey | None) -> None:
         """This node takes `leader` for the leader."""
@@ -162,23 +155,7 @@ class Owning:
 
     def give_back(self) -> None:
         """Tell the leader about what an earlier process owned."""
-        core = self._core
-        for (name, shard), epoch in list(self._stale.items()):
-            region = core.state.region(name)
-            if region is None or region.epoch(shard) != epoch:
-                del self._stale[name, shard]
-        if not self._stale:
-            return
-        core.deadlines.set(STALE, core.now + core.options.homes.repeat_ns)
-        if core.leader is None:
-            return
-        regions: dict[str, list[tuple[int, int]]] = {}
-        for (name, shard), epoch in self._stale.items():
-            regions.setdefault(name, []).append((shard, epoch))
-        most = core.options.homes.max_released
-        for name, shards in regions.items():
-            for at in range(0, len(shards), most):
-                core.send(core.leader, Released(name, tuple(shards[at : at + most])))
+        self._leftovers.give_back()
 
     # -- what was applied ----------------------------------------------------------------------------------------------
 
@@ -190,9 +167,7 @@ class Owning:
             if region is not None and region.settings.sync_count:
                 self._predecessors.remember(spot, before, before_epoch)
             mine = change.to == self._core.key
-            if mine and (self._life_index is None or change.epoch < self._life_index):
-                if self._life_index is not None:
-                    self._stale[spot] = change.epoch
+            if mine and self._leftovers.collects(spot, change.epoch):
                 continue
             if mine and region is not None:
                 self._spots[spot] = change.epoch
@@ -301,9 +276,16 @@ class Owning:
                 self._keeping.put(spot, entity, state)
             else:
                 self._core.note(Severity.ERROR, f"{event.region}/{event.shard}: {_nameless(entity)}; it is not kept")
-        record = self._receivers[spot].record()
-        left = encode_handover(Handover(event.epoch, record, event.waiting))
-        self._keeping.put(spot, NAME, left)
+        if not event.is_last:
+            return
+        left = Handover(event.epoch, self._receivers[spot].record(), event.waiting)
+        parts = encode_handover(left, self._core.options.post_bytes)
+        for name, data in parts:
+            self._keeping.put(spot, name, data)
+        number = len(parts)
+        while self._keeping.state_of(spot, part_name(number)) is not None:  # Of an earlier one, which was longer.
+            self._keeping.drop(spot, part_name(number))
+            number += 1
         self._feed_homes(ShardClosed(*spot, event.epoch))
 
     # -- from other nodes ----------------------------------------------------------------------------------------------
@@ -391,12 +373,22 @@ class Owning:
     def gaps(self) -> tuple[str, ...]:
         """What is not as it should be, for people: shards that are not open, and backups without complete copies."""
         found = []
-        for region, shard in [*self._spots, *self._stale]:
+        for region, shard in [*self._spots, *self._leftovers.spots()]:
             phase = self._homes.phase_of(region, shard)
             if phase is not Phase.OPEN:
                 found.append(f"{region}/{shard} is {phase.value if phase else 'to be given back'}")
             found += [f"{region}/{shard} has no copy at {node}" for node in self._keeping.gaps((region, shard))]
         return tuple(found)
+
+    def copies(self, region: str) -> dict[int, int]:
+        """Of each shard of a region that is open here: how many complete copies there are, the one here included. What
+        a member has that is down does not count."""
+        found: dict[int, int] = {}
+        for spot in self._spots:
+            if spot[0] == region and self._homes.phase_of(*spot) is Phase.OPEN:
+                members = [self._core.state.member(node) for node in self._keeping.complete(spot)]
+                found[spot[1]] = 1 + sum(one is not None and one.status is not Status.DOWN for one in members)
+        return found
 
     def shortages(self) -> tuple[str, ...]:
         """Of which types writes cannot be acknowledged here, for people: there are too few nodes for backups."""
@@ -413,7 +405,7 @@ class Owning:
 
     def is_empty(self) -> bool:
         """Whether nothing is here that others might want: neither a shard nor a copy."""
-        return not self._spots and not self._stale and not self._keeping.is_wanted(self._given)
+        return not self._spots and not self._leftovers.spots() and not self._keeping.is_wanted(self._given)
 
     def deadline(self) -> Instant | None:
         """When `wake` is wanted."""
@@ -540,12 +532,14 @@ class Owning:
 
     def _on_recovered(self, effect: Recovered) -> None:
         spot = (effect.region, effect.shard)
-        entities, handover = [], None
+        entities: list[tuple[str, bytes]] = []
+        parts: dict[str, bytes] = {}
         for name, state in effect.entities:
-            if name == NAME:
-                handover = decode_handover(state)
+            if is_part(name):
+                parts[name] = state
             else:
                 entities.append((name, state))
+        handover = decode_handover(parts)
         if handover is not None and handover.epoch != self._predecessors.giver_epoch(spot):
             handover = None
         self._receivers[spot] = Receiver(effect.epoch, None if handover is None else handover.record)
@@ -560,8 +554,7 @@ class Owning:
             return
         if epoch == effect.epoch:
             # An earlier process of this node has begun with it.
-            self._stale[spot] = epoch
-            self.give_back()
+            self._leftovers.add(spot, epoch)
         self._core.note(Severity.DEBUG, f"{effect.region}/{effect.shard} has another owner since epoch {effect.epoch}")
 
 

@@ -244,10 +244,10 @@ class Backup:
             entry = copy.entries.get(name)
             if entry is None:
                 continue
-            entries.append((name, *entry.version, entry.state))
             size += len(name) + len(entry.state or b"")
-            if size >= self._options.page_bytes:
+            if entries and size > self._options.page_bytes:
                 break
+            entries.append((name, *entry.version, entry.state))
         answer = States(message.region, message.shard, message.epoch, self._life, tuple(entries))
         return (Send(peer, answer),)
 

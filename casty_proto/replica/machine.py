@@ -81,6 +81,10 @@ class Replica:
         """The backups of a shard owned here that have no complete copy."""
         return self._primary.gaps(region, shard)
 
+    def complete(self, region: str, shard: int) -> tuple[str, ...]:
+        """The backups of a shard owned here that have a complete copy."""
+        return self._primary.complete(region, shard)
+
     def lacks(self, region: str, shard: int) -> int:
         """How many backups a shard that is owned here lacks for its writes to be acknowledged."""
         return self._primary.lacks(region, shard)

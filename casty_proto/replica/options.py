@@ -50,7 +50,7 @@ class ReplicaOptions:
     page_entries: int = field(default=512, validator=_whole(1))
     """The most entities in one page, or in one pull."""
     page_bytes: int = field(default=1 << 18, validator=_whole(1))
-    """The most bytes in one page or one answer to a pull, plus at most one entity."""
+    """The most bytes in one page, plus at most one name, or in one answer to a pull, where that is not one entity."""
     tombstones_max: int = field(default=256, validator=_whole(1))
     """How many deletions of a shard are remembered before they are cleared away."""
     waiting_max: int = field(default=100_000, validator=_whole(1))

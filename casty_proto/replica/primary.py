@@ -154,6 +154,11 @@ class Primary:
         owned = self._shards.get((region, shard))
         return () if owned is None else tuple([node for node, link in owned.links.items() if not link.whole])
 
+    def complete(self, region: str, shard: int) -> tuple[str, ...]:
+        """The backups of a shard that have a complete copy; none where it is not owned, or is being recovered."""
+        owned = self._shards.get((region, shard))
+        return () if owned is None else tuple([node for node, link in owned.links.items() if link.whole])
+
     def lacks(self, region: str, shard: int) -> int:
         """How many backups a shard that is owned here lacks for its writes to be acknowledged."""
         owned = self._shards.get((region, shard))
@@ -448,8 +453,10 @@ class Primary:
         owned.links = {node: Link(owned.stage, recovery.life_of(node)) for node in owned.backups}
         for one in found:
             owned.sequence += 1
-            record = Record((owned.epoch, owned.sequence), one.state, {one.version: one.state})
-            owned.records[one.entity] = record
+            record = owned.records[one.entity] = Record((owned.epoch, owned.sequence), one.state)
+            if not owned.links:
+                continue
+            record.older[one.version] = one.state
             for node, link in owned.links.items():
                 holds = node in one.holders and one.holders[node] == link.life
                 link.behind[one.entity] = one.version if holds else NEVER

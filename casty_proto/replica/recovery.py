@@ -253,14 +253,12 @@ class Recovery:
                 known = newest.get(entity)
                 if known is None or known[0] < version:
                     newest[entity] = (version, deleted, node)
-        return {
-            entity: (version, node)
-            for entity, (version, deleted, node) in newest.items()
-            if not deleted and not self._was_cleared_away(entity, version)
-        }
-
-    def _was_cleared_away(self, entity: str, version: Version) -> bool:
-        return any(version <= asked.whole and entity not in asked.listed for asked in self._asked.values())
+        for asked in self._asked.values():
+            if asked.whole != NEVER:
+                # What a whole copy does not list was cleared away. There may be very many: all of them at once.
+                whole, listed = asked.whole, asked.listed
+                newest = {entity: one for entity, one in newest.items() if one[0] > whole or entity in listed}
+        return {entity: (version, node) for entity, (version, deleted, node) in newest.items() if not deleted}
 
     # The end --------------------------------------------------------------------------------------------------------
 
@@ -270,14 +268,12 @@ class Recovery:
 
     def found(self) -> list[Found]:
         """The entities that are alive. Only once it is finished."""
-        found = []
+        found, states = [], self._states
+        copies = [(node, asked.life or 0, asked.listed.get) for node, asked in self._asked.items()]
         for entity, (version, _) in self._choose().items():
-            holders = {
-                node: asked.life or 0
-                for node, asked in self._asked.items()
-                if asked.listed.get(entity) == (version, False)
-            }
-            found.append(Found(entity, self._states[entity][1], version, holders))
+            listed = (version, False)
+            holders = {node: life for node, life, get in copies if get(entity) == listed}
+            found.append(Found(entity, states[entity][1], version, holders))
         return found
 
     def life_of(self, node: str) -> int | None:

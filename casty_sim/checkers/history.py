@@ -1,4 +1,4 @@
-"""Operations of clients for a report: what was asked, what came back, and what the check of the history says of it."""
+"""The operations of clients in a run: what the check of their history says of it, and what a report shows of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Callable, Hashable, Iterable
 
 from casty_proto.machine import Instant
 
+from ..scenario import Outcome
 from ..timeline import Operation, Timeline, Verdict
+from ..world import Violation
 from . import linearizability
 from .linearizability import Finding
 
+BUDGET = 100_000
+"""How many steps the check of the history of one run may take."""
 WORDS = {
     linearizability.Verdict.LINEARIZABLE: Verdict.LINEARIZABLE,
     linearizability.Verdict.NOT_LINEARIZABLE: Verdict.NOT_CHECKED,
@@ -44,6 +48,16 @@ def record(
         made.place = order.get(_name(each))
         made.verdict = Verdict.STUCK if _name(each) in stuck else _verdict(each, finding)
     _give_up(timeline.operations)
+
+
+def judge(history: Iterable[linearizability.Operation], finding: Finding, outcome: Outcome) -> None:
+    """What a finding means for a run. Raises `Violation`, with a drawing, where operations of a key have no order."""
+    if finding.verdict is linearizability.Verdict.UNKNOWN:
+        outcome.unknown = True
+    if finding.verdict is linearizability.Verdict.NOT_LINEARIZABLE:
+        about = [each for each in history if each.key == finding.key]
+        drawing = linearizability.draw(about)
+        raise Violation("linearizability", f"the history of {finding.key} has no order\n{drawing}")
 
 
 def _focus(timeline: Timeline, finding: Finding) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from casty_proto.machine import Instant
 
+from ..boundary import refuse
 from ..files import FileDisk
 from ..network import Link
 from ..stack.words import kind_of, words_of
@@ -30,9 +31,11 @@ class LoopProgram(Program):
         """Nothing happens before the loop is given something to do."""
 
     def receive(self, peer: Host, message: Any) -> None:
-        """A packet: for the stack, as a callback like any other."""
+        """A packet: for the stack, as a callback like any other, if there may be something in it for the program."""
         loop = self.loop
         stack = loop.stack
+        if stack.takes_silently(message):
+            return
         loop._ready.append(SimHandle(stack.on_packet, (peer.name, message), None))
         self.wake()
 
@@ -47,6 +50,10 @@ class LoopProgram(Program):
             self.loop.wake()
         finally:
             running.leave()
+
+    def exit_at_once(self, what: str, status: int) -> NoReturn:
+        """It has called a function that ends a process. Raises `NotSimulatedError`: it has none of its own."""
+        refuse(what)
 
     def deadline(self) -> Instant | None:
         """When the loop has something to do."""

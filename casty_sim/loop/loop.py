@@ -92,6 +92,8 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
         self._is_buried = False
         self._buried: list[Any] = []
         """What will not run any more, and is to stay (rule 5)."""
+        self.on_unhandled: Callable[[dict[str, Any]], object] | None = None
+        """Who is told of errors that nobody has handled, as an exception handler is."""
         self.steps = 0
         """How many callbacks have run."""
         if host is None:
@@ -223,6 +225,7 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
     def run_turns(self) -> None:
         """Run until nothing is left to do at this instant (rules 1 and 2), or it was stopped."""
         ready, now, step = self._ready, self._now, self.world.trace.step
+        handle: SimHandle | None
         for _ in range(TURNS_AT_ONCE):
             timers = self._timers
             if timers and timers[0][0] <= now:
@@ -245,6 +248,8 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
                         raise
                     except BaseException as error:
                         self._on_callback_failed(handle, error)
+            # The traceback of an exception that a task holds has this frame, and the task would hold itself.
+            handle = None
             if self._stopping or self._closed:
                 return
         self._breath_until = now + BREATH_NS
@@ -429,6 +434,8 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
     def dispose(self) -> None:
         """The world is over: let go of everything. What finalizers complain about is of no interest."""
         self._on_exception = _ignore
+        # It may be the one who holds this loop. What a cycle holds is finalised in another order.
+        self.on_unhandled = None
         self.bury()
         self._closed = True
         self._timers.clear()
@@ -474,6 +481,9 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
     # -- errors --------------------------------------------------------------------------------------------------------
 
     def _on_callback_failed(self, handle: SimHandle, error: BaseException) -> None:
+        if self._is_buried and getattr(handle._callback, "__self__", None) is not self._stack:
+            # The program was ended in this step, and is not there any more.
+            return
         self.call_exception_handler(
             {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle}
         )
@@ -496,6 +506,8 @@ class SimLoop(NetworkCalls, Executors, Signals, Refusals, asyncio.AbstractEventL
         lines = [context.get("message") or "Unhandled exception in event loop"]
         lines += [f"{key}: {context[key]!r}" for key in sorted(context) if key not in ("message", "exception")]
         log.error("\n".join(lines), exc_info=error if error is not None else False)
+        if self.on_unhandled is not None:
+            self.on_unhandled(context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Report an error that nobody waits for."""

@@ -40,6 +40,10 @@ class _Dialling:
     def ended(self) -> None:
         raise AssertionError("nothing is read before there is a transport")
 
+    @property
+    def wants_room(self) -> bool:
+        return False
+
     def room(self) -> None:
         """Nothing was written."""
 

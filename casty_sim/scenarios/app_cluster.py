@@ -9,26 +9,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from casty_asyncio import ClusterClient
 from casty_asyncio.cluster.storage_file import FILE_NAME
-from casty_proto.cluster.checks import NodeKey, split_key
+from casty_proto.cluster.checks import split_key
 from casty_proto.cluster.events import Standing
 from casty_proto.cluster.node import Node
 from casty_proto.cluster.records import Status
-from casty_proto.machine import MILLISECOND, SECOND, Instant, Nanoseconds
+from casty_proto.machine import SECOND, Nanoseconds
 
-from ..checkers.cluster_copies import Copies
-from ..checkers.cluster_health import is_whole, missing
-from ..checkers.cluster_losses import Losses
-from ..checkers.cluster_owners import Owners
-from ..checkers.cluster_views import Views
 from ..checkers.history import record
-from ..checkers.linearizability import Finding, Operation, Verdict, check, draw, register
 from ..loop import running
 from ..scenario import Outcome, Scenario, Settings
 from ..simulation.faults import Faults
@@ -38,20 +32,17 @@ from ..simulation.process import Process
 from ..simulation.sim import Sim
 from ..tape import Tape
 from ..trace import Trace
-from ..world import Host, Violation
+from ..world import Host, Violation, World
 from .app_clients import AppClient
 from .app_life import Life, WatchedDriver
 from .app_workload import AppWorkload
 from .app_writes import AppWrites
-from .cluster import ANSWER, BOUND, SETTLED, STEP, draw_options
-from .cluster_clients import LONGEST_ASK, Ask, keep_ask, operation
-from .cluster_ops import BOSS, COUNTERS, DONE, NAMES, REGISTERS, RETRY, Kind, Spot, number_of, regions
+from .cluster import ANSWER, BOUND, SETTLED, STEP
+from .cluster_clients import Ask, keep_ask, operation
+from .cluster_ops import BOSS, COUNTERS, DONE, RETRY, Kind, number_of
 from .cluster_policy import Policy
-from .cluster_roles import Roles
+from .cluster_run import ClusterRun
 from .cluster_workload import AWAY
-
-if TYPE_CHECKING:
-    from .cluster import ClusterWorld
 
 FAULTS = Faults(drift=0.04, down_at_once=1)
 LIMIT = 600 * SECOND
@@ -97,69 +88,32 @@ class AppPolicy(Policy):
             return cluster.keeps_disk(name) and (cluster.disk_of(name) / FILE_NAME).exists()
 
 
-class AppCluster:
-    """The cluster of one run."""
+class AppCluster(ClusterRun):
+    """The cluster of one run, as an application."""
 
-    quota: int | None = None
-    """How many things each client wants; `None` for no end."""
     driver: type[WatchedDriver] = WatchedDriver
     """What drives nodes; one with a bug, where somebody wants to see it found."""
+    kind_of_writes = AppWrites
+    kind_of_policy = AppPolicy
+    writes: AppWrites
+    dead: list[Life]
 
     def __init__(self, tape: Tape, settings: Settings, trace: Trace, machine: type[Node] = Node) -> None:
-        variety = tape.stream("variety")
-        self.settings = settings
-        self.sim = AppSim(tape, settings, trace, FAULTS)
-        self.sim.cluster = self
-        self.world = world = self.sim.world
+        super().__init__(tape, settings, trace)
         self.machine = machine
-        variety.chance(0.5)  # There it is whether the network keeps the order of packets; connections always do.
-        self.options = draw_options(variety)
-        self.sync_count = variety.pick((1, -1))
-        names = self.sim.nodes
-        self.roles = Roles(tape, names, tuple(NAMES))
-        self.regions = regions(
-            self.sync_count,
-            variety.pick((2000, 500)) * MILLISECOND,
-            variety.pick((None, 700 * MILLISECOND)),
-            remember=variety.chance(0.3),
-            role_of=self.roles.role_of,
-        )
-        self.loses_one = settings.faults and settings.nodes >= 3 and variety.chance(0.25)
-        self.think_ns: Nanoseconds = variety.pick((400, 150)) * MILLISECOND
-        self.longest_handler_ns: Nanoseconds = variety.pick((30, 30, 200)) * MILLISECOND
-        self.ask_timeout_ns: Nanoseconds = variety.pick((LONGEST_ASK, LONGEST_ASK // 5))
-        self.hosts = [world.hosts[name] for name in names]
-        self.outside = world.hosts["test"]
-        self.first_seeds = tuple(variety.shuffled(names)[: variety.between(1, settings.nodes)])
-        self._disks = {name: variety.chance(0.5) for name in names}
+        self.outside = self.world.hosts["test"]
         self._lives: dict[str, Life] = {}
         self._all_lives: list[Life] = []
-        self.keys: dict[str, NodeKey] = {}
-        """The latest node of each host."""
-        self.left: dict[NodeKey, None] = {}
-        """Nodes that have left, with nothing left behind, as the cluster has it."""
-        self.dead: list[Life] = []
-        """Who was on hosts that are gone for good."""
-        self.calm_at: Instant = 0
-        self.quiet = False
-        """Whether clients ask for nothing more."""
-        self.completed: dict[str, int] = {}
-        """How much was done for each client."""
         self.asks: dict[int, tuple[Ask, str]] = {}
         """What is out, and who has asked."""
-        self.history: list[Operation] = []
-        self.finding: Finding | None = None
         self.durable: dict[int, None] = {}
         """Operations in states of which some node has said that they are durable."""
         self._serials: dict[str, int] = {}
-        reach = world.reach
-        self.losses = Losses(settings.nodes, self._down, self._is_whole)
-        self.owners = Owners(self._acts, self.losses.is_in_doubt, reach)
-        self.writes = AppWrites(reach)
-        self.copies = Copies()
-        self.views = Views(reach)
-        # It is asked for nothing that this is not.
-        self.policy: Policy = AppPolicy(cast("ClusterWorld", self))
+
+    def _build(self, tape: Tape, trace: Trace) -> World:
+        self.sim = AppSim(tape, self.settings, trace, FAULTS)
+        self.sim.cluster = self
+        return self.sim.world
 
     @contextmanager
     def judging(self) -> Iterator[None]:
@@ -171,27 +125,9 @@ class AppCluster:
 
     # -- what lives want to know ---------------------------------------------------------------------------------------
 
-    def keeps_disk(self, name: str) -> bool:
-        """Whether a node of that host keeps what it must know on its disk."""
-        return self._disks[name]
-
     def disk_of(self, name: str) -> Path:
         """Where it keeps that."""
         return self.sim.node(name).disk / "raft"
-
-    def seeds_for(self, host: Host) -> tuple[str, ...]:
-        """At first as was drawn; later all hosts, since the seeds of a cluster that is there are its members."""
-        if host.starts == 1 or not self.policy.has_begun:
-            return self.first_seeds
-        return self.sim.nodes
-
-    def clients_at(self, host: Host) -> int:
-        """How many clients a host has."""
-        return 1 + host.number % 2
-
-    def keys_of(self, client: str) -> Callable[[str], Sequence[str]]:
-        """The entities of each region that a client asks."""
-        return NAMES.__getitem__
 
     def next_number(self, host: Host) -> int:
         """The number of the next operation that a host asks for."""
@@ -218,17 +154,6 @@ class AppCluster:
         stream = self.world.tape.stream("workload")
         self.world.after(int(stream.raw() * AWAY) + 1, host.start)
 
-    def opened(self, spot: Spot, states: dict[str, Any], where: str) -> None:
-        """A shard is opened with these states."""
-        if spot[0] in (COUNTERS, BOSS):
-            self.writes.opened(spot, states, lost=self.losses.too_many(1), where=where)
-        elif spot[0] == REGISTERS:
-            for number in states.values():
-                if number is not None:
-                    self.writes.stands(number, where)
-            if self.losses.too_many(1 if self.sync_count == 1 else 2):
-                self.writes.excused[spot] = None
-
     def ended(self, number: int, verdict: str, result: Any) -> None:
         """An ask has ended."""
         ask, client = self.asks.pop(number)
@@ -241,15 +166,12 @@ class AppCluster:
             self.history.append(found)
         if verdict == RETRY:
             self.writes.refused(number)
-        if verdict == DONE or self._cannot_be_done(ask):
+        if verdict == DONE or self.cannot_be_done(ask):
             self.completed[client] = self.completed.get(client, 0) + 1
         if verdict == DONE and op.kind is Kind.ADD and ask.spot[0] in (COUNTERS, BOSS):
             if number not in self.durable:
                 raise Violation("durability", f"{client} has its answer before the state of {op.entity} is durable")
             self.writes.acknowledged(ask.spot, op)
-
-    def _cannot_be_done(self, ask: Ask) -> bool:
-        return bool(self.dead) and self.sync_count == -1 and ask.spot[0] == REGISTERS
 
     # -- the truth -----------------------------------------------------------------------------------------------------
 
@@ -258,14 +180,8 @@ class AppCluster:
         host, life = self.world.hosts[name], self._lives.get(name)
         return life if life is not None and host.up and life.life == host.life else None
 
-    def programs(self) -> list[Any]:
-        """What runs at the moment, for checkers that know programs of machines: what they ask for is the same."""
-        return [life for host in self.hosts if (life := self.life_at(host.name)) is not None]
-
-    def problems(self) -> list[str]:
-        """What is not as it should be when all hosts are up."""
-        names = [host.name for host in self.hosts if not host.is_scrap]
-        return missing(self.programs(), names, self.regions, cast("list[Any]", self.dead))
+    def program_at(self, name: str) -> Life | None:
+        return self.life_at(name)
 
     def forgettable(self, life: Life) -> list[str]:
         """The members that are held to be down, and are."""
@@ -273,30 +189,14 @@ class AppCluster:
         names = [split_key(member.key)[0] for member in members if member.status is Status.DOWN]
         return [name for name in names if not self.world.hosts[name].up]
 
-    def _acts(self, name: str, region: str, shard: int) -> int | None:
-        life = self.life_at(name)
-        return None if life is None else life.node.acts(region, shard, life.host.now())
-
-    def _down(self) -> list[str]:
-        return [
-            host.name
-            for host in self.hosts
-            if not host.up and host.starts and self.keys.get(host.name, "") not in self.left
-        ]
-
-    def _is_whole(self) -> bool:
-        return is_whole(self.programs(), self.regions, len(self.hosts))
-
     # -- what is done to it --------------------------------------------------------------------------------------------
 
     def start_all(self) -> None:
         """Start the nodes; some come later."""
-        stream = self.world.tape.stream("starts")
         for host in self.hosts:
-            late = 0 if host.name in self.first_seeds else int(stream.uniform(0.0, 1.0) ** 3 * 3 * SECOND)
             node = self.sim.node(host.name)
             node.app = lambda node: Life(self, node).run()
-            self.world.after(late, host.start)
+            self.world.after(self.late_ns(host.name), host.start)
 
     def leave(self, life: Life) -> None:
         """Tell a node to go."""
@@ -534,12 +434,4 @@ def check_history(cluster: AppCluster, outcome: Outcome) -> None:
     """The registers have behaved like registers."""
     for number in list(cluster.asks):
         cluster.ended(number, "unknown", None)
-    excused = dict.fromkeys(shard for region, shard in cluster.writes.excused if region == REGISTERS)
-    shard_of = cluster.programs()[0].node.shard_of
-    history = [each for each in cluster.history if shard_of(REGISTERS, str(each.key)) not in excused]
-    finding = cluster.finding = check(history, register(None), budget=100_000)
-    if finding.verdict is Verdict.UNKNOWN:
-        outcome.unknown = True
-    if finding.verdict is Verdict.NOT_LINEARIZABLE:
-        about = [each for each in history if each.key == finding.key]
-        raise Violation("linearizability", f"the history of {finding.key} has no order\n{draw(about)}")
+    cluster.check_registers(outcome)

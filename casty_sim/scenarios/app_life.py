@@ -138,7 +138,7 @@ class Life:
         """The driver tells its node something."""
         cluster, key = self.cluster, self.node.key
         match event:
-            case events.Closed(region, shard):
+            case events.Closed(region, shard) if event.is_last:
                 if self._running.get((region, shard)):
                     raise Violation("hand-over", f"{key} closes {region}/{shard} while a handler runs in it")
                 cluster.owners.closed(self.host, key, event)
@@ -222,7 +222,7 @@ class Life:
                 elif standing is Standing.EXPELLED:
                     cluster.world.reach("a node was expelled")
             case events.OwnersChanged():
-                self._owners_changed(effect)
+                cluster.owners_changed(self, effect)
             case events.LeaderChanged():
                 cluster.views.leader(host, effect)
                 if effect.leader == self.node.key:
@@ -240,14 +240,6 @@ class Life:
                     cluster.left[effect.member.key] = None
             case _:
                 pass
-
-    def _owners_changed(self, effect: events.OwnersChanged) -> None:
-        if effect.to == self.node.key:
-            for shard, before in effect.shards:
-                self.given[effect.region, shard] = (effect.epoch, None if effect.forced else before)
-        if effect.forced and any(before is not None for _, before in effect.shards):
-            self.cluster.world.reach("a shard was taken by force")
-        self.host.moment()
 
     # -- states --------------------------------------------------------------------------------------------------------
 

@@ -27,9 +27,9 @@ from .app_cluster import (
     outside_client,
 )
 from .app_life import Life
-from .cluster import OPTIONS
 from .cluster_more import TURN
 from .cluster_ops import DONE
+from .cluster_variety import OPTIONS
 
 
 class QuietAppCluster(AppCluster):

@@ -273,12 +273,7 @@ class ClusterProgram(Program):
                 client.begin()
 
     def _owners_changed(self, effect: events.OwnersChanged) -> None:
-        if effect.to == self.node.key:
-            for shard, before in effect.shards:
-                self.given[effect.region, shard] = (effect.epoch, None if effect.forced else before)
-        if effect.forced and any(before is not None for _, before in effect.shards):
-            self.cluster.world.reach("a shard was taken by force")
-        self.host.moment()
+        self.cluster.owners_changed(self, effect)
         self.asks.owners_changed(effect)
 
     # -- regions -------------------------------------------------------------------------------------------------------

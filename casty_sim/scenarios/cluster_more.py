@@ -14,9 +14,10 @@ from ..scenario import Outcome, Scenario, Settings
 from ..tape import Tape
 from ..trace import Trace
 from ..world import Host, Violation
-from .cluster import OPTIONS, STEP, ClusterWorld, await_health, await_progress
+from .cluster import STEP, ClusterWorld, await_health, await_progress
 from .cluster_clients import Ask
 from .cluster_host import ClusterProgram
+from .cluster_variety import OPTIONS
 
 WILD = FaultOptions(kinds=("drift", "isolate", "pause", "one way"), every_ns=250 * MILLISECOND, drift=0.8)
 """Clocks that run at up to almost twice their speed, or stand almost still."""
@@ -31,19 +32,13 @@ class ClusterDrift(Scenario):
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
         cluster = _Drifting(tape, settings, trace)
         world = cluster.world
-        outcome.reached = world.reached
         outcome.plan = cluster.plan.words()
         nemesis = Nemesis(world, cluster.hosts, cluster.plan, WILD)
         cluster.begin()
         nemesis.begin()
-        try:
+        with cluster.telling(outcome):
             world.run(settings.safety_ns)
             world.digest_states()
-        finally:
-            if trace.timeline is not None:
-                cluster.keep_history(trace.timeline)
-            outcome.events = world.events
-            outcome.simulated_ns = world.now
 
 
 class Quiet(ClusterWorld):
@@ -99,19 +94,13 @@ class ClusterRolling(Scenario):
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
         cluster = _Rolling(tape, settings, trace)
         world = cluster.world
-        outcome.reached = world.reached
-        try:
+        with cluster.telling(outcome):
             cluster.start_all()
             for host in world.tape.stream("rolling").shuffled(cluster.hosts):
                 self._turn(cluster, host)
             cluster.workload.end()
             await_progress(cluster)
             world.digest_states()
-        finally:
-            if trace.timeline is not None:
-                cluster.keep_history(trace.timeline)
-            outcome.events = world.events
-            outcome.simulated_ns = world.now
 
     def _turn(self, cluster: ClusterWorld, host: Host) -> None:
         """One host: its own clients end first, as whoever restarts a process sees to."""
@@ -140,8 +129,7 @@ class ClusterIdle(Scenario):
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
         cluster = _Idle(tape, settings, trace)
         world = cluster.world
-        outcome.reached = world.reached
-        try:
+        with cluster.telling(outcome):
             cluster.start_all()
             world.run(world.now + 5 * SECOND)
             cluster.formed = True
@@ -151,11 +139,6 @@ class ClusterIdle(Scenario):
                 raise Violation("idle", f"something has changed: {before} became {cluster.picture()}")
             await_health(cluster, STEP)
             world.digest_states()
-        finally:
-            if trace.timeline is not None:
-                cluster.keep_history(trace.timeline)
-            outcome.events = world.events
-            outcome.simulated_ns = world.now
 
 
 class _Listening(ClusterProgram):

@@ -23,13 +23,13 @@ from casty_proto.cluster.events import Standing
 from ..world import Host
 
 if TYPE_CHECKING:
-    from .cluster import ClusterWorld
+    from .cluster_run import ClusterRun
 
 
 class Policy:
     """See the module."""
 
-    def __init__(self, cluster: ClusterWorld) -> None:
+    def __init__(self, cluster: ClusterRun) -> None:
         self._cluster = cluster
         self._were_members: dict[str, None] = {}
 

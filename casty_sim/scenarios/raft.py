@@ -11,8 +11,8 @@ from attrs import asdict, evolve
 from casty_proto.machine import MILLISECOND, SECOND
 from casty_proto.raft import Configuration, Raft, RaftOptions, bootstrap, recover
 
-from ..checkers.history import record
-from ..checkers.linearizability import Finding, Operation, Verdict, check, draw, register
+from ..checkers.history import BUDGET, judge, record
+from ..checkers.linearizability import Finding, Operation, check, register
 from ..checkers.raft import RaftChecker
 from ..checkers.raft_promises import Promises
 from ..faults import KINDS, FaultOptions, FaultPlan, Nemesis, draw_plan
@@ -235,9 +235,5 @@ class RaftScenario(Scenario):
         history = cluster.history()
         if any(not operation.answered for operation in history):
             cluster.world.reach("an operation got no answer")
-        finding = cluster.finding = check(history, register(None), budget=100_000)
-        if finding.verdict is Verdict.UNKNOWN:
-            outcome.unknown = True
-        if finding.verdict is Verdict.NOT_LINEARIZABLE:
-            about = [operation for operation in history if operation.key == finding.key]
-            raise Violation("linearizability", f"the history of {finding.key} has no order\n{draw(about)}")
+        cluster.finding = check(history, register(None), BUDGET)
+        judge(history, cluster.finding, outcome)

@@ -80,6 +80,7 @@ def _about(simulated: Simulated, settings: Settings, outcome: Outcome, command: 
         "under faults for": f"{settings.safety_ns / SECOND:g} s",
         "faults": outcome.plan or "none",
         "broke": outcome.problem.partition("\n")[0] if outcome.failed else "nothing",
+        "nobody has handled": "; ".join(map(str, outcome.unhandled)) or "nothing",
         "digest": outcome.digest,
         "version": versions(),
     }

@@ -1,6 +1,6 @@
 """One life of an application on a host: its loop, its network stack, and its end.
 
-A life ends in one of four ways.
+A life ends in one of five ways.
 
 1.  Its coroutine returns or raises. Then everything else on the loop is cancelled and awaited, as `asyncio.run` does,
     and the system closes what is left open.
@@ -8,6 +8,8 @@ A life ends in one of four ways.
     was written to files stays.
 3.  Power is cut: nothing of it runs any more, nothing is closed, nobody is told, and what was not synced is gone.
 4.  The world ends: as 3.
+5.  It calls `os._exit`: as 2, but that Python leaves the step that calls it by an exception. What its `finally` write
+    to files is undone.
 
 What ran is kept alive until the world is over, so that no finalizer runs at a moment that depends on memory.
 """
@@ -15,33 +17,50 @@ What ran is kept alive until the world is over, so that no finalizer runs at a m
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from ..loop import SimLoop, running
 from ..loop.alone import LoopProgram
 from ..world import Host
 
 
+class ExitedAtOnce(SystemExit):
+    """A program has called `os._exit`, or `os.abort`."""
+
+
 class Process(LoopProgram):
     """A program of a host that runs one coroutine."""
 
     def __init__(
-        self, work: Callable[[], Awaitable[object]], on_end: Callable[[Process], None], role: Callable[[], str]
+        self,
+        work: Callable[[], Awaitable[object]],
+        on_end: Callable[[Process], None],
+        role: Callable[[], str],
+        on_unhandled: Callable[[Process, dict[str, Any]], None],
     ) -> None:
-        """`role` says what the program is at the moment, in a word."""
+        """`role` says what the program is at the moment, in a word; `on_unhandled` hears of errors that nobody has
+        handled."""
+        self._on_unhandled = on_unhandled
+        self.is_cut_off = False
+        """Whether it was ended from one step to the next."""
         self._work = work
         self._role = role
         self._on_end = on_end
         self.error: BaseException | None = None
         """What ended it, once it has ended by itself."""
         self._exit: SystemExit | None = None
+        self._exited: ExitedAtOnce | None = None
+        """That it has, for as long as its last step lasts."""
 
     def start(self, host: Host, records: list[Any]) -> None:
         """The host has started: the coroutine begins in the first turn."""
         self.loop = loop = SimLoop(host)
         loop.is_driven = True
-        self._main: asyncio.Task[object] = loop.create_task(self._live(), name="main")
+        loop.on_unhandled = lambda context: self._on_unhandled(self, context)
+        self._first = self._live()
+        self._main: asyncio.Task[object] = loop.create_task(self._first, name="main")
         self._main.add_done_callback(self._on_main_done)
 
     def wake(self) -> None:
@@ -49,9 +68,21 @@ class Process(LoopProgram):
         try:
             super().wake()
         except SystemExit as error:
-            if not self._main.done():
+            if not self.ended and not self._main.done():
                 self._exit = error
                 self._main.cancel()
+        if self._exited is not None:
+            exited, self._exited = self._exited, None
+            self.loop.disk.end_of_last_step()
+            self._tell(exited)
+
+    def exit_at_once(self, what: str, status: int) -> NoReturn:
+        """It ends itself (5). Raises `ExitedAtOnce`, with which the present step ends."""
+        if not self.ended:
+            self._exited = ExitedAtOnce(status)
+            self.kill()
+            self.loop.disk.begin_of_last_step()
+        raise self._exited or ExitedAtOnce(status)
 
     async def _live(self) -> object:
         try:
@@ -86,15 +117,18 @@ class Process(LoopProgram):
 
     def _on_main_done(self, main: asyncio.Task[object]) -> None:
         error = asyncio.CancelledError() if main.cancelled() else main.exception()
-        error = self._exit or error
+        self._end()
+        self._tell(self._exit or error)
+
+    def _tell(self, error: BaseException | None) -> None:
         # With status 0 it has ended well.
         self.error = None if isinstance(error, SystemExit) and not error.code else error
-        self._end()
         self._on_end(self)
 
     def kill(self) -> None:
         """It is killed (2)."""
         if not self.ended:
+            self.is_cut_off = True
             self._end()
 
     def _end(self) -> None:
@@ -107,13 +141,22 @@ class Process(LoopProgram):
 
     def power_cut(self) -> None:
         """Power is cut (3)."""
-        self.ended = True
+        self.ended = self.is_cut_off = True
         self.loop.bury()
 
     def dispose(self) -> None:
         """The world is over, and nothing of it matters any more."""
+        if inspect.getcoroutinestate(self._first) == inspect.CORO_CREATED:
+            # It was started in the last moment. Nobody is to be warned that it has not begun.
+            self._first.close()
         self.loop.dispose()
 
     def label(self) -> str:
         """For a timeline."""
         return "ended" if self.ended else self._role()
+
+
+class TestProcess(Process):
+    """The one of a test, which must not end as if all were well."""
+
+    exit_at_once = LoopProgram.exit_at_once

@@ -27,7 +27,8 @@ from .faults import Faults
 from .history import History
 from .losses import Losses
 from .node import PORT, App, SimNode, describe
-from .process import Process
+from .process import Process, TestProcess
+from .unhandled import Collected, Policy, UnhandledError, kept
 
 if TYPE_CHECKING:
     from casty_asyncio import ClusterClient
@@ -37,6 +38,9 @@ TEST = "test"
 
 RESTART_SECONDS = 1.0
 """After how long a program that ended by an error of `restart_on` is started again."""
+
+ENDS = (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
+"""What ends more than a function where it is raised."""
 
 type Target = str | SimNode
 type Group = Target | Iterable[Target]
@@ -48,7 +52,9 @@ class Sim:
     Everything here happens at once, at the instant of the call; what follows from it takes simulated time.
     """
 
-    def __init__(self, tape: Tape, settings: Settings, trace: Trace, faults: Faults) -> None:
+    def __init__(
+        self, tape: Tape, settings: Settings, trace: Trace, faults: Faults, unhandled: Policy = "assertions"
+    ) -> None:
         self.world = world = World(tape, ordered=False, trace=trace, check_invariants=settings.check_invariants)
         world.storm_events = 2_000_000
         self.settings = settings
@@ -59,6 +65,8 @@ class Sim:
         """What clients have done, for `History.check`."""
         self.random: Random = tape.random("test")
         """Choices of the test, which are part of the seed, and are made plainer when a failure is shrunk."""
+        self.unhandled = Collected(unhandled, lambda: world.now)
+        """What nobody has handled so far in programs, and in the test itself."""
         self._names = Names.of(world)
         self._nodes = {name: SimNode(self, self._add_host(name)) for name in self.nodes}
         self._test = SimNode(self, self._add_host(TEST))
@@ -301,7 +309,8 @@ class Sim:
 
     def run(self, test: Callable[[Sim], Awaitable[object]], limit: float) -> None:
         """Run the test to its end, for at most `limit` simulated seconds. Raises what it raises, what a program of a
-        node raises that is not to be restarted, or `Violation` where the test does not end."""
+        node raises that is not to be restarted, or `Violation` where the test does not end: at once where nothing is
+        left that could happen."""
         self._test.app = lambda _: test(self)
         self._losses.watch()
         try:
@@ -309,14 +318,33 @@ class Sim:
             self.world.run(nanoseconds(limit))
         finally:
             self._losses.end()
-        if self._failure is not None:
-            raise self._failure
-        if self._test.up:
-            raise Violation("the test ends", self._why_not(limit))
+        # What it fails by is the first thing that went wrong.
+        error = self._verdict(limit)
+        for process, context in kept(self._lives):
+            process.loop.default_exception_handler(context)
+        error = error or self._failure
+        if error is not None:
+            raise error
 
-    def _why_not(self, limit: float) -> str:
-        process = cast(Process, self._test.process)
-        return f"it has not ended after {limit:g} simulated seconds. {process.loop.waiting()}"
+    def _verdict(self, limit: float) -> BaseException | None:
+        if self._failure is not None or not self._test.up:
+            return self._failure
+        if self.world.idle_since is None:
+            return Violation("the test ends", f"it has not ended after {limit:g} simulated seconds. {self._waits()}")
+        # It would have been no other at the limit: the run was over then.
+        self.world.now = self.world.idle_since
+        return Violation("the test ends", self._why_never())
+
+    def _waits(self) -> str:
+        return cast(Process, self._test.process).loop.waiting()
+
+    def _why_never(self) -> str:
+        nodes = [
+            f"{node.id}: {self._running(node).loop.waiting()}" if node.up else f"{node.id} is down."
+            for node in self._nodes.values()
+        ]
+        why = "nothing will ever happen any more: no timer is set, no packet is on its way, and no fault is to come."
+        return "\n".join([f"{why} {self._waits()}", *nodes])
 
     def dispose(self) -> None:
         """The run is over: drop everything. The `finally` of what was still running is run by the interpreter then, on
@@ -353,7 +381,10 @@ class Sim:
             raise RuntimeError(f"{name} was never started")
         node.role = None
         node.host.disk.failed = False
-        node.process = process = Process(lambda: app(node), lambda process: self._on_end(node, process), node.is_now)
+        kind = TestProcess if node is self._test else Process
+        node.process = process = kind(
+            lambda: app(node), lambda process: self._on_end(node, process), node.is_now, self._on_unhandled
+        )
         self._lives.append(process)
         return process
 
@@ -368,7 +399,8 @@ class Sim:
         self._losses.lost(node.id)
         self._trace(node, "ended" if error is None else f"ended by {describe(error)}")
         if node is self._test:
-            self._failure = error
+            # Something that nobody has handled may have come first.
+            self._failure = self._failure or error
             self.world.halt()
         elif error is None:
             return
@@ -378,13 +410,24 @@ class Sim:
         elif isinstance(error, node.restart_on):
             self.world.after(nanoseconds(RESTART_SECONDS), lambda: self._start_again(node, process))
         elif self._failure is None:
-            if not isinstance(error, Exception):
+            if isinstance(error, ENDS):
                 # What is raised in a host ends that host, and must not end the process that simulates it.
                 ended = RuntimeError(f"the program ended by {describe(error)}")
                 error = ended.with_traceback(error.__traceback__)
             if not isinstance(error, NotSimulatedError):
                 error.add_note(f"This ended the program of {node.id} at {self.clock:.3f} s of the simulation.")
             self._failure = error
+            self.world.halt()
+
+    def _on_unhandled(self, process: Process, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), SystemExit):
+            return  # The program has ended by it.
+        host = process.loop.host
+        found = self.unhandled.add(host.name, context)
+        # A disk that has failed excuses what follows, as it does for the program itself.
+        if self._failure is None and not host.disk.failed and self.unhandled.fails(context):
+            self._failure = error = context.get("exception") or UnhandledError(found.text)
+            error.add_note(f"Nobody has handled this, on {host.name} at {self.clock:.3f} s of the simulation.")
             self.world.halt()
 
     def _start_again(self, node: SimNode, ended: Process) -> None:

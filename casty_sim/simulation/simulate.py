@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import copyreg
 import functools
 import importlib
 import importlib.util
@@ -13,19 +15,20 @@ from traceback import clear_frames, extract_tb, format_exception
 from typing import Any
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, gt, instance_of
+from attrs.validators import ge, gt, in_, instance_of
 
 from casty_proto.machine import nanoseconds
 
-from ..campaign import Summary, campaign
+from ..campaign import NotSentError, Summary, campaign
 from ..loop import running
-from ..scenario import Outcome, Scenario, Settings, run
+from ..scenario import Abandoned, Outcome, Scenario, Settings, run
 from ..tape import Tape
 from ..trace import Trace
 from ..world import Violation
 from .faults import Faults
 from .logs import captured
 from .sim import Sim
+from .unhandled import POLICIES, Policy
 
 type Test = Callable[[Sim], Awaitable[object]]
 
@@ -48,6 +51,7 @@ class Options:
     duration: float = field(validator=gt(0.0))
     limit: float = field(validator=gt(0.0))
     reach: tuple[str, ...] = ()
+    unhandled: Policy = field(default="assertions", validator=in_(POLICIES))
 
     def settings(self) -> Settings:
         """The same for a scenario."""
@@ -62,7 +66,7 @@ class Simulation(Scenario):
         self.take(options)
         self.module = test.__module__
         self.file = inspect.getsourcefile(test) or ""
-        self.line = inspect.getsourcelines(test)[1] - 1
+        self.line = inspect.unwrap(test).__code__.co_firstlineno - 1
         self.function = test.__qualname__
         self.name = f"{test.__module__}:{test.__qualname__}"
         self.help = (inspect.getdoc(test) or "").partition("\n")[0]
@@ -76,7 +80,7 @@ class Simulation(Scenario):
 
     def play(self, tape: Tape, settings: Settings, trace: Trace, outcome: Outcome) -> None:
         """One run."""
-        sim = Sim(tape, settings, trace, self.options.faults)
+        sim = Sim(tape, settings, trace, self.options.faults, self.options.unhandled)
         world = sim.world
         outcome.reached = world.reached
         outcome.plan = sim.plan.words()
@@ -96,9 +100,14 @@ class Simulation(Scenario):
         except BaseException as error:
             # What pytest fails a test with is no `Exception`, and nor is what cancels it.
             if _is_for_the_runner(error):
-                raise
+                if type(error).__module__ == "builtins" and not hasattr(builtins, type(error).__name__):
+                    # It only says that it is from there, and the process of the runner, if that is another one, would
+                    # not find it.
+                    copyreg.pickle(type(error), _reduced)
+                raise Abandoned(error) from None
             raise Broken(*self._broken(error), error, self.file) from error
         finally:
+            outcome.unhandled = list(sim.unhandled)
             outcome.faults = sim.plan.faults
             outcome.events = world.events
             outcome.simulated_ns = world.now
@@ -113,18 +122,45 @@ class Simulation(Scenario):
         return f"{type(error).__name__} in {where}", f"{line}{text}"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        where = f"{self.function} of {self.module}"
         if "<locals>" in self.function:
-            raise TypeError(
+            raise NotSentError(
                 f"{self.function} was made in a function, where another process cannot find it: use one job"
             )
+        main = sys.modules["__main__"]
+        if self.module == "__main__" and not hasattr(main, "__file__") and getattr(main, "__spec__", None) is None:
+            raise NotSentError(f"{where} is in no file, where another process could find it: use one job")
+        if self.module in sys.modules and not self._is_found_in(sys.modules[self.module]):
+            raise NotSentError(f"{where} is not there by that name for another process: use one job")
         return _found, (self.module, self.file, self.function, self.options)
+
+    def _is_found_in(self, module: Any) -> bool:
+        try:
+            found = _scenario_in(module, self.function, self.options)
+        except AttributeError:
+            return False
+        # Not the same object where the module was imported anew.
+        return (found.file, found.line) == (self.file, self.line)
 
 
 def _is_for_the_runner(error: BaseException) -> bool:
     """Whether it ends, or skips, all seeds: it does not say that one has failed."""
-    outcomes = sys.modules.get("_pytest.outcomes")
-    kinds = () if outcomes is None else (outcomes.Skipped, outcomes.Exit)
+    outcomes, unittest = sys.modules.get("_pytest.outcomes"), sys.modules.get("unittest.case")
+    kinds = () if outcomes is None else (outcomes.Skipped, outcomes.XFailed, outcomes.Exit)
+    kinds = kinds if unittest is None else (*kinds, unittest.SkipTest)
     return isinstance(error, (KeyboardInterrupt, *kinds))
+
+
+def _reduced(error: Any) -> tuple[Any, ...]:
+    return _outcome_again, (type(error).__name__, error.msg)
+
+
+def _outcome_again(name: str, text: str) -> BaseException:
+    """An outcome of pytest from another process, whose lines this one does not have."""
+    outcomes = importlib.import_module("_pytest.outcomes")
+    more = {"_use_item_location": True} if name == "Skipped" else {}
+    made: BaseException = getattr(outcomes, name)(text, **more)
+    return made
 
 
 class Broken(Violation):
@@ -155,11 +191,19 @@ def _found(module: str, file: str, function: str, options: Options) -> Simulatio
                 raise
             sys.modules[module] = made = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(made)
-    found: Any = sys.modules[module]
+    found = _scenario_in(sys.modules[module], function, options)
+    found.take(options)
+    return found
+
+
+def _scenario_in(module: Any, function: str, options: Options) -> Simulation:
+    """What has that name may be the test, or the function of which it was made. Raises `AttributeError` for neither."""
+    found = module
     for name in function.split("."):
         found = getattr(found, name)
+    if inspect.iscoroutinefunction(found):
+        return Simulation(found, options)
     scenario: Simulation = found.scenario
-    scenario.take(options)
     return scenario
 
 
@@ -202,7 +246,9 @@ class Simulated:
         """Run many seeds, by default those that the test asks for. Never raises for what the test finds.
 
         With several jobs the processes import the script that calls it, as those of `multiprocessing` do: it must call
-        it below `if __name__ == "__main__"`. Raises `TypeError` with several jobs for a test made in a function."""
+        it below `if __name__ == "__main__":`. With several jobs it raises `NotSentError`, which is a `TypeError`, for a
+        test that other processes cannot find, as one made in a function, and `WorkerError` where one of them ends
+        before its time."""
         chosen = range(self.options.seeds) if seeds is None else seeds
         return campaign(
             self.scenario, chosen, self.options.settings(), jobs=jobs, stop_at_first=stop_at_first, progress=progress
@@ -226,13 +272,19 @@ def simulate(
     duration: float = 10.0,
     limit: float = 600.0,
     reach: Iterable[str] = (),
+    unhandled: Policy = "assertions",
 ) -> Callable[[Test], Simulated]:
     """Make a test of a coroutine function that is given a `Sim`. It runs once for each seed.
 
     `nodes` is how many nodes there are, `faults` what may go wrong (by default `Faults.swarm()`), `duration` for how
     many simulated seconds, which the test finds in `Sim.duration`, and `limit` after how many simulated seconds a run
     that has not ended is taken for one that never will. `reach` names states, each of which some seed should come to
-    (`Sim.reach`). Raises `ValueError` or `TypeError` for what makes no sense.
+    (`Sim.reach`).
+
+    `unhandled` says what becomes of exceptions that nobody hears of, as those of tasks that nobody awaits: by default
+    an assertion that does not hold, and what is not simulated, fail the test wherever they are raised, and all else is
+    told with the outcome. With "fail" all of them fail it, with "log" none. Raises `ValueError` or `TypeError` for what
+    makes no sense.
 
         @simulate(seeds=200, nodes=5, faults=Faults.swarm())
         async def test_no_money_is_lost(sim: Sim) -> None: ...
@@ -240,7 +292,13 @@ def simulate(
     if isinstance(reach, str):
         raise TypeError(f"reach is to be a tuple of names, not {reach!r}")
     options = Options(
-        seeds, nodes, Faults.swarm() if faults is None else faults, float(duration), float(limit), tuple(reach)
+        seeds,
+        nodes,
+        Faults.swarm() if faults is None else faults,
+        float(duration),
+        float(limit),
+        tuple(reach),
+        unhandled,
     )
 
     def decorate(test: Test) -> Simulated:

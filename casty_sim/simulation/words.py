@@ -9,7 +9,7 @@ from pathlib import Path
 from casty_proto.machine import SECOND
 
 from ..campaign import Summary
-from ..report import versions
+from ..report import unhandled, versions
 from ..scenario import Outcome
 from .simulate import Simulation
 
@@ -30,6 +30,8 @@ def failed(
     ]
     if outcome.traceback:
         lines += ["", outcome.traceback.rstrip()]
+    if outcome.unhandled:
+        lines += ["", "In this run nobody has handled:", *[f"  {each}" for each in outcome.unhandled]]
     return "\n".join(lines)
 
 
@@ -54,4 +56,5 @@ def summarised(scenario: Simulation, summary: Summary) -> str:
     lines += [f"  {summary.reached.get(state, 0):>6}  {state}" for state in states]
     if summary.never(scenario.states):
         lines.append("some states were never reached: try more seeds, or ask why")
+    lines += unhandled(summary)
     return "\n".join(lines)

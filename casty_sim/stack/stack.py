@@ -73,6 +73,15 @@ class Stack:
     def _peer_at(self, address: str) -> str | None:
         return self.host.name if address in (LOOPBACK, "0.0.0.0") else self.names.host_at(address)
 
+    def takes_silently(self, segment: Segment) -> bool:
+        """Take a packet that no program notices, as the system of a host does without waking any. False for others."""
+        kind, key, seq, acked, room, body = segment
+        end = self._ends.get(key)
+        if end is None or not end.is_silent(kind, body):
+            return False
+        end.on_packet(kind, seq, acked, room, b"")
+        return True
+
     def on_packet(self, peer: str, segment: Segment) -> None:
         """A packet has arrived."""
         kind, key, seq, acked, room, body = segment
@@ -145,7 +154,15 @@ class Stack:
         """Have it told at an instant, unless it will be told before."""
         if end.ring_at is None or at < end.ring_at:
             end.ring_at = at
-            self.loop.call_at_instant(at, self.on_ring, end, at)
+            if end.ring is not None:
+                end.ring.cancel()
+            end.ring = self.loop.call_at_instant(at, self.on_ring, end, at)
+
+    def unring(self, end: End) -> None:
+        """It need not be told: most packets are acknowledged long before they would be sent again."""
+        if end.ring is not None:
+            end.ring.cancel()
+            end.ring = end.ring_at = None
 
     def acknowledge(self, end: End) -> None:
         """Let it acknowledge what has arrived, together with all others of this host that owe that."""
@@ -163,7 +180,7 @@ class Stack:
     def on_ring(self, end: End, at: Instant) -> None:
         """A connection wanted to be told of this instant."""
         if end.ring_at == at:
-            end.ring_at = None
+            end.ring = end.ring_at = None
             if end.key in self._ends:
                 end.on_due(self.host.now())
 

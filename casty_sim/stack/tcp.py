@@ -26,7 +26,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 from casty_proto.machine import MILLISECOND, SECOND, Instant, Nanoseconds
 
@@ -70,6 +70,10 @@ class Wire(Protocol):
         """Have `on_due` called at an instant, if that is earlier than what was asked for before."""
         ...
 
+    def unring(self, end: End) -> None:
+        """There is nothing to call `on_due` for."""
+        ...
+
     def acknowledge(self, end: End) -> None:
         """Have `say` called within `ACK_NS`, unless it has spoken since."""
         ...
@@ -92,6 +96,11 @@ class User(Protocol):
 
     def ended(self) -> None:
         """No more bytes will come."""
+        ...
+
+    @property
+    def wants_room(self) -> bool:
+        """Whether it does anything in `room`."""
         ...
 
     def room(self) -> None:
@@ -134,6 +143,7 @@ class End:
         "peer_host",
         "peer_key",
         "remote",
+        "ring",
         "ring_at",
         "user",
         "wire",
@@ -152,6 +162,8 @@ class End:
         self.open = False
         self.ring_at: Instant | None = None
         """For the wire: when it rings."""
+        self.ring: Any = None
+        """For the wire: how."""
         self.next_out = 0
         """The number of the next byte that is sent for the first time."""
         self.next_in = 0
@@ -246,7 +258,9 @@ class End:
         return not self._queued and not self._flying
 
     def write(self, data: bytes) -> None:
-        """Send bytes, at most `takes` of them."""
+        """Send bytes, at most `takes` of them. A no-op after `end`, as for a program that is gone in this step."""
+        if self._says_end:
+            return
         self._queue.append(data)
         self._queued += len(data)
         if self.open:
@@ -340,6 +354,10 @@ class End:
         elif kind == PROBE:
             self.say()
 
+    def is_silent(self, kind: int, body: object) -> bool:
+        """Whether a packet of the other end only acknowledges, and no program notices that."""
+        return kind == DATA and not body and self.open and (self.user is None or not self.user.wants_room)
+
     def on_reset(self) -> None:
         """The other end does not know the connection (rule 6). Where both have said all, that is no news."""
         if self._says_end and self._is_over:
@@ -364,6 +382,8 @@ class End:
             if flying:
                 self._set_resend()
             self._on_room()
+            if self._resend_due is None:
+                self.wire.unring(self)
         elif flying and acked == flying[0][1] and not carries and room == had:
             self._missing_said += 1
             if self._missing_said == 3:

@@ -101,6 +101,11 @@ class SimTransport(asyncio.Transport):
         if not keeps_open:
             self.close()
 
+    @property
+    def wants_room(self) -> bool:
+        """Whether something waits for the connection to take more bytes."""
+        return self._is_full or self._is_closing or self._has_eof or bool(self._buffer)
+
     def room(self) -> None:
         """The connection takes more bytes."""
         end = self._end

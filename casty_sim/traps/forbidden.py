@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import concurrent.futures
 import multiprocessing.process
@@ -10,13 +11,14 @@ import signal
 import subprocess
 import threading
 from asyncio.selector_events import BaseSelectorEventLoop
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..boundary import refuse
 from .replace import Method, Place, method
 
 if TYPE_CHECKING:
     from ..loop import SimLoop
+    from ..loop.alone import LoopProgram
 
 
 def _refuses(what: str) -> Any:
@@ -38,6 +40,14 @@ def _run(loop: SimLoop, original: Any, *args: Any, **named: Any) -> Any:
     return original(*args, **named)
 
 
+def _exit(loop: SimLoop, status: int) -> None:
+    cast("LoopProgram", loop.host.program).exit_at_once("os._exit", status)
+
+
+def _abort(loop: SimLoop) -> None:
+    cast("LoopProgram", loop.host.program).exit_at_once("os.abort", 128 + signal.SIGABRT)
+
+
 def _make_loop(loop: SimLoop, original: Any, another: Any, *_: Any) -> None:
     # It is finalised as one that was closed, and not as one that was forgotten.
     another._closed = True
@@ -52,8 +62,16 @@ def places() -> list[Place]:
         Place(os, "posix_spawn", _refuses("subprocess.Popen")),
         Place(os, "posix_spawnp", _refuses("subprocess.Popen")),
         Place(os, "system", _refuses("subprocess.Popen")),
+        Place(os, "execv", _refuses("os.exec")),
+        Place(os, "execve", _refuses("os.exec")),
+        Place(os, "_exit", _exit),
+        Place(os, "abort", _abort),
         Place(os, "kill", _refuses("os.kill")),
         Place(os, "killpg", _refuses("os.kill")),
+        Place(signal, "raise_signal", _refuses("signal.raise_signal")),
+        Place(signal, "pthread_kill", _refuses("signal.raise_signal")),
+        Place(signal, "pidfd_send_signal", _refuses("os.kill")),
+        Place(_thread, "interrupt_main", _refuses("signal.raise_signal")),
         Place(signal, "signal", _refuses("signal.signal")),
         Place(signal, "setitimer", _refuses("signal.signal")),
         Place(signal, "alarm", _refuses("signal.signal")),

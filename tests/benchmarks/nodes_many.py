@@ -17,7 +17,8 @@ from attrs import define, field
 
 from casty_asyncio import ActorSystem, AskError, DistributedSystem, RaftConfig
 
-from .nodes_many_peer import KIND, NUM_SHARDS, SYSTEM, Add, Figures, Memory
+from .nodes_many_peer import KIND, NUM_SHARDS, SYSTEM, Figures, Memory
+from .nodes_peer import Add
 
 ENTITIES = 100_000
 NODES = 3

@@ -6,26 +6,18 @@ It prints its address once it hosts the type, and ends with its standard input. 
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import sys
 from dataclasses import dataclass
 
 from casty_asyncio import Actor, ActorSystem, Context, RaftConfig
 
 from .nodes_peer import until_stdin_ends
+from .things import Bare, Thing, memory
 
 SYSTEM = "many"
 KIND = "things"
 NUM_SHARDS = 256
 _SAMPLE = 10_000
-
-
-@dataclass
-class Add:
-    """So many more. The answer is how many there are."""
-
-    amount: int
 
 
 @dataclass
@@ -43,44 +35,16 @@ class Figures:
     """The bytes of the user's object in each entity."""
 
 
-class Thing(Actor[Add]):
-    """An entity of which there are many."""
-
-    def __init__(self, entity_id: str) -> None:
-        self.entity_id = entity_id
-        self.count = 0
-
-    def receive(self, msg: Add, ctx: Context) -> None:
-        self.count += msg.amount
-        ctx.reply(self.count)
-
-
-class Bare:
-    """What the user's own object takes."""
-
-    __slots__ = ("count", "entity_id")
-
-    def __init__(self, entity_id: str) -> None:
-        self.entity_id = entity_id
-        self.count = 0
-
-
 class Scales(Actor[Memory]):
     """Says what this process takes up."""
 
     def __init__(self) -> None:
-        before = _memory()
+        before = memory()
         sample = [Bare(f"entity-{number}") for number in range(_SAMPLE)]
-        self._own = max(0.0, (_memory() - before) / len(sample))
+        self._own = max(0.0, (memory() - before) / len(sample))
 
     def receive(self, msg: Memory, ctx: Context) -> None:
-        ctx.reply(Figures(_memory(), ctx.system.status()["traffic"]["entities_here"], self._own))
-
-
-def _memory() -> int:
-    gc.collect()
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        ctx.reply(Figures(memory(), ctx.system.status()["traffic"]["entities_here"], self._own))
 
 
 async def main(node_id: str, seed: str, pace: str) -> None:

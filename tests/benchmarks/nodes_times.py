@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import statistics
 import subprocess
@@ -13,35 +12,14 @@ import sys
 import time
 from typing import Any
 
-from casty_asyncio import Actor, ActorSystem, AskError, Context, DistributedSystem, RaftConfig
+from casty_asyncio import ActorSystem, AskError, DistributedSystem, RaftConfig
 
 from .nodes_peer import FAST, SYSTEM, Add
+from .things import Bare, Thing, memory
 
 IDLE_SECONDS = 20.0
 ENTITIES = 100_000
 PATIENCE = 60.0
-
-
-class Bare:
-    """What the user's own object takes."""
-
-    __slots__ = ("count", "entity_id")
-
-    def __init__(self, entity_id: str) -> None:
-        self.entity_id = entity_id
-        self.count = 0
-
-
-class Thing(Actor[Add]):
-    """An entity of which there are many."""
-
-    def __init__(self, entity_id: str) -> None:
-        self.entity_id = entity_id
-        self.count = 0
-
-    def receive(self, msg: Add, ctx: Context) -> None:
-        self.count += msg.amount
-        ctx.reply(self.count)
 
 
 def start(node_id: str, seed: str, *, fast: bool) -> tuple[subprocess.Popen[str], int]:
@@ -149,27 +127,21 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _memory() -> int:
-    gc.collect()
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 async def entities(count: int) -> tuple[float, float]:
     """The bytes that an idle entity takes besides the user's object, and how many are made in a second."""
     ids = [f"entity-{number}" for number in range(count)]
-    before = _memory()
+    before = memory()
     bare = [Bare(name) for name in ids]
-    own = (_memory() - before) / count
+    own = (memory() - before) / count
     del bare
     async with ActorSystem.distributed("127.0.0.1", 0, name=SYSTEM, node_id="a") as system:
         things = await system.spawn(Thing, "things", sharded=True)
         await things["warm"].ask(Add(1))
-        before, began = _memory(), time.perf_counter()
+        before, began = memory(), time.perf_counter()
         for at in range(0, count, 256):
             await asyncio.gather(*(things[name].ask(Add(1), timeout=PATIENCE) for name in ids[at : at + 256]))
         took = time.perf_counter() - began
-        return (_memory() - before) / count - own, count / took
+        return (memory() - before) / count - own, count / took
 
 
 async def measure(options: argparse.Namespace) -> int:

@@ -70,7 +70,7 @@ def _assignments(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Assig
                 yield prefix + name, Assigned(of, "")
 
 
-NODE = ("cluster.node", "cluster.events", "cluster.options")
+NODE = ("cluster.node", "cluster.events", "cluster.disk", "cluster.options")
 """What a driver of a whole node imports."""
 
 

@@ -58,7 +58,7 @@ class Where:
 class Note:
     """Remember this."""
 
-    number: int
+    number: int | str
 
 
 @message(name="tests.client.notes")
@@ -100,7 +100,7 @@ class Counter(Actor[Any]):
     def __init__(self, entity_id: str = "") -> None:
         self.entity_id = entity_id
         self.count = 0
-        self.notes: list[int] = []
+        self.notes: list[int | str] = []
         self._kept: list[ActorRef[Any]] = []
 
     async def receive(self, msg: Any, ctx: ActorContext[Any]) -> None:

@@ -14,8 +14,7 @@ import pytest
 from casty_asyncio.cluster import storage_file
 from casty_asyncio.cluster.storage import Storage, StorageError
 from casty_asyncio.cluster.storage_file import FILE_NAME, RecordFile
-from casty_proto.cluster.consensus import NodeRecord
-from casty_proto.cluster.events import Membership
+from casty_proto.cluster.disk import Membership, NodeRecord
 from casty_proto.cluster.records import NodeInfo
 from casty_proto.raft import Append, Ballot, Base, Command, Configuration, Entry, SaveSnapshot, Snapshot
 from casty_proto.raft.sessions import Sessions

@@ -422,6 +422,9 @@ def test_contact_points_that_make_no_sense_are_an_error(contacts: object, text: 
 async def test_a_client_listens_nowhere_and_is_started_before_it_is_used() -> None:
     with pytest.raises(UsageError, match="a client listens nowhere"):
         ClusterClient([("127.0.0.1", 1)], remote=Remote("127.0.0.1"))
+    for word in ("max_waiting", "max_waiting_bytes"):
+        with pytest.raises(UsageError, match=f"{word} must be a whole number"):
+            ClusterClient([("127.0.0.1", 1)], **{word: -1})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="was not started"):
         ClusterClient([("127.0.0.1", 1)]).entity_ref("players", "alice")
 

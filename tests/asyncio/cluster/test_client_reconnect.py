@@ -296,14 +296,13 @@ async def test_messages_stay_in_order_while_their_shard_moves() -> None:
             assert not await letters.all()
 
 
-async def test_what_is_told_while_no_node_is_there_waits_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("casty_asyncio.cluster.client_routes.WAITING_MAX", 10)
+async def test_what_is_told_while_no_node_is_there_waits_within_limits() -> None:
     first = node("node-1")
     await first.start()
     await first.spawn(Counter, name="counters", sharded=True, num_shards=8)
     address = first.address
     assert address is not None
-    async with client_of(first) as client:
+    async with client_of(first, max_waiting=10) as client:
         ref = client.entity_ref("counters", "a")
         assert await ref.ask(Add(1)) == 1
         await crash(first)
@@ -317,6 +316,63 @@ async def test_what_is_told_while_no_node_is_there_waits_within_limits(monkeypat
         async with ActorSystem.distributed(address.host, address.port, node_id="again") as again:
             await again.spawn(Counter, name="counters", sharded=True, num_shards=8)
             assert await ref.ask(Notes(), PATIENCE) == list(range(10))
+
+
+async def test_what_waits_has_a_limit_in_bytes_too() -> None:
+    first = node("node-1")
+    await first.start()
+    address = first.address
+    assert address is not None
+    big = [Note("x" * 1000 + f"{number}") for number in range(5)]
+    async with client_of(first, max_waiting_bytes=2500) as client:
+        ref, unknown = client.entity_ref("counters", "a"), client.entity_ref("unknown", "a")
+        letters = dead_letters(client)
+        # Nobody has spawned any of these types yet, and all that waits counts together.
+        ref.tell(big[0])
+        unknown.tell(big[1])
+        ref.tell(big[2])
+        assert (await letters.next()).message == big[2]
+        ref.tell(Note("small"))
+        with pytest.raises(
+            NotHandledError, match=r"3 messages of this client, .* bytes, wait already .*max_waiting_bytes"
+        ):
+            await unknown.ask(big[3], 0.1)
+        await first.spawn(Counter, name="counters", sharded=True, num_shards=8)
+        assert await ref.ask(Notes(), PATIENCE) == [big[0].number, "small"]
+        # There is room again, when nothing waits for anything of any size.
+        await first.spawn(Counter, name="unknown", sharded=True, num_shards=8)
+        assert await unknown.ask(Notes(), PATIENCE) == [big[1].number]
+        await crash(first)
+        await until(lambda: not client.is_connected)
+        huge = Note("y" * 3000)
+        ref.tell(huge)
+        ref.tell(big[4])
+        assert (await letters.next()).message == big[4]
+        async with ActorSystem.distributed(address.host, address.port, node_id="again") as again:
+            await again.spawn(Counter, name="counters", sharded=True, num_shards=8)
+            assert await ref.ask(Notes(), PATIENCE) == [huge.number]
+            assert client._routes is not None
+            assert (client._routes._waiting, client._routes._waiting_bytes) == (0, 0)
+
+
+async def test_only_so_many_bytes_are_on_their_way_and_more_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("casty_asyncio.cluster.client_routes.UNDER_WAY_BYTES", 2500)
+    async with cluster(1) as (only,):
+        await only.spawn(Counter, name="counters", sharded=True, num_shards=8)
+        async with client_of(only) as client:
+            ref, routes = client.entity_ref("counters", "a"), client._routes
+            assert routes is not None
+            assert await ref.ask(Add(1)) == 1
+            most = 0
+            for number in range(20):
+                ref.tell(Note("x" * 1000 + f"{number}"))
+                most = max(most, routes._under_way)
+            assert (most, routes._waiting) == (2, 18)
+            assert len(await ref.ask(Notes(), PATIENCE)) == 20
+            ref.tell(Note("y" * 5000))  # One alone goes whatever its size.
+            assert len(await ref.ask(Notes(), PATIENCE)) == 21
+            await until(lambda: not routes._under_way)
+            assert (routes._under_way_bytes, routes._waiting_bytes) == (0, 0)
 
 
 async def test_what_was_on_its_way_to_a_node_that_is_lost_is_a_dead_letter_as_it_was_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 
@@ -10,9 +11,10 @@ import trustme
 from attrs import frozen
 
 from casty_asyncio import Actor, ActorContext, AskError, ClusterTimeoutError, NotSendableError, Remote, message
+from casty_asyncio.cluster.shards import Life
 from tests.asyncio.transport.kit import contexts
 
-from .node_kit import all_open, cluster, ids_at, inside_of, joined, node, until, within
+from .node_kit import all_open, cluster, hosting_of, ids_at, inside_of, joined, node, until, within
 from .things import Add, Counter, Say
 
 
@@ -110,3 +112,44 @@ async def test_a_message_nearly_as_long_as_the_limit_either_arrives_or_is_the_se
             with suppress(NotSendableError):
                 await refs[0][thing].send(Named("x" * length))
         assert await within(refs[0][thing].ask(Named("end"))) == Named("end")
+
+
+async def test_what_is_handed_over_may_be_longer_than_a_message_of_a_node() -> None:
+    """Of many states, and of messages that wait, as many go together as fit."""
+    go_on = asyncio.Event()
+
+    class Sum(Actor[Any]):
+        def __init__(self, entity_id: str) -> None:
+            self.first = ""
+            self.length = 0
+
+        async def receive(self, msg: Any, ctx: ActorContext[Any]) -> None:
+            match msg.what:
+                case "wait":
+                    await go_on.wait()
+                case "length":
+                    ctx.reply((len(self.first), self.length))
+                case text:
+                    self.first = self.first or text
+                    self.length += len(text)
+
+    small = Remote(max_message=65536)
+    async with node("node-1", remote=small) as first:
+        things = await within(first.spawn(Sum, name="things", sharded=True, num_shards=1))
+        await all_open([first], "things")
+        for number in range(20):
+            await within(things[f"e{number}"].send(Named("x" * 30_000)))
+        for entity in ("e0", "new"):
+            things[entity].tell(Named("wait"))
+            for _ in range(30):
+                things[entity].tell(Named("y" * 10_000))
+        async with node("node-2", first, remote=small) as second:
+            await joined(first, second)
+            await within(second.spawn(Sum, name="things", sharded=True, num_shards=1))
+            there = await within(second.lookup("things"))
+            leaving = asyncio.ensure_future(first.shutdown())
+            await until(lambda: [shard.life for shard in hosting_of(first).shards.values()] == [Life.CLOSING])
+            go_on.set()
+            lengths = [await within(there[name].ask(Named("length"), 20.0)) for name in ("e0", "e1", "new")]
+            assert lengths == [(30_000, 330_000), (30_000, 30_000), (10_000, 300_000)]
+            await leaving

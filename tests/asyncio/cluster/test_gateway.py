@@ -10,6 +10,7 @@ import pytest
 from casty_asyncio import ActorSystem, Behaviors, Remote, ServiceKey
 from casty_asyncio.cluster.client_view import Copy, View
 from casty_asyncio.cluster.client_wire import Changes, Deliver, Head, Outside, Refusal, Watch, allow_types
+from casty_asyncio.cluster.cluster import Cluster
 from casty_proto.cluster.records import RegionKind, RegionSettings, Status
 from casty_proto.cluster.topology import TopologyMember, TopologyRegion
 
@@ -163,6 +164,36 @@ async def test_a_node_that_leaves_tells_its_clients_to_go_elsewhere() -> None:
         refusal = await only.ask(ref, lambda reply_to: Deliver("counters", "a", b"", reply_to))
         assert isinstance(refusal, Refusal)
         assert (refusal.is_certain, refusal.is_for_others, refusal.has_ended) == (True, True, True)
+
+
+async def test_who_asks_before_the_node_has_begun_is_answered_when_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    begins, known, inside = asyncio.Event(), Cluster._known_seeds, list[Cluster]()
+
+    async def known_later(self: Cluster, seeds: Any, own: Any) -> tuple[str, ...]:
+        inside.append(self)
+        await begins.wait()
+        return await known(self, seeds, own)
+
+    monkeypatch.setattr(Cluster, "_known_seeds", known_later)
+    system = node("early")
+    starts = asyncio.ensure_future(system.start())
+    await until(lambda: bool(inside))
+    async with ActorSystem("casty", remote=Remote()) as outside:
+        assert outside._running is not None
+        allow_types(remoting_of(outside).types)
+        gateway = await gateway_of(system, outside)
+        asked = [
+            asyncio.ensure_future(outside.ask(gateway, lambda reply_to: Deliver("counters", "a", b"", reply_to))),
+            asyncio.ensure_future(outside.ask(gateway, lambda reply_to: Watch(0, reply_to))),
+        ]
+        await until(lambda: inside[0].gateway.delivered == 1)
+        begins.set()
+        refusal, news = await asyncio.gather(*asked)
+        assert isinstance(refusal, Refusal)
+        assert (refusal.is_certain, refusal.has_ended) == (True, False)
+        assert isinstance(news, Changes | Outside)
+        await starts
+        await system.shutdown()
 
 
 async def test_rule_4_of_one_client_a_limited_number_of_questions_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from casty_asyncio import (
     OutcomeUnknownError,
     ReplicationConfig,
 )
+from casty_proto.cluster import events as said
 
 from .node_kit import (
     all_open,
@@ -242,6 +243,71 @@ async def test_an_owner_that_lost_its_lease_cancels_its_handlers_and_says_that_n
         lanes.send = quiet  # type: ignore[method-assign]
         assert (await within(waiting))[-1] == "next"
         assert hosting_of(owner).shards is not None
+
+
+def told_of_closed(system: DistributedSystem, patch: pytest.MonkeyPatch) -> list[Any]:
+    """What a node is told of shards that are closed, from now on."""
+    told: list[Any] = []
+    member = inside_of(system).member
+    feed = member.feed
+
+    def telling(event: Any) -> None:
+        if isinstance(event, said.Closed):
+            told.append(event)
+        feed(event)
+
+    patch.setattr(member, "feed", telling)
+    return told
+
+
+async def test_hosting_rule_5_a_shard_with_many_entities_is_closed_in_several_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("casty_asyncio.cluster.hosting.SLICE", 5)
+    async with cluster(1) as [first]:
+        things = await within(first.spawn(Counter, name="things", sharded=True, num_shards=1))
+        for number in range(23):
+            assert await within(things[f"e{number}"].ask(Add(number))) == number
+        told = told_of_closed(first, monkeypatch)
+        async with node("node-2", first) as second:
+            await joined(first, second)
+            await within(second.spawn(Counter, name="things", sharded=True, num_shards=1))
+            leaving = asyncio.ensure_future(first.shutdown())
+            there = await within(second.lookup("things"))
+            await until(lambda: told)
+            # While it is being closed, another one comes: it waits, and goes with the last part.
+            answers = await within(asyncio.gather(*(there[f"e{number}"].ask(Add(100)) for number in range(24))))
+            assert answers == [*(100 + number for number in range(23)), 100]
+            await leaving
+        assert [len(each.states) for each in told] == [5, 5, 5, 5, 3]
+        assert [each.is_last for each in told] == [False] * 4 + [True]
+
+
+async def test_hosting_rule_5_a_shard_that_was_resumed_while_it_was_closed_is_closed_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("casty_asyncio.cluster.hosting.SLICE", 2)
+    async with cluster(1) as [only]:
+        things = await within(only.spawn(Counter, name="things", sharded=True, num_shards=1))
+        await all_open([only], "things")
+        for number in range(5):
+            await within(things[f"e{number}"].ask(Add(number)))
+        hosting, told = hosting_of(only), told_of_closed(only, monkeypatch)
+        [shard] = hosting.shards.values()
+        place = ("things", 0, shard.epoch)
+        hosting.close(said.CloseShard(*place))
+        hosting._slice()
+        assert len(told) == 1
+        hosting.halt(said.HaltShard(*place, "for the test"))
+        await asyncio.sleep(0.05)
+        assert len(told) == 1
+        hosting.resume(said.ResumeShard(*place))
+        assert await within(things["e0"].ask(Add(1000))) == 1000
+        hosting.close(said.CloseShard(*place))
+        await until(lambda: told[-1].is_last)
+        assert sorted(name for each in told[1:] for name, _ in each.states) == [f"e{number}" for number in range(5)]
+        assert dict(told[0].states)["e0"] != dict(told[1].states)["e0"]
+        hosting.resume(said.ResumeShard(*place))
 
 
 async def test_hosting_rule_5_much_that_moves_at_once_is_closed_and_stopped_in_slices(

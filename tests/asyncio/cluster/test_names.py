@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -139,20 +141,78 @@ async def test_a_name_is_free_when_its_node_has_left_or_died() -> None:
             assert (await whose(one, "left"), await whose(one, "died")) == ("node-1", "node-4")
 
 
-async def test_who_has_lost_a_name_is_told_and_may_claim_it_again(caplog: pytest.LogCaptureFixture) -> None:
+def lose(system: DistributedSystem, name: str = "ledger") -> None:
+    """What a leader that held the node to be dead would have led to."""
+    inside = inside_of(system)
+    [number] = inside.claims._claims[name]
+    inside.member.feed(said.ReleaseName(None, name, number))
+
+
+@contextmanager
+def held_up(system: DistributedSystem) -> Iterator[asyncio.Event]:
+    """Requests of a node wait until the event is set."""
+    regions, go_on = inside_of(system).regions, asyncio.Event()
+    ask = regions.request
+
+    async def waits(event_of: Any) -> Any:
+        await go_on.wait()
+        return await ask(event_of)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(regions, "request", waits)
+        yield go_on
+
+
+async def test_a_name_that_was_lost_is_claimed_again(caplog: pytest.LogCaptureFixture) -> None:
     async with cluster(1) as [only]:
         ref = await ledger(only, "actor")
         await within(only.claim_name("ledger", ref))
         heard = await subscribed(only, NameChanged)
-        # What a leader that held the node to be dead would have led to.
-        inside = inside_of(only)
-        [number] = inside.claims._claims["ledger"]
-        inside.member.feed(said.ReleaseName(None, "ledger", number))
-        assert (await next_of(heard, NameChanged)).node_id is None
-        assert "/actor has lost the cluster-wide name 'ledger'" in caplog.text
-        assert await whose(only) is None
-        await within(only.claim_name("ledger", ref))
+        for _ in range(2):
+            lose(only)
+            assert (await next_of(heard, NameChanged)).node_id is None
+            assert (await next_of(heard, NameChanged)).node_id == "node-1"
         assert await whose(only) == "node-1"
+        assert caplog.text.count("/actor has lost the cluster-wide name 'ledger'") == 2
+        only.stop(ref)
+        await until(lambda: inside_of(only).node.state.name("ledger") is None)
+        await until(lambda: not inside_of(only).claims._claims)
+
+
+async def test_a_name_that_was_lost_to_somebody_else_stays_lost_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with cluster(2) as (one, two):
+        await within(one.claim_name("ledger", await ledger(one, "first")))
+        with held_up(one) as go_on:
+            lose(one)
+            await within(two.claim_name("ledger", await ledger(two, "second")))
+            go_on.set()
+            await until(lambda: not inside_of(one).claims._claims)
+        assert await whose(one) == await whose(two) == "node-2"
+        [error] = [each for each in caplog.records if each.levelname == "ERROR"]
+        assert "/first goes on without the cluster-wide name 'ledger'" in error.getMessage()
+        assert "that of /second of node-2; stop the one that is not wanted" in error.getMessage()
+
+
+async def test_a_name_that_was_lost_is_not_claimed_for_who_has_stopped_or_gives_it_up() -> None:
+    async with cluster(1) as [only]:
+        names = {"stops": await ledger(only), "gives-up": await ledger(only), "asks": await ledger(only)}
+        for name, ref in names.items():
+            await within(only.claim_name(name, ref))
+        with held_up(only) as go_on:
+            for name in names:
+                lose(only, name)
+            await until(lambda: not any(inside_of(only).node.state.name(name) for name in names))
+            only.stop(names["stops"])
+            release = asyncio.ensure_future(only.release_name("gives-up"))
+            with pytest.raises(ClusterTimeoutError):
+                await only.claim_name("asks", names["asks"], timeout=0.01)
+            await until(lambda: not inside_of(only).claims._claims)
+            go_on.set()
+            await within(release)
+        await within(only.claim_name("last", await ledger(only)))
+        assert [name for name, _ in inside_of(only).node.state.names()] == ["last"]
 
 
 async def test_a_claim_that_was_given_up_is_not_held_later() -> None:

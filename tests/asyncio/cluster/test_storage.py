@@ -20,7 +20,7 @@ from casty_asyncio.cluster import storage_file
 from casty_asyncio.cluster.storage import BATCH_MAX, Storage, StorageError
 from casty_asyncio.cluster.storage_file import FILE_NAME, LOCK_NAME, RecordFile
 from casty_asyncio.cluster.storage_format import encode_record
-from casty_proto.cluster.consensus import NodeRecord, recover_node
+from casty_proto.cluster.disk import NodeRecord, recover_node
 from casty_proto.raft import Append, Ballot
 
 from ..probe import within

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from casty_asyncio.cluster import storage_file
 from casty_asyncio.cluster.storage import Storage, StorageError
 from casty_asyncio.cluster.storage_file import APPLICATION_ID, FILE_NAME, FORMAT, LOCK_NAME, RecordFile
-from casty_proto.cluster.consensus import NodeRecord, recover_node
+from casty_proto.cluster.disk import NodeRecord, recover_node
 from casty_proto.raft import Append
 
 from ..probe import within

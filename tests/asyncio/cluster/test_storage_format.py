@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casty_asyncio.cluster.storage_format import RecordError, decode_record, encode_record
-from casty_proto.cluster.consensus import NodeRecord
-from casty_proto.cluster.events import Membership
+from casty_proto.cluster.disk import Membership, NodeRecord
 from casty_proto.cluster.records import NodeInfo
 from casty_proto.raft import (
     Append,

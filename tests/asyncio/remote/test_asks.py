@@ -197,6 +197,7 @@ async def test_rule_4_a_handlers_exception_arrives_with_its_cause_and_the_traceb
         assert cause.args == ("no such dish",)
         (note,) = cause.__notes__
         assert "raise message" in note
+        assert 'File "tests/asyncio/remote/test_asks.py"' in note, "where the project lies is nobody's business there"
         assert "LookupError: no such dish" in note
         assert_nothing_is_kept(one, other)
 

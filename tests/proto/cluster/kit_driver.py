@@ -81,7 +81,9 @@ class Driver:
             return
         if opened.closing:
             states = tuple([(name, state) for name, state in opened.states.items() if name not in opened.told])
-            process.feed(ev.Closed(*spot, opened.epoch, states, tuple(opened.waiting)))
+            # In two parts, as those do who have many.
+            process.feed(ev.Closed(*spot, opened.epoch, states[:1], is_last=False))
+            process.feed(ev.Closed(*spot, opened.epoch, states[1:], tuple(opened.waiting)))
             return
         if not opened.waiting or process.node.owns(*spot, process.now) != opened.epoch:
             return

@@ -9,6 +9,7 @@ import pytest
 
 from casty_proto.cluster import NodeInfo, RegionKind, RegionSettings, Status
 from casty_proto.cluster import events as ev
+from casty_proto.cluster.disk import Membership
 from casty_proto.cluster.events import Standing, StandingChanged
 from casty_proto.cluster.messages import Envelope, Expelled, JoinRequest
 from casty_proto.cluster.node import Node, recover_node
@@ -57,7 +58,7 @@ def test_a_founder_is_a_member_only_when_that_is_on_its_disk() -> None:
     assert a.node.standing is Standing.SEEKING
     assert a.of(StandingChanged) == []
     world.settle()
-    assert isinstance(world.disks["a"][0], ev.Membership)
+    assert isinstance(world.disks["a"][0], Membership)
 
 
 def test_nothing_happens_before_the_start() -> None:
@@ -88,8 +89,8 @@ def test_a_second_start_is_an_error_of_the_driver_and_changes_nothing(seeds: tup
 def test_a_member_that_was_taken_in_has_written_that_down_first() -> None:
     world = World()
     world.form("ab")
-    assert [type(one) for one in world.disks["b"]][:1] == [ev.Membership]
-    assert world.disks["b"][0] == ev.Membership("a.1", world["b"].node.info)
+    assert [type(one) for one in world.disks["b"]][:1] == [Membership]
+    assert world.disks["b"][0] == Membership("a.1", world["b"].node.info)
 
 
 def test_a_node_of_the_same_name_and_an_older_generation_is_turned_away_and_says_why() -> None:

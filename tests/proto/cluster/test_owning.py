@@ -7,7 +7,7 @@ import pytest
 from casty_proto.cluster import Applied, Assign, Gift, Leave, MarkDown, ShardsMoved
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.core import STALE
-from casty_proto.cluster.handover import NAME, Handover, encode_handover
+from casty_proto.cluster.handover import NAME, Handover, decode_handover, encode_handover, part_name
 from casty_proto.cluster.knocking import BYTES_MOST, MOST, Knocking
 from casty_proto.cluster.messages import Routed
 from casty_proto.machine import SECOND, Rejected
@@ -254,7 +254,7 @@ def test_what_the_last_owner_has_left_counts_only_where_that_one_has_given_the_s
     bench.lease()
     first = bench.give("c.1", bench.home)
     epoch = bench.give("a.1", bench.home, forced=forced)
-    left = encode_handover(Handover(first, Record(first, (("c.1", 1, 2),)), (b"y",)))
+    [(_, left)] = encode_handover(Handover(first, Record(first, (("c.1", 1, 2),)), (b"y",)), 100)
     opened: list[ev.OpenShard] = []
     while not opened:
         effects = take(bench.core)
@@ -291,8 +291,36 @@ def test_a_shard_that_is_to_move_is_closed_and_released_with_what_is_left() -> N
     bench.owning.on_closed(ev.Closed("r", bench.home, epoch, (("e", b"1"),), (b"y",)))
     assert sent(bench.core) == [("b", Released("r", ((bench.home, epoch),)))]
     assert bench.owning.state_of("r", bench.home, "e") == b"1"
-    left = bench.owning.state_of("r", bench.home, NAME)
-    assert left == encode_handover(Handover(epoch, Record(epoch, (("c.1", 1, 2),)), (b"y",)))
+    left = bench.owning.state_of("r", bench.home, NAME) or b""
+    assert decode_handover({NAME: left}) == Handover(epoch, Record(epoch, (("c.1", 1, 2),)), (b"y",))
+
+
+def test_of_many_messages_that_are_left_no_part_is_longer_than_a_post_and_none_of_an_earlier_one_stays() -> None:
+    bench = Bench()
+    epoch = moving(bench)
+    for number in range(6):
+        bench.owning._keeping.put(("r", bench.home), part_name(number), b"of an earlier one")
+    most = bench.core.options.post_bytes
+    waiting = tuple([bytes([number]) * (most // 2) for number in range(7)])
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch, (), waiting))
+    found = {part_name(number): bench.owning.state_of("r", bench.home, part_name(number)) for number in range(7)}
+    parts = {name: data for name, data in found.items() if data is not None}
+    assert list(parts) == [part_name(number) for number in range(4)]
+    assert max(map(len, parts.values())) < most + 100
+    handover = decode_handover(parts)
+    assert handover is not None
+    assert (handover.epoch, handover.waiting) == (epoch, waiting)
+
+
+def test_what_is_left_can_be_said_in_parts_and_the_shard_is_released_with_the_last_one() -> None:
+    bench = Bench()
+    epoch = moving(bench)
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch, (("e", b"1"),), is_last=False))
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch - 1, (("e", b"0"),), is_last=False))
+    assert sent(bench.core, Released) == []
+    bench.owning.on_closed(ev.Closed("r", bench.home, epoch, (("f", b"2"),), (b"y",)))
+    assert sent(bench.core, Released) == [("b", Released("r", ((bench.home, epoch),)))]
+    assert [bench.owning.state_of("r", bench.home, entity) for entity in "ef"] == [b"1", b"2"]
 
 
 def test_while_it_is_closed_nothing_new_is_delivered() -> None:

@@ -196,6 +196,16 @@ def test_rule_21_lists_and_states_come_in_pages() -> None:
     assert (beyond.message.entries, beyond.message.following) == ((), 0)
 
 
+def test_rule_21_what_does_not_fit_into_an_answer_any_more_is_not_in_it_and_one_state_is_whatever_its_size() -> None:
+    script = Script(Backup(Random(1), ReplicaOptions(page_entries=9, page_bytes=20)))
+    for number, (name, size) in enumerate({"a": 9, "b": 9, "c": 1, "d": 50, "e": 1}.items()):
+        script.hear("a", update(name, number + 1, bytes(size)))
+    script.hear("z", fetch(epoch=6))
+    for asked, found in {"abc": "ab", "ad": "a", "de": "d", "cea": "cea"}.items():
+        [some] = script.hear("z", Pull("r", 0, 6, tuple(asked)))
+        assert "".join([state[0] for state in some.message.entries]) == found
+
+
 def test_rule_23_a_question_in_an_epoch_in_which_there_was_an_update_is_refused() -> None:
     script = copy()
     script.hear("z", fetch(epoch=6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import concurrent.futures
 import multiprocessing
@@ -140,6 +141,13 @@ def _sync(call: Callable[[], object]) -> Callable[[], Awaitable[None]]:
     return work
 
 
+def _in_a_thread(call: Callable[[], object]) -> Callable[[], Awaitable[None]]:
+    async def work() -> None:
+        await asyncio.to_thread(call)
+
+    return work
+
+
 async def _connect_with_another_socket() -> None:
     await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=cast(Any, object()))
 
@@ -152,7 +160,19 @@ CALLS: dict[str, list[Callable[[], Awaitable[None]]]] = {
     "ssl=": [_connect_with_tls, _serve_with_tls],
     "multiprocessing": [_sync(lambda: multiprocessing.Process(target=print).start())],
     "os.fork": [_sync(lambda: os.fork()), _sync(lambda: os.forkpty())],
+    "os._exit": [_sync(lambda: os._exit(3)), _in_a_thread(lambda: os._exit(0))],
+    "os.abort": [_sync(lambda: os.abort())],
+    "os.exec": [
+        _sync(lambda: os.execv("/bin/true", ["true"])),
+        _sync(lambda: os.execle("/bin/true", "true", {})),
+        _sync(lambda: os.execvp("true", ["true"])),
+    ],
     "os.kill": [_kill, _sync(lambda: os.killpg(1, 0))],
+    "signal.raise_signal": [
+        _sync(lambda: signal.raise_signal(signal.SIGTERM)),
+        _sync(lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)),
+        _sync(lambda: _thread.interrupt_main()),
+    ],
     "signal.signal": [_handle_signals, _sync(lambda: signal.alarm(1))],
     "subprocess.Popen": [
         _sync(lambda: subprocess.Popen(["true"])),

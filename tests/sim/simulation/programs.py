@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
+from casty_sim.loop import running
 from casty_sim.simulation import Faults, Sim, SimNode, simulate
 
 lives: list[str] = []
@@ -82,6 +84,45 @@ async def names_nothing(sim: Sim) -> None:
     sim.reach("seen")
 
 
+async def body(sim: Sim) -> None:
+    """No test: one is made of it elsewhere."""
+    sim.reach("was there")
+
+
+@simulate(seeds=4, nodes=1, faults=Faults.none())
+async def ends_the_process(sim: Sim) -> None:
+    """Ends the process that runs the simulation, as a fault of an extension would."""
+    with running.outside():
+        os._exit(3)
+
+
 async def takes_more(sim: Sim, tmp_path: str) -> None:
     """No test: nobody gives it a second argument."""
     sim.reach(tmp_path)
+
+
+async def loses_its_tasks(node: SimNode) -> None:
+    """Awaits none of its tasks, and keeps some of them."""
+
+    async def broken(number: int) -> None:
+        await asyncio.sleep(0.1 * number)
+        raise LookupError(number)
+
+    async def odd() -> None:
+        raise KeyError(node.id)
+
+    kept = {asyncio.create_task(broken(number)) for number in range(3)}
+    for number in range(3):
+        asyncio.create_task(broken(number))  # noqa: RUF006
+    if node.sim.seed % 2:
+        asyncio.create_task(odd())  # noqa: RUF006
+    await asyncio.Event().wait()
+    await asyncio.wait(kept)
+
+
+@simulate(seeds=12, nodes=2, faults=Faults.none())
+async def loses_tasks(sim: Sim) -> None:
+    """Does not mind what the tasks of programs come to."""
+    for name in sim.nodes:
+        sim.start(name, loses_its_tasks)
+    await asyncio.sleep(1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -189,6 +191,25 @@ def test_a_program_that_raises_fails_the_test_and_says_on_which_node() -> None:
     assert "This ended the program of n2 at 0.5" in outcome.traceback
 
 
+def test_nobody_is_warned_of_a_program_that_was_started_when_another_failed() -> None:
+    kept: list[object] = []
+
+    async def starts_another(node: SimNode) -> None:
+        kept.append(node.sim.start("n2", echo).process)
+        raise ValueError("broken by itself")
+
+    async def waits(sim: Sim) -> None:
+        sim.start("n1", starts_another)
+        await asyncio.sleep(5)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert simulate(nodes=2, faults=Faults.none())(waits).run(0).failed
+        kept.clear()
+        gc.collect()
+    assert [str(each.message) for each in caught] == []
+
+
 def test_a_program_may_end_by_what_an_orchestrator_would_restart() -> None:
     async def breaks(node: SimNode) -> None:
         if node.lives < 3:
@@ -207,9 +228,42 @@ def test_a_test_that_does_not_end_says_where_its_tasks_wait() -> None:
     async def hangs(sim: Sim) -> None:
         await asyncio.Event().wait()
 
-    outcome = simulate(nodes=1, faults=Faults.none(), limit=5.0)(hangs).run(0)
+    async def ticks(node: SimNode) -> None:
+        while True:
+            await asyncio.sleep(1)
+            sim_time.append(node.sim.clock)
+
+    async def hangs_while_others_do_not(sim: Sim) -> None:
+        sim.start("n1", ticks)
+        await hangs(sim)
+
+    sim_time: list[float] = []
+    outcome = simulate(nodes=1, faults=Faults.none(), limit=5.0)(hangs_while_others_do_not).run(0)
     assert outcome.rule == "the test ends"
-    assert "test_sim.py" in outcome.problem
+    assert "it has not ended after 5 simulated seconds" in outcome.problem
+    assert "in test_a_test_that_does_not_end_says_where_its_tasks_wait.<locals>.hangs" in outcome.problem
+    assert outcome.simulated_ns == 5_000_000_000
+    assert len(sim_time) >= 4
+
+
+def test_a_test_that_can_never_end_is_ended_where_nothing_happens_any_more() -> None:
+    async def waits(node: SimNode) -> None:
+        await asyncio.Event().wait()
+
+    async def hangs(sim: Sim) -> None:
+        sim.start("n1", waits)
+        await asyncio.sleep(3)
+        await asyncio.Event().wait()
+
+    outcome = simulate(nodes=2, faults=Faults.none())(hangs).run(0)
+    assert outcome.rule == "the test ends"
+    assert outcome.problem.startswith("the test ends: nothing will ever happen any more: no timer is set")
+    here = "test_a_test_that_can_never_end_is_ended_where_nothing_happens_any_more.<locals>"
+    test, _, node = outcome.problem.partition("\nn1: These tasks wait:\n")
+    assert f"in {here}.hangs, locks.py:" in test
+    assert f"in {here}.waits, locks.py:" in node
+    assert node.endswith("\nn2 is down.")
+    assert outcome.simulated_ns == 3_000_000_000
 
 
 def test_work_on_a_node_runs_on_its_loop_and_its_error_comes_back() -> None:
@@ -275,6 +329,7 @@ def test_what_is_no_exception_fails_the_test_with_its_seed_and_the_lines_it_came
     assert "DID NOT RAISE" in found[0].problem
     assert "with pytest.raises(LookupError)" in found[0].traceback
     assert "a node says so" in found[1].problem
+    assert found[1].rule.startswith("Failed in ")
     assert 'pytest.fail("a node says so")' in found[1].traceback
     assert simulate(nodes=1, faults=Faults.none())(leaves).run(0).rule.startswith("SystemExit")
     assert simulate(nodes=1, faults=Faults.none())(is_cancelled).run(0).rule.startswith("CancelledError")
@@ -284,8 +339,16 @@ def test_a_test_that_skips_itself_is_skipped() -> None:
     async def skips(sim: Sim) -> None:
         pytest.skip("not here")
 
-    with pytest.raises(pytest.skip.Exception):
-        simulate(nodes=1, faults=Faults.none())(skips).run(0)
+    async def skips_on_a_node(sim: Sim) -> None:
+        async def app(node: SimNode) -> None:
+            pytest.skip("not here")
+
+        sim.start("n1", app)
+        await asyncio.sleep(1)
+
+    for test in (skips, skips_on_a_node):
+        with pytest.raises(pytest.skip.Exception):
+            simulate(nodes=1, faults=Faults.none())(test).run(0)
 
 
 def test_a_line_that_cannot_be_logged_is_no_error_of_the_program_whether_lines_are_kept_or_not() -> None:

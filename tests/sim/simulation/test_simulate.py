@@ -82,6 +82,7 @@ async def wants_more(sim: Sim, tmp_path: Path) -> None:
         (lambda: Faults.only("earthquake"), "there is no kind of fault 'earthquake'; there are loss,"),
         (lambda: Faults(down_at_once=-1), "down_at_once"),
         (lambda: Faults(drift=1.0), "drift"),
+        (lambda: simulate(unhandled="all"), "unhandled"),  # type: ignore[arg-type]
         (lambda: simulate(reach="leader"), "a tuple of names, not 'leader'"),
         (lambda: simulate()(wants_more), "wants_more is given the Sim and nothing else"),  # type: ignore[arg-type]
         (lambda: simulate()(lambda sim: None), "no coroutine function"),  # type: ignore[arg-type, return-value]
@@ -125,7 +126,9 @@ def test_what_depends_on_the_process_is_found_and_the_first_event_pointed_at() -
     assert first.before, "what was the same before is shown"
     assert "is not deterministic" in first.words()
     assert "the order of a set" in first.words()
-    assert any("runs" in line for line in first.before), "callbacks are events as well"
+    assert any(" runs " in line for line in first.before), "callbacks are events as well"
+    named = [line.split(" ")[1] for line in (*first.before, *first.events)]
+    assert set(named) <= {"n1", "test"}, "hosts are called what the test calls them"
     # The second question is the first that differs, and its bytes are in the event.
     assert "first" not in first.events[0]
     assert first.number > 10
@@ -231,7 +234,13 @@ def test_a_test_that_a_function_made_is_called_what_pytest_calls_it(pytester: py
         ["*again: python -m pytest test_it.py::test_made --sim-seed 0 --sim-trace", "*report: *test_made-0.html"]
     )
     spread = pytester.runpytest("--sim-jobs", "2")
-    spread.stdout.fnmatch_lines(["*TypeError: * was made in a function*use one job"])
+    spread.assert_outcomes(failed=1)
+    spread.stdout.fnmatch_lines(
+        [
+            "seed 0 of * broke AssertionError in *nothing was done",
+            "  run in one process: made.<locals>.test was made in a function, where another process cannot find it",
+        ]
+    )
 
 
 def test_one_seed_can_be_run_with_its_trace(pytester: pytest.Pytester) -> None:

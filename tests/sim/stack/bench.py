@@ -53,6 +53,10 @@ class Reader:
         assert not self.has_ended, "the end is told once"
         self.has_ended = True
 
+    @property
+    def wants_room(self) -> bool:
+        return True
+
     def room(self) -> None:
         end = self.bench.ends[self.name]
         count = min(end.takes, len(self.to_write))
@@ -198,6 +202,9 @@ class Side:
         if end.ring_at is None or at < end.ring_at:
             end.ring_at = at
             self._bench.after(at - self._bench.time, lambda: self._on_ring(end, at))
+
+    def unring(self, end: End) -> None:
+        end.ring_at = None
 
     def _on_ring(self, end: End, at: Instant) -> None:
         if end.ring_at == at and self._is_known(end):

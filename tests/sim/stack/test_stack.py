@@ -332,6 +332,26 @@ def test_a_writer_is_paused_and_resumed() -> None:
     alone(main)
 
 
+def test_what_is_acknowledged_wakes_no_program() -> None:
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        client, server, _ = await pair()
+        await asyncio.sleep(1.0)
+        before = loop.steps
+        await asyncio.sleep(1.0)
+        idle = loop.steps - before
+        before = loop.steps
+        for _ in range(10):
+            client.transport.write(b"word")
+            await asyncio.sleep(1.0)
+        # For each: the sleep, the arrival, and the instant at which it is acknowledged. Neither the acknowledgement nor
+        # the time at which it would have been sent again is anything to the program.
+        assert loop.steps - before == 10 * (idle + 2)
+        assert server.told.count(b"word") == 10
+
+    alone(main)
+
+
 def test_closing_sends_what_was_written() -> None:
     async def main() -> None:
         client, served, _ = await pair()
