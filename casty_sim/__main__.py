@@ -177,6 +177,8 @@ def _shrink(options: argparse.Namespace) -> int:
     count = "" if best.outcome.faults < 0 else f"{best.outcome.faults}, of "
     print(f"{best.choices} choices that are not the plainest; faults: {count}{best.outcome.plan or 'none'}")
     print(f"breaks {best.outcome.problem}")
+    if best.is_elsewhere:
+        print(report.ANOTHER)
     path = options.save or Path(f"{options.scenario.replace(':', '.')}-{best.seed}.tape")
     best.tape().save(path, _about(options, best.settings, best.outcome), best.numbers)
     mutant = f" --mutant {options.mutant} --module {options.module}" if options.mutant else ""

@@ -25,6 +25,8 @@ from .world import Violation
 
 HANG_SECONDS = 60.0
 """A run takes a fraction of a second; one that takes this long will not end."""
+HANGS = "no hangs"
+"""The rule that such a run breaks."""
 
 CHUNK = 8
 """Seeds that a process runs before it reports."""
@@ -191,7 +193,7 @@ def _run_chunk(scenario: Scenario, seeds: range, settings: Settings, *, stop_at_
 
 
 @contextmanager
-def limited() -> Iterator[None]:
+def limited(seconds: float = HANG_SECONDS) -> Iterator[None]:
     """Interrupt a run that hangs: a machine that never returns is a bug to be told, not one to wait for.
 
     Only where a signal can do that: in the main thread of a process.
@@ -204,10 +206,10 @@ def limited() -> Iterator[None]:
         where = (
             "somewhere" if frame is None else f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})"
         )
-        raise Violation("no hangs", f"the run took more than {HANG_SECONDS:g} s, and was then in {where}")
+        raise Violation(HANGS, f"the run took more than {seconds:g} s, and was then in {where}")
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, HANG_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:

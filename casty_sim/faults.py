@@ -11,14 +11,14 @@ phases is TigerBeetle's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define, field, frozen
 
 from casty_proto.machine import MILLISECOND, SECOND, Nanoseconds
 
 from .network import Link
-from .tape import Stream
+from .tape import Parts, Stream
 from .world import Host, World
 
 KINDS = (
@@ -45,9 +45,11 @@ KINDS = (
 TIMELY = ("crash", "pause", "isolate", "one way", "clog")
 """What may strike a host at a delicate moment, as far as the run has it on."""
 
-
 STANDING = ("loss", "tail", "duplicate", "bandwidth", "slow disk", "failing disk")
 """What is wrong with links and disks all the time, as far as the run has it on."""
+
+CHANCE = 0.5
+"""How likely each kind is to be on in a run."""
 
 
 @frozen
@@ -92,25 +94,46 @@ class FaultPlan:
 
 
 def draw_plan(stream: Stream, options: FaultOptions, base: Link) -> FaultPlan:
-    """Draw which kinds are on in this run, and how hard those of the network and the disks hit."""
-    enabled = tuple(kind for kind in options.kinds if stream.chance(0.5))
+    """Draw which kinds are on in this run, and how hard those of the network and the disks hit.
+
+    Each kind is a part of the stream (`Stream.part`).
+    """
+    enabled = tuple(kind for kind in options.kinds if stream.part(kind).chance(CHANCE))
     on = dict.fromkeys(enabled)
+
+    def number(kind: str) -> float:
+        return stream.part(kind).raw()
+
     link = Link(
         delay_ns=base.delay_ns,
         spread_ns=base.spread_ns,
-        loss=0.3 * stream.raw() ** 2 if "loss" in on else 0.0,
-        tail=0.2 * stream.raw() if "tail" in on else 0.0,
-        tail_ns=int(stream.uniform(0.2, 2.0) ** 2 * SECOND) if "tail" in on else base.tail_ns,
-        duplicate=0.3 * stream.raw() if "duplicate" in on else 0.0,
-        bytes_per_second=int(10 ** (7.0 - 2.5 * stream.raw())) if "bandwidth" in on else 0,
+        loss=0.3 * number("loss") ** 2 if "loss" in on else 0.0,
+        tail=0.2 * number("tail") if "tail" in on else 0.0,
+        tail_ns=int(stream.part("tail").uniform(0.2, 2.0) ** 2 * SECOND) if "tail" in on else base.tail_ns,
+        duplicate=0.3 * number("duplicate") if "duplicate" in on else 0.0,
+        bytes_per_second=int(10 ** (7.0 - 2.5 * number("bandwidth"))) if "bandwidth" in on else 0,
     )
     return FaultPlan(
         enabled=enabled,
         link=link,
-        disk_slow=0.2 * stream.raw() if "slow disk" in on else 0.0,
-        disk_failing=0.02 * stream.raw() if "failing disk" in on else 0.0,
-        timely=0.1 * stream.raw() ** 2 if "timely" in on else 0.0,
+        disk_slow=0.2 * number("slow disk") if "slow disk" in on else 0.0,
+        disk_failing=0.02 * number("failing disk") if "failing disk" in on else 0.0,
+        timely=0.1 * number("timely") ** 2 if "timely" in on else 0.0,
     )
+
+
+def kinds_on(numbers: Sequence[float], parts: Parts) -> list[str]:
+    """The kinds that are on in a plan that was drawn with these numbers."""
+    return [
+        kind for kind, places in parts.items() if any(n >= 1.0 - CHANCE for n in numbers[places[0] : places[0] + 1])
+    ]
+
+
+def numbers_of(kinds: Iterable[str], parts: Parts) -> list[float]:
+    """Numbers that draw a plan with these kinds on, of those that have parts. How hard they hit comes after them."""
+    on = dict.fromkeys(parts[kind][0] for kind in kinds)
+    length = 1 + max((places[0] for places in parts.values()), default=-1)
+    return [1.0 - CHANCE if place in on else 0.0 for place in range(length)]
 
 
 class Nemesis:

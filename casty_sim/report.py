@@ -20,6 +20,7 @@ from .scenario import Outcome, Scenario, Settings
 from .shrink import Shrunk
 
 FAILURES_SHOWN = 10
+ANOTHER = "it is another failure of the same rule, which was looked for with few nodes and few faults"
 
 
 def fit(line: str) -> str:
@@ -37,7 +38,8 @@ def bar(summary: Summary, seeds: int) -> str:
 
 def shrinking(best: Shrunk) -> str:
     """How far a search has come."""
-    return f"{best.tries} tries: {best.settings.nodes} nodes, {best.choices} choices"
+    count = "" if best.outcome.faults < 0 else f"{best.outcome.faults} faults, "
+    return f"{best.tries} tries: {best.settings.nodes} nodes, {count}{best.choices} choices"
 
 
 def unhandled(summary: Summary) -> list[str]:

@@ -77,6 +77,8 @@ class Outcome:
     """What was broken; empty when all is well."""
     problem: str = ""
     """How it was broken."""
+    where: str = ""
+    """The line that raised an exception that nobody expected: two of them are the same problem where that is."""
     traceback: str = ""
     """Where an exception came from that nobody expected."""
     unhandled: list[Unhandled] = field(factory=list)
@@ -145,7 +147,8 @@ def run(scenario: Scenario, tape: Tape, settings: Settings | None = None, trace:
 
 
 def _unexpected(outcome: Outcome, rule: str, error: BaseException, text: str) -> None:
-    outcome.rule, outcome.problem = rule, f"{rule}: {_where(error)}: {text}"
+    outcome.rule, outcome.where = rule, _where(error)
+    outcome.problem = f"{rule}: {outcome.where}: {text}"
     outcome.traceback = "".join(format_exception(error))
 
 

@@ -16,13 +16,16 @@ Rules
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from typing import Any, Self
 
 FORMAT = 1
+
+type Parts = dict[str, list[int]]
+"""Where in a stream the numbers of each part are, the one that decides whether it is there first."""
 
 
 class TapeError(ValueError):
@@ -37,7 +40,7 @@ def seed_of(seed: int, label: str) -> int:
 class Stream:
     """The choices of one chooser."""
 
-    __slots__ = ("_played", "_position", "_random", "_then_zero", "label", "raw", "record")
+    __slots__ = ("_played", "_position", "_random", "_then_zero", "label", "parts", "raw", "record")
 
     def __init__(
         self,
@@ -55,6 +58,8 @@ class Stream:
         self._then_zero = then_zero
         self.record: list[float] | None = [] if record else None
         """What was drawn so far, on a tape that records."""
+        self.parts: Parts = {}
+        """Which numbers of the record belong together: see `part`."""
         # Most streams do nothing but draw, and they draw often.
         self.raw: Callable[[], float] = self._random if not (record or played or then_zero) else self._next
         """The next number in [0, 1)."""
@@ -71,6 +76,16 @@ class Stream:
         if self.record is not None:
             self.record.append(value)
         return value
+
+    def part(self, name: str) -> Self:
+        """The next number belongs to what is called so, such as a kind of fault. Returns the stream.
+
+        The first number of a part decides whether it is there at all, and others are drawn only where it is. So it can
+        be left out of a tape without a change of anything else (`without`).
+        """
+        if self.record is not None:
+            self.parts.setdefault(name, []).append(len(self.record))
+        return self
 
     def chance(self, probability: float) -> bool:
         """Whether something happens that happens with that probability."""
@@ -167,6 +182,10 @@ class Tape:
         """What was drawn, by label, without the streams that drew nothing. Empty unless the tape records."""
         return {label: list(stream.record) for label, stream in self._streams.items() if stream.record}
 
+    def parts(self) -> dict[str, Parts]:
+        """Which numbers of what was recorded belong together, by label (`Stream.part`)."""
+        return {label: stream.parts for label, stream in self._streams.items() if stream.parts}
+
     def save(self, path: Path, about: dict[str, Any], numbers: dict[str, list[float]] | None = None) -> None:
         """Write the tape as a small readable file. `about` says what it is a tape of, for people and for `load`.
 
@@ -179,6 +198,14 @@ class Tape:
         """Read a tape, ready to be played, and what it is about. Raises `TapeError`."""
         seed, played, edited, about = read_tape(path)
         return cls(seed, played=played, edited=edited, record=True), about
+
+
+def without(values: Sequence[float], parts: Parts, names: Iterable[str]) -> list[float]:
+    """The numbers of a stream that are left when these parts are not there. All others mean what they did."""
+    left_out = dict.fromkeys(names)
+    off = dict.fromkeys(places[0] for name, places in parts.items() if name in left_out)
+    gone = dict.fromkeys(place for name, places in parts.items() if name in left_out for place in places[1:])
+    return [0.0 if place in off else value for place, value in enumerate(values) if place not in gone]
 
 
 def write_tape(path: Path, seed: int, numbers: dict[str, list[float]], about: dict[str, Any], *, edited: bool) -> None:

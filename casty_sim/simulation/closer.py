@@ -10,7 +10,7 @@ from attrs import asdict
 from casty_proto.machine import SECOND
 
 from ..html import About, page
-from ..report import versions
+from ..report import ANOTHER, versions
 from ..scenario import Outcome, Settings, run
 from ..shrink import NotReproducible, Shrunk, shrink
 from ..tape import Tape
@@ -51,9 +51,10 @@ def look_closer(simulated: Simulated, seed: int, folder: Path, seconds: float, t
 
 
 def _smaller(best: Shrunk) -> str:
+    another = f"; {ANOTHER}" if best.is_elsewhere else ""
     return (
         f"  smallest run that was found: {best.settings.nodes} nodes, {best.settings.safety_ns / SECOND:g} s, "
-        f"{best.choices} choices that are not the plainest, faults: {best.outcome.plan or 'none'}"
+        f"{best.choices} choices that are not the plainest, faults: {best.outcome.plan or 'none'}{another}"
     )
 
 

@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from traceback import extract_tb, format_exception
+from traceback import clear_frames, extract_tb, format_exception
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -89,6 +89,10 @@ class Simulation(Scenario):
                 try:
                     sim.run(self._test, self.options.limit)
                     world.digest_states()
+                except Violation as violation:
+                    # What was at work then is in its frames, and is to be dropped with the rest.
+                    clear_frames(violation.__traceback__)
+                    raise
                 finally:
                     sim.dispose()
         except Violation:

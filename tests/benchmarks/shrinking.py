@@ -1,11 +1,11 @@
 """`python -m tests.benchmarks shrinking`: how small failures become, and how soon.
 
-A bug is planted that needs two faults. Five nodes find it; then the failure is shrunk for at most 60 seconds. The bar
-is a tape with at most three faults and three nodes.
+A bug is planted. Five nodes find it under many faults; then the failure is shrunk for at most 60 seconds. The bar is a
+tape with at most three faults and three nodes.
 
 Of Raft: a leader commits entries of earlier terms by counting copies (figure 8 of its paper), which takes two changes
 of the leader, or one and lost messages. Of the cluster: a new leader does not wait for the leases of the one before it,
-which takes a leader that is lost and an owner who has not heard of that.
+which takes a leader that is lost, or leaves, and an owner who has not heard of that.
 """
 
 from __future__ import annotations

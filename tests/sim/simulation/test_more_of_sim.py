@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
+from casty_proto.machine import Instant
 from casty_sim.checkers.linearizability import Model
 from casty_sim.network import Link
 from casty_sim.scenario import Settings, run
 from casty_sim.simulation import Faults, Sim, SimNode, simulate
 from casty_sim.tape import Tape
+from casty_sim.trace import Trace
+from casty_sim.world import Violation
 from tests.sim.loop.kit import world
 
+from . import programs
 from .programs import ask, echo
 
 
@@ -159,3 +165,24 @@ def test_loops_may_be_asked_whether_they_are_whole_after_every_event() -> None:
     simulated = simulate(nodes=1, faults=Faults.none())(main)
     outcome = run(simulated.scenario, Tape(0), Settings(nodes=1, faults=False, check_invariants=True))
     assert (outcome.rule, outcome.problem) == ("", "")
+
+
+class _Ends(Trace):
+    """Ends the world at an event."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__(digest=False)
+        self._last = last
+
+    def event(self, at: Instant, host: int, kind: int, payload: Any) -> None:
+        super().event(at, host, kind, payload)
+        if self.events > self._last:
+            raise Violation("ended", "the world is over")
+
+
+def test_a_program_that_had_not_begun_when_the_world_ended_is_no_complaint() -> None:
+    """Whoever handles what ended the world still holds the program, so that it outlives the run."""
+    for last in range(12):
+        outcome = run(programs.answers.scenario, Tape(0), programs.answers.options.settings(), _Ends(last))
+        assert outcome.rule == "ended"
+    gc.collect()
