@@ -43,6 +43,7 @@ from .outcomes import (
 )
 from .owning import Owning
 from .plans import Plans
+from .records import Status
 from .registry import ListingChanged, Members, Registry, RegistryEvent, RegistrySend
 from .routing import Routing
 from .state import ControlState
@@ -215,7 +216,9 @@ class Applying:
             self._owning.plans_changed()
             self._regions.update(dict.fromkeys([region.name for region in core.state.regions()]))
         self._owning.members_changed(gone)
-        self._discovering.feed(Members(tuple([member.key for member in core.state.members()])))
+        # What a node offers that is held to be dead cannot be used. It tells of it again when it is back.
+        there = [one.key for one in core.state.members() if one.status is not Status.DOWN]
+        self._discovering.feed(Members(tuple(there)))
         self._assigning.members_changed()
 
 

@@ -130,14 +130,14 @@ class Reborn:
 
 @value
 class Members:
-    """Event: these nodes are members, this one included or not."""
+    """Event: these nodes are members, and held to be there, this one included or not."""
 
     nodes: tuple[str, ...]
 
 
 @value
 class RegistryReceived:
-    """Event: a message came from the member `peer`."""
+    """Event: a message came from the member `peer`. Of one that is held to be dead it counts for nothing."""
 
     peer: str = field(validator=instance_of(str))
     message: object

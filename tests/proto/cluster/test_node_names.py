@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from casty_proto.cluster import RegionKind, RegionSettings, Taken, UnregisterName, decode_command
+from casty_proto.cluster import RegionKind, RegionSettings, Status, Taken, UnregisterName, decode_command
 from casty_proto.cluster import events as ev
 from casty_proto.cluster.events import Standing
 from casty_proto.cluster.messages import Order, OrderDone, OrdersOpened
@@ -342,6 +342,32 @@ def test_what_was_registered_before_membership_is_listed_afterwards() -> None:
     world.settle()
     world.run(2)
     assert world["a"].node.listing("workers") == (("c.1", 3, "/w3"),)
+
+
+def test_what_a_node_offers_is_not_listed_while_it_is_held_to_be_dead_and_again_when_it_is_back() -> None:
+    world = World()
+    a, b, c = world.form("abc")
+    for number, process in enumerate((a, b, c)):
+        process.feed(Register("workers", number, f"/w{number}"))
+    world.run(0.1)
+    cut_off = world.others(world.leader)[0]
+    others = world.others(cut_off)
+    world.isolate(cut_off.address)
+    world.run(2)
+    for process in others:
+        listed = process.node.listing("workers")
+        assert [node for node, _, _ in listed] == sorted(one.key for one in others)
+        member = process.node.state.member(cut_off.key)
+        assert member is not None
+        assert member.status is Status.DOWN
+    assert cut_off.key in [node for node, _, _ in cut_off.node.listing("workers")], "its own it knows"
+    others[0].feed(Register("workers", 9, "/late"))
+    world.heal()
+    world.run(5)
+    expected = a.node.listing("workers")
+    assert len(expected) == 4
+    for process in (a, b, c):
+        assert process.node.listing("workers") == expected
 
 
 def test_a_list_goes_with_its_node_when_that_is_none_any_more_and_does_not_come_back() -> None:
