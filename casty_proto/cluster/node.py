@@ -30,7 +30,8 @@ Rules
  1. Whatever happens, a lease that is over ends first; then the event is looked at.
  2. Only envelopes of the own cluster count, and only of members, but for those by which nodes become members, or learn
     who is one.
- 3. Who was removed and does not know it is told. Who learns that it was removed stops, and says so.
+ 3. Who was removed and does not know it is told. Who learns that it was removed, by another one that was removed too
+    if need be, stops, and says so.
  4. What is applied is said to the parts in this order: owners first, then what was applied; so that no lease is used
     before it is known what it is for (shard/leases.py, rule 2).
  5. A process that starts again on its disk marks its beginning in the log before it owns or sends anything, and before
@@ -409,10 +410,12 @@ class Node(Direct):
                 self._on_stranger(sender, message.cluster)
             return
         if core.state.member(sender) is None:
-            if core.state.is_removed(sender):
+            if not core.state.is_removed(sender):
+                core.learn(sender, address)
+            elif door is not Door.EXPELLED:
                 core.send_to(address, Expelled(sender, "it is no member any more"), sender)
                 return
-            core.learn(sender, address)
+            # That somebody was removed is for good, whoever says it. To answer it in kind would go on for ever.
         if not self._early.keep(sender, address, door, body):
             self._on_body(sender, address, door, body)
 

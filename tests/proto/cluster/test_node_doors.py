@@ -331,6 +331,17 @@ def test_rule_3_who_was_removed_and_does_not_know_it_is_told() -> None:
     assert (answer.to, answer.body.node) == ("b.1", "b.1"), "and not the one that runs at that address now"
 
 
+def test_rule_3_two_that_were_both_removed_do_not_tell_each_other_for_ever() -> None:
+    world = World(5)
+    a, b, _ = world.form("abc")
+    world.crash("b")
+    world.start("b", "abc", generation=2)
+    world.settle()
+    assert a.node.handle(ev.Received(envelope(b, a, Expelled("c.1", "why"))), a.now) == (), "no answer in kind"
+    a.feed(ev.Received(envelope(b, a, Expelled("a.1", "why"))))
+    assert a.node.standing is Standing.EXPELLED
+
+
 def test_rule_3_word_that_somebody_else_was_removed_concerns_nobody(world: World) -> None:
     a, b = world["a"], world["b"]
     assert rubbish(a, envelope(b, a, Expelled("c.1", "why"))) == []
