@@ -48,6 +48,9 @@ TIMELY = ("crash", "pause", "isolate", "one way", "clog")
 STANDING = ("loss", "tail", "duplicate", "bandwidth", "slow disk", "failing disk")
 """What is wrong with links and disks all the time, as far as the run has it on."""
 
+START_NS = MILLISECOND
+"""How long a host that has stopped by itself takes to start again, at least."""
+
 CHANCE = 0.5
 """How likely each kind is to be on in a run."""
 
@@ -241,7 +244,8 @@ class Nemesis:
     def _on_stopped(self, host: Host) -> None:
         self._world.reach("a failed write stopped a host")
         self._stream = self._when
-        self._later(host.start)
+        # No process starts again in no time; with a disk that stays full it would do so for ever.
+        self._world.after(max(START_NS, self._duration()), host.start)
 
     def _on_moment(self, host: Host) -> None:
         """The host does something delicate. Strike now, or in the next milliseconds, while it is still at it."""

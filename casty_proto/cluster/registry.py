@@ -8,14 +8,14 @@ no tombstone. Changes are sent to all members at once, as the difference between
 first of the two, because a message was lost, asks for what it lacks. From time to time a member tells another one the
 versions that it has, and both get what they lack; so copies become equal whatever was lost.
 
-Whose lists there are follows from the members, which Raft decides: a list goes with its node, and cannot come back. A
-process that starts again is another member with a list of its own.
+Whose lists there are follows from the members, which Raft decides: a list goes with its node, and comes back only when
+that node is held to be there again. A process that starts again is another member with a list of its own.
 
 Rules
 -----
  1. Only the node itself changes its list. Each change raises the version by one.
  2. A copy is replaced by a newer version alone. A difference applies to exactly the version that it starts from.
- 3. Lists are kept of members only. What is said of anybody else is not kept.
+ 3. Lists are kept of members only that are held to be there. What is said of anybody else is not kept.
  4. Changes are sent to all members at once; what was lost is found by comparing versions with one member at a time.
     Who is new does that at once with a few of them: if all told a newcomer what they have, n newcomers would cost n**2.
  5. No message has more than `max_entries` entries. A long list comes in parts, which count when all are there.

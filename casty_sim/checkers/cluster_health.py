@@ -87,7 +87,7 @@ def missing(
     gone = [program.node.key for program in dead]
     found += _views(programs, gone)
     found += sick_shards(programs, regions, gone)
-    found += _registries(programs, dead)
+    found += _registries(programs)
     return found
 
 
@@ -155,10 +155,10 @@ def _misplaced(programs: list[ClusterProgram]) -> list[str]:
     return found
 
 
-def _registries(programs: list[ClusterProgram], dead: list[ClusterProgram]) -> list[str]:
-    """Who is down is a member until it is forgotten, and its list is kept as long."""
+def _registries(programs: list[ClusterProgram]) -> list[str]:
+    """What is offered by those that are there is listed everywhere, and nothing else."""
     wanted: dict[str, list[tuple[str, int, str]]] = {}
-    for program in [*programs, *dead]:
+    for program in programs:
         for number, (key, path) in program.registered.items():
             wanted.setdefault(key, []).append((program.node.key, number, path))
     keys = dict.fromkeys(["k0", "k1", "k2", *wanted])
