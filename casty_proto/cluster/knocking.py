@@ -42,6 +42,16 @@ class Knocking:
         self._bytes -= sum([_size(body) for _, body in found])
         return found
 
+    def forget(self, peer: NodeKey) -> None:
+        """It is no member any more, and owners forget what they have accepted of it: what comes twice must not be heard
+        twice."""
+        for spot, known in list(self._early.items()):
+            if any(sender == peer for sender, _ in known):
+                left = [each for each in known if each[0] != peer]
+                self.take(spot)
+                for sender, body in left:
+                    self.keep(spot, sender, body)
+
     def invariants(self) -> None:
         """Assert what must hold between two calls."""
         assert self._count == sum(map(len, self._early.values())) <= MOST

@@ -226,6 +226,7 @@ class Owning:
         self._keeping.feed(Down(tuple(down)))
         for node in gone:
             self._keeping.feed(Gone(node))
+            self._knocking.forget(node)
             for receiver in self._receivers.values():
                 receiver.forget(node)
 

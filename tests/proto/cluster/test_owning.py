@@ -173,6 +173,23 @@ def test_what_comes_while_the_lease_is_late_is_heard_with_the_next_one() -> None
     assert heard == [ev.ResumeShard("r", bench.home, epoch), ev.Deliver("r", bench.home, epoch, "c.1", (b"x",))]
 
 
+def test_what_came_again_while_the_lease_was_late_is_not_heard_again_when_its_sender_is_gone() -> None:
+    bench = Bench()
+    epoch = bench.owned()
+    post = Post(epoch, 1, 1, (b"x",))
+    bench.routed(post)
+    take(bench.core)
+    bench.core.now += LEASE
+    bench.owning.expire()
+    bench.owning.wake()
+    bench.routed(post)
+    bench.routed(Post(epoch, 1, 1, (b"y",)), "d.1")
+    bench.owning.members_changed(("c.1",))
+    bench.lease()
+    heard = [one for one in take(bench.core) if not isinstance(one, ev.Send)]
+    assert heard == [ev.ResumeShard("r", bench.home, epoch), ev.Deliver("r", bench.home, epoch, "d.1", (b"y",))]
+
+
 def test_what_came_for_a_shard_that_was_never_opened_is_forgotten_with_it() -> None:
     bench = Bench()
     epoch = bench.give("a.1", bench.home)
