@@ -13,6 +13,9 @@ Nobody is given up for being slow: it may have the only copy of an acknowledged 
 count are not given up when more of them are missing than a write bears: then each of them may have what nobody else
 has. It is waited until enough are back, or will never be heard of again.
 
+Whenever somebody is left out, or asked after all, it is planned anew which states are pulled from whom, and pulls of
+the former plan are open no more: their answers may be older than what is wanted now.
+
 What was deleted may still be in a copy that missed it. Of an entity's newest version:
 -   if it is a deletion, the entity is gone;
 -   if some copy is complete up to that version and lacks the entity, it was deleted, and the deletion was cleared away;
@@ -227,6 +230,8 @@ class Recovery:
             return []
         if self._wanted is None:
             self._wanted = self._plan()
+            for asked in self._asked.values():
+                asked.question = None
         questions: _Questions = []
         for node, entities in self._wanted.items():
             asked = self._asked[node]
@@ -273,7 +278,9 @@ class Recovery:
         for entity, (version, _) in self._choose().items():
             listed = (version, False)
             holders = {node: life for node, life, get in copies if get(entity) == listed}
-            found.append(Found(entity, states[entity][1], version, holders))
+            has, state = states[entity]
+            assert has == version, f"{entity!r}: the state of {has} would be taken for that of {version}"
+            found.append(Found(entity, state, version, holders))
         return found
 
     def life_of(self, node: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from attrs import evolve
 
 from casty_proto.machine import MILLISECOND, SECOND, Note
@@ -192,6 +193,42 @@ def test_rule_17_who_was_left_out_and_is_back_before_the_end_is_asked_after_all(
     script.hear("d", page())
     assert script.hear("c", page(("x", 4, 1, False))) == (Send("c", pull("x")),)
     assert script.hear("c", states(("x", 4, 1, b"X")))[0] == Recovered("r", 0, 5, (("x", b"X"),))
+
+
+@pytest.mark.parametrize("order", ["bc", "cb"])
+def test_rule_18_what_was_asked_for_while_the_newest_was_away_does_not_count_when_it_is_back(order: str) -> None:
+    script = asking()
+    former, newest = bytes(range(100)), bytes(range(1, 101))
+    listed = page(("x", 4, 2, False))
+    script.hear("b", page(("x", 4, 1, False)))
+    script.hear("c", listed)
+    script.now = SECOND
+    assert script.do(Down(("c",))) == (Send("b", pull("x")),)
+    assert script.do(Down(())) == (Send("c", fetch()),)
+    assert script.hear("c", listed) == (Send("c", pull("x")),)
+    answers = {"b": states(("x", 4, 1, former)), "c": states(("x", 4, 2, newest))}
+    effects = [effect for node in order for effect in script.hear(node, answers[node])]
+    assert effects == [
+        Recovered("r", 0, 5, (("x", newest),)),
+        Send("a", drop()),
+        Send("b", update("x", 1, newest)),
+        Send("c", update("x", 1, delta.encode(newest, newest), base=(4, 2))),
+    ]
+
+
+def test_rule_18_a_state_that_is_here_already_is_not_replaced_by_an_older_one_that_comes_late() -> None:
+    script = asking()
+    listed = page(("x", 4, 2, False), ("y", 4, 3, False))
+    script.hear("b", page(("x", 4, 1, False)))
+    assert script.hear("c", listed) == (Send("c", pull("x", "y")),)
+    assert script.hear("c", states(("x", 4, 2, b"X"))) == (Send("c", pull("y")),)
+    script.now = SECOND
+    assert script.do(Down(("c",))) == (Send("b", pull("x")),)
+    script.do(Down(()))
+    assert script.hear("c", listed) == (Send("c", pull("y")),)
+    assert script.hear("b", states(("x", 4, 1, b"former"))) == ()
+    effects = script.hear("c", states(("y", 4, 3, b"Y")))
+    assert effects[0] == Recovered("r", 0, 5, (("x", b"X"), ("y", b"Y")))
 
 
 def test_rule_14_who_was_left_out_is_told_to_drop_its_copy_when_the_backups_are_complete() -> None:
