@@ -22,8 +22,9 @@ from .cluster_ops import state_of as decoded
 if TYPE_CHECKING:
     from .cluster_host import ClusterProgram
 
-PATIENCE = 150 * MILLISECOND
-"""How long a shard that is to be closed waits for answers about what its handlers have left."""
+PATIENCE = 250 * MILLISECOND
+"""How long a shard that is to be closed waits for answers about what its handlers have left: longer than it takes until
+what was lost on the way is sent again. Applications wait for longer."""
 
 TOGETHER = MILLISECOND
 """How long what a handler has left may wait for what the next ones leave, while messages wait for the entity."""
