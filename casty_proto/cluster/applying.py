@@ -216,9 +216,9 @@ class Applying:
             self._owning.plans_changed()
             self._regions.update(dict.fromkeys([region.name for region in core.state.regions()]))
         self._owning.members_changed(gone)
-        # What a node offers that is held to be dead cannot be used. It tells of it again when it is back.
-        there = [one.key for one in core.state.members() if one.status is not Status.DOWN]
-        self._discovering.feed(Members(tuple(there)))
+        members = core.state.members()
+        dead = [one.key for one in members if one.status is Status.DOWN]
+        self._discovering.feed(Members(tuple([one.key for one in members]), tuple(dead)))
         self._assigning.members_changed()
 
 

@@ -8,20 +8,21 @@ no tombstone. Changes are sent to all members at once, as the difference between
 first of the two, because a message was lost, asks for what it lacks. From time to time a member tells another one the
 versions that it has, and both get what they lack; so copies become equal whatever was lost.
 
-Whose lists there are follows from the members, which Raft decides: a list goes with its node, and comes back only when
-that node is held to be there again. A process that starts again is another member with a list of its own.
+Whose lists there are follows from the members, which Raft decides: a list goes with its node, and cannot come back. A
+process that starts again is another member with a list of its own.
 
 Rules
 -----
  1. Only the node itself changes its list. Each change raises the version by one.
  2. A copy is replaced by a newer version alone. A difference applies to exactly the version that it starts from.
- 3. Lists are kept of members only that are held to be there. What is said of anybody else is not kept.
+ 3. Lists are kept of members only. What is said of anybody else is not kept.
  4. Changes are sent to all members at once; what was lost is found by comparing versions with one member at a time.
     Who is new does that at once with a few of them: if all told a newcomer what they have, n newcomers would cost n**2.
  5. No message has more than `max_entries` entries. A long list comes in parts, which count when all are there.
  6. A key's listing is in a fixed order: by node, and then in the order of registration.
  7. Rubbish is noted and changes nothing.
  8. Nothing is announced that has not changed.
+ 9. What a node offers that is held to be dead is kept, and not listed. When it is back, it is listed at once.
 """
 
 from __future__ import annotations
@@ -130,14 +131,16 @@ class Reborn:
 
 @value
 class Members:
-    """Event: these nodes are members, and held to be there, this one included or not."""
+    """Event: these nodes are members, this one included or not."""
 
     nodes: tuple[str, ...]
+    dead: tuple[str, ...] = ()
+    """Those of them that are held to be dead."""
 
 
 @value
 class RegistryReceived:
-    """Event: a message came from the member `peer`. Of one that is held to be dead it counts for nothing."""
+    """Event: a message came from the member `peer`."""
 
     peer: str = field(validator=instance_of(str))
     message: object
@@ -187,6 +190,8 @@ class Registry:
         self._options = options
         self._lists: dict[str, _List] = {own: _List()}
         self._others: tuple[str, ...] = ()
+        self._dead: dict[str, None] = {}
+        """Those of them that are held to be dead."""
         self._by_key: dict[str, dict[str, dict[int, str]]] = {}
         """For each key and node, paths by number."""
         self._log: deque[tuple[bool, str, int, str]] = deque(maxlen=_LOG_MAX)
@@ -204,8 +209,8 @@ class Registry:
                 return self._on_deregister(number, key)
             case Reborn(version):
                 return self._on_reborn(version)
-            case Members(nodes):
-                return self._on_members(nodes, now)
+            case Members(nodes, dead):
+                return self._on_members(nodes, dead, now)
             case RegistryReceived(peer, message):
                 return self._on_received(peer, message)
             case Wake():
@@ -238,11 +243,12 @@ class Registry:
     # -- the direct lane -----------------------------------------------------------------------------------------------
 
     def listing(self, key: str) -> tuple[tuple[str, int, str], ...]:
-        """Node, number and path of all actors that can be discovered under `key` (rule 6)."""
+        """Node, number and path of all actors that can be discovered under `key` (rules 6 and 9)."""
         nodes = self._by_key.get(key)
         if nodes is None:
             return ()
-        return tuple([(node, number, path) for node in sorted(nodes) for number, path in nodes[node].items()])
+        there = sorted([node for node in nodes if node not in self._dead])
+        return tuple([(node, number, path) for node in there for number, path in nodes[node].items()])
 
     def version_of(self, node: str) -> int:
         """The version of a node's list that is known here; 0 for one that is not."""
@@ -286,18 +292,23 @@ class Registry:
             for start in range(0, len(changes), self._options.max_entries)
             for node in self._others
         ]
-        return (*self._changed(keys), *sends)
+        return (*self._changed(self._own, keys), *sends)
 
     # -- members -------------------------------------------------------------------------------------------------------
 
-    def _on_members(self, nodes: tuple[str, ...], now: Instant) -> _Effects:
-        """Rule 3."""
+    def _on_members(self, nodes: tuple[str, ...], dead: tuple[str, ...], now: Instant) -> _Effects:
+        """Rules 3 and 9."""
         before = dict.fromkeys(self._others)
         self._others = tuple([node for node in dict.fromkeys(nodes) if node != self._own])
+        were_dead, self._dead = self._dead, {node: None for node in dead if node != self._own}
         keys: list[str] = []
         for node in [node for node in self._lists if node != self._own and node not in self._others]:
-            keys += self._replace(node, self._lists[node], ())
+            gone = self._replace(node, self._lists[node], ())
+            keys += [] if node in were_dead else gone
             del self._lists[node]
+        for node in {**were_dead, **self._dead}:
+            if (node in were_dead) != (node in self._dead) and node in self._lists:
+                keys += [key for key, _ in self._lists[node].entries]
         if self._others and self._compare_at is None:
             self._compare_at = now + self._interval()
         elif not self._others:
@@ -305,7 +316,7 @@ class Registry:
         asked: list[str] = []
         if not before and self._others:
             asked = self._rng.sample(self._others, min(_ASKED, len(self._others)))
-        return (*self._changed(keys), *[RegistrySend(node, self._versions()) for node in asked])
+        return (*self._announced(keys), *[RegistrySend(node, self._versions()) for node in asked])
 
     def _on_compare_due(self, now: Instant) -> _Effects:
         if self._compare_at is None or now < self._compare_at:
@@ -355,7 +366,7 @@ class Registry:
         changes = message.changes[listed.version - message.base :]
         if _size_after(listed, changes) > self._options.max_list:
             return (_too_long(node),)
-        return self._changed(self._apply(node, listed, changes))
+        return self._changed(node, self._apply(node, listed, changes))
 
     def _on_part(self, message: Part) -> _Effects:
         """Rules 2 and 5."""
@@ -378,7 +389,7 @@ class Registry:
         listed.parts = {}
         keys = self._replace(node, listed, tuple(entries))
         listed.version = message.version
-        return self._changed(keys)
+        return self._changed(node, keys)
 
     def _on_versions(self, peer: str, theirs: dict[str, int], whole: bool) -> _Effects:
         effects: list[RegistryEffect] = []
@@ -450,7 +461,11 @@ class Registry:
             if not nodes:
                 del self._by_key[key]
 
-    def _changed(self, keys: list[str]) -> _Effects:
+    def _changed(self, node: str, keys: list[str]) -> _Effects:
+        """What is said when the list of a node has changed under these keys."""
+        return () if node in self._dead else self._announced(keys)
+
+    def _announced(self, keys: list[str]) -> _Effects:
         """Rule 8: each key once."""
         return tuple([ListingChanged(key) for key in dict.fromkeys(keys)])
 

@@ -147,7 +147,7 @@ class Deaf(Node):
         return tuple([each for each in super().handle(event, now) if type(each) not in halts])
 
 
-@pytest.mark.parametrize(("machine", "first", "rules"), [(Hasty, 70, {"durability"}), (Deaf, 0, {"single owner"})])
+@pytest.mark.parametrize(("machine", "first", "rules"), [(Hasty, 20, {"durability"}), (Deaf, 0, {"single owner"})])
 def test_planted_bugs_are_found(machine: type[Node], first: int, rules: set[str]) -> None:
     summary = campaign(ClusterScenario(machine), range(first, first + 40), Settings(), stop_at_first=True)
     assert summary.failures[0].rule in rules, summary.failures[0].problem

@@ -121,6 +121,23 @@ def test_rule_3_a_list_goes_with_its_node_and_does_not_come_back() -> None:
     made.invariants()
 
 
+def test_rule_9_what_a_dead_node_offers_is_kept_and_listed_again_when_it_is_back() -> None:
+    made = node("a", "b", "c")
+    made.handle(Register("k", 9, "/own"), 0)
+    made.handle(RegistryReceived("b", Difference("b", 0, ((True, "k", 1, "/x"), (True, "k", 2, "/y")))), 0)
+    everybody = ("a", "b", "c")
+    assert made.handle(Members(everybody, ("a", "b")), 0) == (ListingChanged("k"),)
+    assert made.listing("k") == (("a", 9, "/own"),), "its own it offers, whatever the others hold of it"
+    assert made.handle(Members(everybody, ("b",)), 0) == ()
+    assert made.handle(RegistryReceived("b", Difference("b", 2, ((True, "l", 3, "/z"),))), 0) == ()
+    assert made.listing("l") == ()
+    assert made.handle(Members(everybody), 0) == (ListingChanged("k"), ListingChanged("l"))
+    assert made.listing("k") == (("a", 9, "/own"), ("b", 1, "/x"), ("b", 2, "/y"))
+    made.handle(Members(everybody, ("b",)), 0)
+    assert made.handle(Members(("a", "c")), 0) == (), "it was not listed before either"
+    made.invariants()
+
+
 def test_rule_1_nobody_else_changes_a_nodes_list() -> None:
     made = node("a", "b", "c")
     assert made.handle(RegistryReceived("c", Difference("b", 0, ((True, "k", 1, "/x"),))), 0) == ()
