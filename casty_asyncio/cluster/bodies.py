@@ -24,17 +24,12 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
 
 
-class EntityClassBody(ClassBody):
-    """Runs an entity that is an instance of an `Actor` class."""
+class _EntityBody(Body):
+    """What is the same in either style."""
 
-    __slots__ = ("_entity", "_restore")
+    __slots__ = ()
 
-    def __init__(
-        self, runtime: Runtime, cls: type[Actor[Any]], kwargs: dict[str, Any], entity: Entity, restore: Any
-    ) -> None:
-        super().__init__(runtime, cls, kwargs)
-        self._entity = entity
-        self._restore = restore
+    _entity: Entity
 
     def stash(self, message: Any, item: Any) -> bool:
         return stash(self._entity, message, item)
@@ -45,6 +40,29 @@ class EntityClassBody(ClassBody):
     def settle(self, item: Envelope | Ask) -> None:
         if not _was_set_aside(self, item):
             super().settle(item)
+
+    def install(self, handler: Callable[..., Any]) -> None:
+        self.handler = partial(_guard, self, self._entity, spied(self, handler) if self.spies else handler)
+
+    async def follow(self, result: Any, message: Any) -> None:
+        await super().follow(result, message.message if type(message) is Told else message)
+
+    def ended(self, error: Exception | None) -> None:
+        super().ended(error)
+        self._entity.gone()
+
+
+class EntityClassBody(_EntityBody, ClassBody):
+    """Runs an entity that is an instance of an `Actor` class."""
+
+    __slots__ = ("_entity", "_restore")
+
+    def __init__(
+        self, runtime: Runtime, cls: type[Actor[Any]], kwargs: dict[str, Any], entity: Entity, restore: Any
+    ) -> None:
+        super().__init__(runtime, cls, kwargs)
+        self._entity = entity
+        self._restore = restore
 
     async def start(self, error: Exception | None) -> None:
         if error is not None:
@@ -58,23 +76,13 @@ class EntityClassBody(ClassBody):
             self._restore(self._instance, data)
         await super().start(error)
 
-    def install(self, handler: Callable[..., Any]) -> None:
-        self.handler = partial(_guard, self, self._entity, spied(self, handler) if self.spies else handler)
-
-    async def follow(self, result: Any, message: Any) -> None:
-        await super().follow(result, message.message if type(message) is Told else message)
-
     @property
     def instance(self) -> Actor[Any] | None:
         """The present one."""
         return self._instance
 
-    def ended(self, error: Exception | None) -> None:
-        super().ended(error)
-        self._entity.gone()
 
-
-class EntityBehaviorBody(BehaviorBody):
+class EntityBehaviorBody(_EntityBody, BehaviorBody):
     """Runs an entity that is a behavior."""
 
     __slots__ = ("_entity",)
@@ -83,30 +91,10 @@ class EntityBehaviorBody(BehaviorBody):
         super().__init__(runtime, layers)
         self._entity = entity
 
-    def stash(self, message: Any, item: Any) -> bool:
-        return stash(self._entity, message, item)
-
-    def unstash(self) -> int:
-        return unstash(self._entity) + super().unstash()
-
-    def settle(self, item: Envelope | Ask) -> None:
-        if not _was_set_aside(self, item):
-            super().settle(item)
-
     async def start(self, error: Exception | None) -> None:
         if error is not None:
             unstash(self._entity)
         await super().start(error)
-
-    def install(self, handler: Callable[..., Any]) -> None:
-        self.handler = partial(_guard, self, self._entity, spied(self, handler) if self.spies else handler)
-
-    async def follow(self, result: Any, message: Any) -> None:
-        await super().follow(result, message.message if type(message) is Told else message)
-
-    def ended(self, error: Exception | None) -> None:
-        super().ended(error)
-        self._entity.gone()
 
 
 def _was_set_aside(body: Body, item: Envelope | Ask) -> bool:
