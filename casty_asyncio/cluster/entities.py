@@ -36,12 +36,13 @@ from typing import TYPE_CHECKING, Any
 from casty_proto.actor import READY, Cell, Envelope, MailboxOverflowStrategy, Phase, Reason, Stop, Undelivered
 from casty_proto.cluster import events
 
-from ..errors import ActorFailedError, MailboxFullError, NotHandledError, ReplicationError, described
+from ..errors import ActorFailedError, MailboxFullError, NotHandledError, described
 from .items import EntityAnswer, Form
 from .names import SINGLETON_ID, name_of
 from .shards import Life
 from .stash import let_wait, lose
 from .turns import Told, Turn
+from .writes import Write, keep
 
 if TYPE_CHECKING:
     from ..body import Body
@@ -97,8 +98,8 @@ class Entity:
         """What its actor has set aside of these (rule 11), each with its message."""
         self._saving = 0
         """How many writes are under way."""
-        self._last_write: _Write | None = None
-        self._unsent: _Write | None = None
+        self._last_write: Write | None = None
+        self._unsent: Write | None = None
         """What the node has not got yet."""
         self._held: list[Any] | None = None
         """What its actor was told when nothing could begin (rule 9)."""
@@ -404,9 +405,7 @@ class Entity:
                 # What it has changed is not kept, and so is what it has said.
                 if turn is not None and turn.answer is not None:
                     turn.fail(ActorFailedError(f"{self.path} failed after it had answered {turn.ask.kind()}"))
-            elif shard.region.recipe.is_kept:
-                self._keep(turn, body)
-            else:
+            elif not (shard.region.recipe.is_kept and keep(self, turn, body)):
                 self._end_unkept(turn)
             if turn is not None and not failed and turn.form is Form.SEND and not turn.done():
                 turn.end()
@@ -430,41 +429,6 @@ class Entity:
             self._release(turn)
         if shard.region.recipe.rests:
             self._hosting.member.feed(events.Touched(shard.region.name, shard.number, shard.epoch, self.name))
-
-    def _keep(self, turn: Turn | None, body: Body) -> None:
-        """Rules 3 and 4."""
-        shard, hosting = self.shard, self._hosting
-        try:
-            data = shard.region.recipe.state_of(body, hosting.items, self)
-        except BaseException as error:
-            if turn is not None:
-                turn.fail(ActorFailedError(f"{self.path} failed on {turn.ask.kind()}: {described(error)}"))
-            raise
-        if data == self.saved and not self._saving and not self._in_doubt:
-            self._end_unkept(turn)
-            return
-        self.saved, self._in_doubt = data, False
-        write = self._unsent
-        if write is None:
-            self._unsent = write = self._last_write = _Write(self, turn)
-            self._saving += 1
-            shard.saving += 1
-            if self.waiting:
-                # The next handler may take its time.
-                hosting.soon(self._send_write)
-        elif turn is not None:
-            write.turns.append(turn)
-        write.data = data
-        if not self.waiting:
-            self._send_write()
-
-    def _send_write(self) -> None:
-        """Give the node the state that it has not got yet (rule 7)."""
-        write, self._unsent = self._unsent, None
-        if write is not None:
-            shard = self.shard
-            place = (shard.region.name, shard.number, shard.epoch, self.name)
-            self._hosting.member.feed(events.Handled(*place, write.data, write))
 
     def _release(self, turn: Turn) -> None:
         answer, turn.answer = turn.answer, None
@@ -492,7 +456,7 @@ class Entity:
         else:
             turn.lose()
 
-    def saved_by(self, write: _Write, error: Exception | None) -> None:
+    def saved_by(self, write: Write, error: Exception | None) -> None:
         """The node has said what became of a state."""
         self._saving -= 1
         self.shard.saving -= 1
@@ -561,26 +525,3 @@ class Entity:
                 turn.refuse(error_of(turn))
         if self.stashed is not None:
             self.stashed = [each for each in self.stashed if each[0].form is Form.TELL] or None
-
-
-class _Write:
-    """A state on its way to where it is kept, and the answers that wait for it."""
-
-    __slots__ = ("_entity", "data", "turns")
-
-    def __init__(self, entity: Entity, turn: Turn | None) -> None:
-        self._entity = entity
-        self.data: bytes | None = None
-        self.turns: list[Turn] = [] if turn is None else [turn]
-
-    def durable(self) -> None:
-        """It is kept."""
-        self._entity.saved_by(self, None)
-
-    def not_durable(self, reason: str) -> None:
-        """Nobody knows."""
-        self._entity.saved_by(self, ReplicationError(f"{self._entity.path}: {reason}"))
-
-    def answered(self, result: Any) -> None:
-        """The node does not own the shard."""
-        self._entity.saved_by(self, ReplicationError(f"{self._entity.path}: {result.reason}"))
